@@ -1,0 +1,37 @@
+# The two commands of a fresh machine are `make run` and `make test`; python3 >= 3.11 and a C compiler are all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NATIVE := $(wildcard runtime/src/*.c runtime/include/*.h) runtime/build.py
+
+.PHONY: run test check gen fmt clean
+
+run: $(STAMP)
+	$(BIN)/bpfjit view examples/wait_latency.bpf.c --scenario examples/web.toml
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q tests
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/generate.py --check
+
+gen: $(STAMP)
+	$(BIN)/python tools/generate.py
+
+fmt: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# An editable install: Python changes need nothing, changed C is compiled again.
+$(STAMP): pyproject.toml setup.py $(NATIVE)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python tools/compiler.py || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clang]'
+	touch $@
+
+clean:
+	rm -rf build *.egg-info runtime/_rt*.so runtime/_rt.c $(STAMP)

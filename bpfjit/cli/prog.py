@@ -1,0 +1,224 @@
+"""bpfjit prog run | dump: a program by itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..btf import RawBtf
+from ..errors import ObjectError, UsageError
+from ..isa.encoding import CALL, LD_IMM64, Insn
+from ..isa.text import disasm
+from ..spec.helpers import HELPER_BY_ID
+from ..uapi import bpf as uapi
+from . import common
+
+if TYPE_CHECKING:
+    from ..loader import Object
+    from ..loader.bpf import Bpf
+    from ..program import Verified
+
+KINDS = ("xlated", "facts", "ir", "asm")
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("prog", help="run a program on given input, or look into it")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|dump")
+    run_ = verbs.add_parser("run", help="run a program once or many times on a packet or context")
+    common.add_source(run_)
+    run_.add_argument("--prog", metavar="NAME")
+    common.add_engine(run_)
+    for name, what in (("data-in", "packet"), ("data-out", "packet"), ("ctx-in", "context"), ("ctx-out", "context")):
+        run_.add_argument(
+            f"--{name}", metavar="FILE", help=f"the {what} {'read' if name.endswith('in') else 'written'}; - is stdin/stdout"
+        )
+    run_.add_argument("--repeat", type=int, default=1, metavar="N", help="executions (the mean of their times is told)")
+    run_.add_argument("--kernel", choices=("sim", "live"), default="sim")
+    common.add_output(run_)
+    run_.set_defaults(command=run)
+    dump_ = verbs.add_parser("dump", help="print a program at a stage of its way to native code")
+    dump_.add_argument("kind", choices=KINDS)
+    common.add_source(dump_)
+    dump_.add_argument("--prog", metavar="NAME")
+    common.add_output(dump_)
+    dump_.set_defaults(command=dump)
+
+
+def only_prog(obj: Object, name: str | None) -> str:
+    """The program named, or the only one. Raises UsageError naming them otherwise."""
+    if name is None:
+        if len(obj.progs) == 1:
+            return next(iter(obj.progs))
+        raise UsageError(f"--prog is needed; there are {', '.join(obj.progs) or 'no programs'}", file=obj.spec.file)
+    if name not in obj.progs:
+        raise UsageError(f"no program '{name}'; there are {', '.join(obj.progs) or 'none'}", file=obj.spec.file)
+    return name
+
+
+def _read(path: str | None) -> bytes:
+    if path is None:
+        return b""
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as e:
+        raise ObjectError((e.strerror or "unreadable").lower(), file=path) from None
+
+
+def _write(path: str | None, data: bytes) -> None:
+    if path is None:
+        return
+    if path == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        Path(path).write_bytes(data)
+    except OSError as e:
+        raise UsageError(f"cannot write: {(e.strerror or '').lower()}", file=path) from None
+
+
+def run(args: argparse.Namespace) -> int:
+    if not 0 < args.repeat < 1 << 32:
+        raise UsageError(f"--repeat {args.repeat}, wanted 1 to {(1 << 32) - 1}")
+    obj = common.open_source(args, args.source)
+    name = only_prog(obj, args.prog)
+    data, ctx = _read(args.data_in), _read(args.ctx_in)
+    if args.kernel == "live":
+        from ..loader import live_bpf
+
+        result = _run(args, obj, name, live_bpf, data, ctx)
+    else:
+        from kernfs_sim import Kernel
+
+        with Kernel(engine=args.engine) as kernel:
+            result = _run(args, obj, name, kernel.bpf, data, ctx)
+            result["duration_ns"] = kernel.last_mean_ns
+    if "-" in (args.data_out, args.ctx_out) and not (args.json or args.pretty):
+        return common.DONE  # stdout is the packet's
+    if args.json or args.pretty:
+        common.print_json(result, pretty=args.pretty)
+    else:
+        print(f"retval {result['retval']}, duration {result['duration_ns']:.1f} ns")
+    return common.DONE
+
+
+_ONE_RUN = ("RAW_TRACEPOINT", "SYSCALL")  # Linux runs these once a call
+
+
+def _run(args: argparse.Namespace, obj: Object, name: str, bpf: Bpf, data: bytes, ctx: bytes) -> dict[str, Any]:
+    from ..loader.bpf import Buffers
+
+    with obj.load(bpf, only=[p.name for p in obj.progs.values() if p.autoload or p.name == name]) as loaded:
+        prog = loaded.progs[name]
+        kind = prog.spec.kind
+        assert kind is not None
+        once = kind.prog_type in _ONE_RUN
+        buffers = Buffers()
+        out, ctx_out = bytearray(65536), bytearray(max(256, len(ctx)))
+        ctx_buffer = bytearray(ctx)
+        packet = data or (b"" if once else bytes(14))
+        total_ns = 0
+        for _ in range(args.repeat if once else 1):
+            attr = uapi.TestRun(
+                prog_fd=prog.fd,
+                data_in=buffers.put(packet),
+                data_size_in=len(packet),
+                ctx_in=buffers.put(ctx_buffer),
+                ctx_size_in=len(ctx_buffer),
+                repeat=0 if once else args.repeat,
+            )
+            if not once:
+                attr.data_out, attr.data_size_out = buffers.put(out), len(out)
+                if args.ctx_out:
+                    attr.ctx_out, attr.ctx_size_out = buffers.put(ctx_out), len(ctx_out)
+            raw = bytearray(attr.pack())
+            bpf(uapi.BPF_PROG_TEST_RUN, raw)
+            done = uapi.TestRun.unpack(raw)
+            total_ns += done.duration
+        if not once:
+            _write(args.data_out, bytes(out[: done.data_size_out]))
+            if args.ctx_out:
+                _write(args.ctx_out, bytes(ctx_out[: done.ctx_size_out]))
+        elif args.ctx_out:
+            _write(args.ctx_out, bytes(ctx_buffer))
+        return {"retval": done.retval, "duration_ns": float(total_ns) / (args.repeat if once else 1)}
+
+
+# -- dump ------------------------------------------------------------------------------------------
+
+
+def dump(args: argparse.Namespace) -> int:
+    from kernfs_sim import Kernel
+
+    obj = common.open_source(args, args.source)
+    name = only_prog(obj, args.prog)
+    with Kernel() as kernel, obj.load(kernel.bpf, only=[name]) as loaded:
+        verified = kernel.caller.fds.get(loaded.progs[name].fd).object.verified
+        if args.kind == "ir":
+            text = str(kernel.jit.optimised(verified))
+        elif args.kind == "asm":
+            text = kernel.jit.asm(verified)
+        else:
+            text = listing(verified, facts=args.kind == "facts")
+    if args.json or args.pretty:
+        common.print_json({"program": name, "kind": args.kind, "text": text}, pretty=args.pretty)
+    else:
+        sys.stdout.write(text)
+    return common.DONE
+
+
+def _call_name(insn: Insn) -> str:
+    if insn.src == 0 and insn.imm in HELPER_BY_ID:
+        return f"bpf_{HELPER_BY_ID[insn.imm].name}#{insn.imm}"
+    return f"pc{insn.imm:+d}" if insn.src == 1 else f"#{insn.imm}"
+
+
+def listing(verified: Verified, *, facts: bool) -> str:
+    """The program's instructions with C source lines between, and what the verifier knows of each."""
+    program = verified.program
+    lines_at = {info.insn_off: info for info in program.lines}
+    starts = {s.start: s for s in verified.facts.subprogs}
+    out = []
+    pc = 0
+    while pc < len(program.insns):
+        insn = program.insns[pc]
+        if pc in starts:
+            s = starts[pc]
+            out.append(f"{s.name}:" + (f"  ; {s.stack_bytes} bytes of stack" if facts else ""))
+        info = lines_at.get(pc)
+        if info is not None and isinstance(program.btf, RawBtf):
+            out.append(f"; {program.btf.string(info.line_off).strip()} @ line {info.line}")
+        text = f"{pc:4}: ({insn.code:02x}) {_text(verified, pc)}"
+        out.append(text + (_facts(verified, pc) if facts else ""))
+        pc += 2 if insn.code == LD_IMM64 else 1
+    return "\n".join(out) + "\n"
+
+
+def _text(verified: Verified, pc: int) -> str:
+    program = verified.program
+    ref = program.map_refs.get(pc)
+    if ref is not None:
+        m = program.maps[ref.map_index]
+        inside = f"[0]+{ref.value_off}" if ref.value_off is not None else ""
+        return f"r{program.insns[pc].dst} = map[id:{m.id}]{inside}"
+    return disasm(program.insns, pc, _call_name)
+
+
+def _facts(verified: Verified, pc: int) -> str:
+    from ..program import Region, ValueKind
+
+    facts, insn = verified.facts, verified.program.insns[pc]
+    if not facts.visited[pc]:
+        return "  ; never reached"
+    said = []
+    if facts.region[pc]:
+        said.append("in " + "|".join(r.name.lower() for r in Region if facts.region[pc] & r and r.name))
+    if facts.result[pc]:
+        said.append("leaves a " + ValueKind(facts.result[pc]).name.lower())
+    if facts.taken[pc] in (1, 2):
+        said.append("always falls through" if facts.taken[pc] == 1 else "always jumps")
+    if insn.code == CALL and facts.call_map.get(pc, -1) >= 0:
+        said.append(f"on map {verified.program.maps[facts.call_map[pc]].name}")
+    return "  ; " + ", ".join(said) if said else ""

@@ -1,0 +1,106 @@
+"""bpfjit verify: the verdict on programs, ours, Linux's, or both."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from ..errors import UsageError, VerifierError
+from ..loader import LoadedObject, Object, live_bpf
+from ..loader.bpf import Bpf
+from ..loader.object import parse_stats
+from . import common
+
+KERNELS = ("sim", "live", "both")
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("verify", help="verify programs and say why not")
+    common.add_source(parser, many=True)
+    parser.add_argument("--prog", metavar="NAME", action="append", help="only this program")
+    parser.add_argument("--kernel", choices=KERNELS, default="sim", help="whose verifier (live needs root)")
+    common.add_output(parser)
+    parser.set_defaults(command=verify)
+
+
+def select(obj: Object, names: list[str] | None) -> list[str]:
+    """The programs asked for, else all that want to be loaded. Raises UsageError for an unknown name."""
+    if not names:
+        return [p.name for p in obj.progs.values() if p.autoload]
+    for name in names:
+        if name not in obj.progs:
+            raise UsageError(f"no program '{name}'; there are {', '.join(obj.progs) or 'none'}", file=obj.spec.file)
+    return [name for name in obj.progs if name in names]
+
+
+def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
+    prog = loaded.object.progs[name]
+    row: dict[str, Any] = {"object": loaded.spec.file, "program": name, "section": prog.section}
+    try:
+        stats = loaded.load_prog(prog, log_level=4).stats
+        loaded.bpf.close(loaded.progs.pop(name).fd)
+        row |= {"verdict": "accepted", "errno": 0, "reason": ""}
+        log = ""
+    except VerifierError as e:
+        stats = parse_stats(e.log, len(prog.insns))
+        row |= {"verdict": "rejected", "errno": e.errno, "reason": e.cause}
+        log = e.log
+    row |= {
+        "insns": stats.insns,
+        "processed_insns": stats.processed_insns,
+        "states": stats.states,
+        "duration_us": stats.duration_us,
+        "log": log,
+    }
+    return row
+
+
+def _verdicts(args: argparse.Namespace, bpf: Bpf) -> list[dict[str, Any]]:
+    rows = []
+    for source in args.source:
+        obj = common.open_source(args, source)
+        names = select(obj, args.prog)
+        with LoadedObject(obj, bpf) as loaded:
+            loaded.create_maps()
+            rows += [_verdict(loaded, name) for name in names]
+    return rows
+
+
+def verify(args: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = []
+    if args.kernel != "live":
+        from kernfs_sim import Kernel
+
+        with Kernel() as kernel:
+            rows = _verdicts(args, kernel.bpf)
+    if args.kernel != "sim":
+        live = _verdicts(args, live_bpf)
+        if args.kernel == "live":
+            rows = live
+        else:
+            for row, other in zip(rows, live, strict=True):
+                row["live"] = {k: v for k, v in other.items() if k not in ("object", "program", "section", "insns")}
+    if args.json or args.pretty:
+        common.print_json(rows, pretty=args.pretty)
+    else:
+        for row in rows:
+            _print(row)
+    return common.FAILED if any(row["verdict"] == "rejected" for row in rows) else common.DONE
+
+
+def _print(row: dict[str, Any]) -> None:
+    place = f"{row['object']}: {row['program']} ({row['section']})"
+    counts = f"{row['insns']} instructions"
+    if row["processed_insns"] is not None:
+        counts += f", {row['processed_insns']} processed"
+    if row["duration_us"] is not None:
+        counts += f", {row['duration_us']:.0f} us"
+    print(f"{place}: {row['verdict']} ({counts})")
+    if row["verdict"] == "rejected":
+        sys.stdout.flush()
+        sys.stderr.write(f"bpfjit: error: program {row['program']}: {row['reason']}\n{row['log']}")
+    live = row.get("live")
+    if live is not None:
+        same = "agrees" if live["verdict"] == row["verdict"] else "DISAGREES"
+        print(f"  Linux {same}: {live['verdict']}" + (f": {live['reason']}" if live["reason"] else ""))

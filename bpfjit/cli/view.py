@@ -1,0 +1,137 @@
+"""bpfjit view: from sources to files in cgroup directories, read."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LoadError, UsageError
+from . import common
+
+if TYPE_CHECKING:
+    from kernfs_sim import Kernel
+    from kernfs_sim.cgroup import Cgroup
+
+    from ..loader import LoadedObject
+
+CGROUP_ROOT = "/sys/fs/cgroup"
+BPFFS = "/sys/fs/bpf"
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("view", help="run view programs and print the files they make")
+    common.add_source(parser, many=True)
+    common.add_system(parser)
+    parser.add_argument("--cgroup", metavar="GLOB", action="append", help="only these cgroups (/web/*, /**)")
+    common.add_engine(parser)
+    common.add_output(parser)
+    parser.set_defaults(command=view)
+
+
+def full_match(pattern: str, path: str) -> bool:
+    """pathlib's full match on paths: `*` and `?` stay within a name, `**` crosses names."""
+    parts = [p for p in pattern.split("/") if p]
+    expression = ""
+    for part in parts:
+        if part == "**":
+            expression += "(?:/[^/]+)*"
+        else:
+            expression += "/" + _name_expression(part)
+    return re.fullmatch(expression or "/", path) is not None
+
+
+def _name_expression(part: str) -> str:
+    out, i = "", 0
+    while i < len(part):
+        c = part[i]
+        if c == "*":
+            out += "[^/]*"
+        elif c == "?":
+            out += "[^/]"
+        elif c == "[" and "]" in part[i + 2 :]:
+            end = part.index("]", i + 2)
+            inner = part[i + 1 : end]
+            inner = "^" + inner[1:] if inner[0] == "!" else inner
+            out += "[" + inner.replace("\\", "\\\\") + "]"
+            i = end
+        else:
+            out += re.escape(c)
+        i += 1
+    return out
+
+
+def chosen(kernel: Kernel, patterns: Sequence[str] | None) -> list[Cgroup]:
+    """The cgroups that --cgroup names; without it, all but the root. Raises UsageError for a pattern without a match."""
+    every = list(kernel.cgroups)
+    if not patterns:
+        return [c for c in every if c.up is not None]
+    for pattern in patterns:
+        if not any(full_match(pattern, c.path) for c in every):
+            raise UsageError(f"--cgroup {pattern}: no such cgroup")
+    return [c for c in every if any(full_match(p, c.path) for p in patterns)]
+
+
+def view(args: argparse.Namespace) -> int:
+    objects = [common.open_source(args, source) for source in args.source]
+    kernel, scenario = common.new_kernel(args)
+    with kernel:
+        loaded = [o.load(kernel.bpf) for o in objects]
+        for obj in loaded:
+            obj.attach()
+        views = [
+            link
+            for obj in loaded
+            for name, link in obj.links.items()
+            if (kind := obj.progs[name].spec.kind) is not None and kind.attach == "view"
+        ]
+        if not views:
+            raise LoadError('no view programs (SEC("view/cgroup")) in ' + ", ".join(args.source))
+        if scenario is not None:
+            scenario.fill(_named_maps(kernel, loaded), kernel.native.cpus)
+            scenario.play(kernel)
+        rows = []
+        for link in views:
+            link.pin(f"{BPFFS}/{link.name}")
+        for cgroup in chosen(kernel, args.cgroup):
+            for link in views:
+                path = f"{CGROUP_ROOT}{cgroup.path.rstrip('/')}/{link.name}"
+                link.pin(path)
+                rows.append((path, cgroup.path, link.name))
+        _print(args, [(path, cgroup, program, kernel.read_bytes(path)) for path, cgroup, program in rows])
+    return common.DONE
+
+
+def _named_maps(kernel: Kernel, loaded: list[LoadedObject]) -> dict[str, Any]:
+    """Maps by the objects' own names for them, which may be longer than the kernel's."""
+    found: dict[str, Any] = {}
+    for obj in loaded:
+        for name, m in obj.maps.items():
+            found[name] = kernel.caller.fds.get(m.fd).object
+    return found
+
+
+def _print(args: argparse.Namespace, files: list[tuple[str, str, str, bytes]]) -> None:
+    if args.json or args.pretty:
+        out = []
+        for path, cgroup, program, data in files:
+            row = {"path": path, "cgroup": cgroup, "program": program}
+            try:
+                row["text"] = data.decode()
+            except UnicodeDecodeError:
+                row["base64"] = base64.b64encode(data).decode()
+            out.append(row)
+        common.print_json(out, pretty=args.pretty)
+        return
+    sys.stdout.flush()
+    stdout = sys.stdout.buffer
+    for i, (path, _, _, data) in enumerate(files):
+        if i:
+            stdout.write(b"\n")
+        stdout.write(f"==> {path} <==\n".encode() + data)
+        if data and not data.endswith(b"\n"):
+            stdout.write(b"\n")
+    stdout.flush()

@@ -1,0 +1,5 @@
+"""The checking interpreter."""
+
+from .machine import InterpreterFault, Machine
+
+__all__ = ["InterpreterFault", "Machine"]

@@ -1,0 +1,296 @@
+"""The checking interpreter: runs a verified program instruction by instruction and believes nothing.
+
+Every memory access must lie in a region that the verifier said it may touch at that instruction, and in
+memory that really is of that region. A violation is a bug of the verifier (or of this file): an
+InterpreterFault. It is slow, and the judge of the JIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from runtime import ffi
+
+from ..isa.domain import INTS, Word
+from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, MEMSX, STX, U64, Insn, X, imm64
+from ..isa.ops import (
+    ALU_END,
+    ATOMIC_OPS,
+    CMPXCHG,
+    FETCH,
+    JUMP_OPS,
+    LOAD_ACQ,
+    STORE_REL,
+    alu_op,
+    end_bits,
+    is_alu,
+    is_atomic,
+    swaps,
+)
+from ..isa.text import disasm
+from ..program import Binding, Region, Verified
+from ..spec.helpers import HELPER_BY_ID
+from ..spec.kinds import CtxKind
+from ..uapi import bpf as uapi
+
+_HELPER = "uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
+_CALLBACK = "uint64_t(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
+_STACK_BYTES = 512
+
+
+class InterpreterFault(AssertionError):
+    """An access that the verifier should not have let through."""
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+class Machine:
+    """Executes one program. `addr` is a C function that runs it, as native code's entry would."""
+
+    def __init__(self, verified: Verified, binding: Binding) -> None:
+        self.program = verified.program
+        self.facts = verified.facts
+        self.insns = verified.program.insns
+        self.binding = binding
+        self.fault: InterpreterFault | None = None
+        self.executed = 0
+        self._helpers: dict[int, Any] = {}
+        self._callbacks: dict[int, Any] = {}
+        self._frames: list[tuple[int, int, Any]] = []  # (low, high, buffer) of each stack in use
+        self._ctx = (0, 0)
+        if self.program.type.ctx is CtxKind.MEMORY:
+            self._entry = ffi.callback("uint64_t(void *, uint64_t)", self._enter_raw, onerror=self._on_error)
+        else:
+            self._entry = ffi.callback("uint64_t(void *)", self._enter, onerror=self._on_error)
+        self.addr = int(ffi.cast("uintptr_t", self._entry))
+
+    def close(self) -> None:
+        self.addr = 0
+
+    # -- entering ----------------------------------------------------------------------------------
+
+    def _on_error(self, exc_type: Any, exc: BaseException, tb: Any) -> None:
+        # A Python exception cannot cross C: it is kept, and whoever ran the program asks for it.
+        self.fault = exc if isinstance(exc, InterpreterFault) else InterpreterFault(f"{type(exc).__name__}: {exc}")
+
+    def _ctx_bytes(self) -> int:
+        kind, row = self.program.type.ctx, self.program.type
+        if kind is CtxKind.FIELDS:
+            assert row.layout is not None
+            return row.layout.size + 24  # the packet pointers behind it
+        if kind is CtxKind.BTF_ARGS:
+            return 8 * 12
+        return row.ctx_size
+
+    def _enter(self, ctx: Any) -> int:
+        addr = int(ffi.cast("uintptr_t", ctx))
+        before, self._ctx = self._ctx, (addr, addr + self._ctx_bytes())
+        try:
+            return self._run(0, [addr, 0, 0, 0, 0])
+        finally:
+            self._ctx = before
+
+    def _enter_raw(self, memory: Any, size: int) -> int:
+        addr = int(ffi.cast("uintptr_t", memory))
+        self._ctx = (addr, addr + size)
+        return self._run(0, [addr, size, 0, 0, 0])
+
+    def _run(self, start: int, args: list[int]) -> int:
+        regs = [0, *args, 0, 0, 0, 0, 0]
+        with _Stack(self) as top:
+            regs[10] = top
+            pc = start
+            while True:
+                self.executed += 1
+                insn = self.insns[pc]
+                if insn.code == EXIT:
+                    return regs[0]
+                pc = self._step(pc, insn, regs)
+
+    # -- instructions ------------------------------------------------------------------------------
+
+    def _step(self, pc: int, insn: Insn, regs: list[int]) -> int:
+        cls = insn.code & 7
+        if is_alu(insn):
+            regs[insn.dst] = self._alu(insn, regs)
+        elif insn.code == LD_IMM64:
+            regs[insn.dst] = self._immediate(pc, insn)
+            return pc + 2
+        elif cls == LDX:
+            regs[insn.dst] = self._load(pc, insn, regs)
+        elif is_atomic(insn):
+            self._atomic(pc, insn, regs)
+        elif cls in (2, 3):
+            value = regs[insn.src] if cls == STX else insn.imm & U64
+            self._write(pc, self._at(regs[insn.dst], insn.off), insn.size, value)
+        elif insn.code == CALL:
+            self._call(pc, insn, regs)
+        elif insn.code == JA:
+            return pc + 1 + insn.off
+        elif insn.code == JA32:
+            return pc + 1 + insn.imm
+        elif self._taken(insn, regs):
+            return pc + 1 + insn.off
+        return pc + 1
+
+    @staticmethod
+    def _at(base: int, off: int) -> int:
+        return (base + off) & U64
+
+    def _alu(self, insn: Insn, regs: list[int]) -> int:
+        width = 64 if insn.code & 7 == ALU64 else 32
+        if insn.code & 0xF0 == ALU_END:
+            word = Word(end_bits(insn), regs[insn.dst])
+            return (INTS.bswap(word) if swaps(insn) else word).value
+        op = alu_op(insn)
+        assert op is not None
+        src = regs[insn.src] if insn.code & X else insn.imm
+        result: Word = op.meaning(INTS, width, Word(width, regs[insn.dst]), Word(width, src))
+        return result.value
+
+    def _taken(self, insn: Insn, regs: list[int]) -> bool:
+        width = 32 if insn.code & 7 == JMP32 else 64
+        src = regs[insn.src] if insn.code & X else insn.imm
+        result: Word = JUMP_OPS[insn.code & 0xF0].meaning(INTS, width, Word(width, regs[insn.dst]), Word(width, src))
+        return bool(result.value)
+
+    def _immediate(self, pc: int, insn: Insn) -> int:
+        ref = self.program.map_refs.get(pc)
+        if ref is not None:
+            if ref.value_off is None:
+                return self.binding.maps[ref.map_index]
+            return self.binding.values[ref.map_index] + ref.value_off
+        if insn.src == uapi.BPF_PSEUDO_FUNC:
+            return self._callback(pc + insn.imm + 1)
+        return imm64(self.insns, pc)
+
+    def _callback(self, start: int) -> int:
+        if start not in self._callbacks:
+
+            def enter(*args: int) -> int:
+                return 1 if self.fault else self._run(start, list(args))
+
+            # A fault inside ends the loop that calls back: 1 means stop.
+            self._callbacks[start] = ffi.callback(_CALLBACK, enter, error=1, onerror=self._on_error)
+        return int(ffi.cast("uintptr_t", self._callbacks[start]))
+
+    def _call(self, pc: int, insn: Insn, regs: list[int]) -> None:
+        if insn.src == uapi.BPF_PSEUDO_CALL:
+            regs[0] = self._run(pc + insn.imm + 1, regs[1:6])
+            return
+        function = self._helpers.get(insn.imm)
+        if function is None:
+            function = ffi.cast(_HELPER, self.binding.helpers[HELPER_BY_ID[insn.imm].symbol])
+            self._helpers[insn.imm] = function
+        regs[0] = function(*regs[1:6])
+        if self.fault:
+            raise self.fault
+
+    # -- memory --------------------------------------------------------------------------------------
+
+    def _load(self, pc: int, insn: Insn, regs: list[int]) -> int:
+        native = self.facts.native_off.get(pc)
+        if native is not None:
+            return _peek(regs[insn.src] + native, 8)
+        addr = self._at(regs[insn.src], insn.off)
+        if self.facts.region[pc] & Region.PROBE:
+            value = self._probe(addr, insn.size)
+        else:
+            self._check(pc, addr, insn.size)
+            value = _peek(addr, insn.size)
+        return _signed(value, insn.size * 8) & U64 if insn.code & 0xE0 == MEMSX else value
+
+    def _probe(self, addr: int, size: int) -> int:
+        function = ffi.cast("uint64_t(*)(uint64_t)", self.binding.helpers[f"rt_load{size * 8}"])
+        return int(function(addr))
+
+    def _write(self, pc: int, addr: int, size: int, value: int) -> None:
+        self._check(pc, addr, size)
+        ffi.memmove(ffi.cast("char *", addr), (value & (1 << size * 8) - 1).to_bytes(size, "little"), size)
+
+    def _atomic(self, pc: int, insn: Insn, regs: list[int]) -> None:
+        if insn.imm == LOAD_ACQ:
+            regs[insn.dst] = self._load(pc, insn, regs)
+            return
+        addr, size = self._at(regs[insn.dst], insn.off), insn.size
+        self._check(pc, addr, size)
+        if insn.imm == STORE_REL:
+            self._write(pc, addr, size, regs[insn.src])
+            return
+        old = _peek(addr, size)
+        full = (1 << size * 8) - 1
+        if insn.imm == CMPXCHG:
+            if old == regs[0] & full:
+                self._write(pc, addr, size, regs[insn.src])
+            regs[0] = old
+            return
+        op = ATOMIC_OPS[insn.imm]
+        new: Word = op.meaning(INTS, size * 8, Word(size * 8, old), Word(size * 8, regs[insn.src]))
+        self._write(pc, addr, size, new.value)
+        if insn.imm & FETCH:
+            regs[insn.src] = old
+
+    def _check(self, pc: int, addr: int, size: int) -> None:
+        regions = self.facts.region[pc]
+        if any(regions & region and holds(self, addr, size) for region, holds in _HOLDS):
+            return
+        where = f"{pc}: {disasm(self.insns, pc)}"
+        raise InterpreterFault(f"{where} touches {size} bytes at {addr:#x}, outside {Region(regions)!r}")
+
+    def in_stack(self, addr: int, size: int) -> bool:
+        return any(low <= addr and addr + size <= high for low, high, _ in self._frames)
+
+    def in_ctx(self, addr: int, size: int) -> bool:
+        return self._ctx[0] <= addr and addr + size <= self._ctx[1]
+
+    def in_packet(self, addr: int, size: int) -> bool:
+        layout = self.program.type.layout
+        if layout is None:
+            return False
+        data, end, meta = (_peek(self._ctx[0] + layout.size + 8 * i, 8) for i in range(3))
+        return min(data, meta) <= addr and addr + size <= end
+
+    def in_map(self, addr: int, size: int) -> bool:
+        return self.binding.owns(addr, size)
+
+    def in_kernel(self, addr: int, size: int) -> bool:
+        return self.binding.kernel_owns(addr, size) or any(m <= addr < m + 256 for m in self.binding.maps)
+
+    def in_memory(self, addr: int, size: int) -> bool:
+        """Memory behind a pointer argument: whatever else the program may touch."""
+        return any(holds(self, addr, size) for _, holds in _HOLDS if holds is not Machine.in_memory)
+
+
+_HOLDS: tuple[tuple[Region, Callable[[Machine, int, int], bool]], ...] = (
+    (Region.STACK, Machine.in_stack),
+    (Region.CTX, Machine.in_ctx),
+    (Region.MAP_VALUE, Machine.in_map),
+    (Region.MAP_KEY, lambda machine, addr, size: True),  # an array's keys are the walker's own, nowhere in the map
+    (Region.PACKET, Machine.in_packet),
+    (Region.KERNEL, Machine.in_kernel),
+    (Region.MEMORY, Machine.in_memory),
+)
+
+
+class _Stack:
+    """One function's zeroed stack, known to the machine while the function runs."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.buffer = ffi.new(f"uint64_t[{_STACK_BYTES // 8}]")
+
+    def __enter__(self) -> int:
+        low = int(ffi.cast("uintptr_t", self.buffer))
+        self.machine._frames.append((low, low + _STACK_BYTES, self.buffer))
+        return low + _STACK_BYTES
+
+    def __exit__(self, *exc: object) -> None:
+        self.machine._frames.pop()
+
+
+def _peek(addr: int, size: int) -> int:
+    return int.from_bytes(ffi.buffer(ffi.cast("char *", addr), size), "little")

@@ -1,0 +1,402 @@
+"""Verified -> LLVM IR: one LLVM function for each function of the program, registers as SSA values.
+
+Pointers stay pointers, by the verifier's word on what each instruction leaves; a phi is a pointer
+where every way in brings one. What no path reached is not emitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, Insn, X, imm64
+from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, swaps
+from ..program import Subprog, ValueKind, Verified
+from ..spec.kinds import CtxKind
+from ..uapi import bpf as uapi
+from . import calls, mem
+from .values import NULL, Lines, Value
+
+ZERO = Value("0", 64)
+
+
+@dataclass(slots=True)
+class Block:
+    """A run of instructions entered at its first: which blocks come before, which registers come in as phis."""
+
+    start: int
+    end: int
+    preds: list[int] = field(default_factory=list)
+    phis: dict[int, tuple[str, int]] = field(default_factory=dict)  # register -> (name, width)
+    out: dict[int, Value] = field(default_factory=dict)
+    last_label: str = ""
+
+
+class Emitter:
+    """One program's module: its lines of IR, and the symbols they need from outside."""
+
+    def __init__(self, verified: Verified) -> None:
+        self.verified = verified
+        self.program = verified.program
+        self.facts = verified.facts
+        self.insns = verified.program.insns
+        self.symbols: dict[str, str] = {}  # name -> its declaration
+        self.maps_used: set[int] = set()
+        self.subprog_at = [0] * len(self.insns)
+        for i, sub in enumerate(self.facts.subprogs):
+            for pc in range(sub.start, sub.end):
+                self.subprog_at[pc] = i
+
+    def module(self, name: str) -> str:
+        """The whole module as text; the entry is @name(ptr), or @name(ptr, i64) for raw programs."""
+        bodies = [
+            FunctionEmitter(self, i, sub, name if i == 0 else f"{name}.{i}").text()
+            for i, sub in enumerate(self.facts.subprogs)
+            if self.facts.visited[sub.start]
+        ]
+        swaps_ = [f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)]
+        return "\n".join([*self.symbols.values(), *swaps_, "", *bodies]) + "\n"
+
+    def function_name(self, entry: str, index: int) -> str:
+        return entry.split(".")[0] if index == 0 else f"{entry.split('.')[0]}.{index}"
+
+    def param_width(self, index: int, regno: int) -> int:
+        """0 where a function's argument is a pointer at every call."""
+        return 0 if self.facts.entry_kinds[index][regno] == ValueKind.POINTER else 64
+
+    def return_width(self, index: int) -> int:
+        return 0 if index and self.facts.exit_kinds[index] == ValueKind.POINTER else 64
+
+
+class FunctionEmitter(Lines):
+    """One function under construction."""
+
+    def __init__(self, module: Emitter, index: int, sub: Subprog, name: str) -> None:
+        super().__init__()
+        self.module = module
+        self.facts = module.facts
+        self.program = module.program
+        self.insns = module.insns
+        self.index = index
+        self.function = sub
+        self.fn = name
+        self.entry = name.split(".")[0]
+        self.regs: dict[int, Value] = {}
+        self.pc = sub.start
+        self.blocks = self._find_blocks()
+
+    # -- blocks ------------------------------------------------------------------------------------
+
+    def _targets(self, pc: int) -> list[int]:
+        """Where control goes from here on paths that the verifier saw."""
+        insn = self.insns[pc]
+        if insn.code == EXIT:
+            return []
+        if insn.code == JA:
+            return [pc + 1 + insn.off]
+        if insn.code == JA32:
+            return [pc + 1 + insn.imm]
+        if insn.code & 7 in (5, JMP32) and insn.code != CALL:
+            taken = self.facts.taken[pc]
+            ways = ([pc + 1] if taken & 1 else []) + ([pc + 1 + insn.off] if taken & 2 else [])
+            return ways[:1] if len(set(ways)) == 1 else ways
+        return [pc + (2 if insn.code == LD_IMM64 else 1)]
+
+    def _find_blocks(self) -> dict[int, Block]:
+        leaders = {self.function.start}
+        for pc in range(self.function.start, self.function.end):
+            insn = self.insns[pc]
+            ends = insn.code & 7 in (5, JMP32) and insn.code != CALL
+            if self.facts.visited[pc] and ends:
+                leaders.update(self._targets(pc))
+        blocks: dict[int, Block] = {}
+        for start in sorted(leaders):
+            pc = start
+            while True:
+                following = self._targets(pc)
+                jumps = self.insns[pc].code & 7 in (5, JMP32) and self.insns[pc].code != CALL
+                if jumps or not following or following[0] in leaders:
+                    break
+                pc = following[0]
+            blocks[start] = Block(start, pc)
+        for b in blocks.values():
+            for t in self._targets(b.end):
+                blocks[t].preds.append(b.start)
+        return blocks
+
+    def _order(self) -> list[int]:
+        """Blocks so that each comes after one of its predecessors (the entry first)."""
+        seen, order, todo = set(), [], [self.function.start]
+        while todo:
+            start = todo.pop()
+            if start in seen:
+                continue
+            seen.add(start)
+            order.append(start)
+            todo += reversed(self._targets(self.blocks[start].end))
+        return order
+
+    def _defs(self, pc: int) -> list[tuple[int, str]]:
+        """Registers an instruction writes, and what it leaves there: "p" pointer, "z" the number 0, "i" other."""
+        insn = self.insns[pc]
+        kind = "p" if self.facts.result[pc] == ValueKind.POINTER else "i"
+        if insn.code == CALL:
+            return [(0, kind)]
+        if insn.code & 7 in (5, JMP32):
+            return []
+        if is_atomic(insn):
+            return [(r, kind) for r in mem.atomic_defs(insn)]
+        if insn.code & 7 in (2, 3):
+            return []
+        if insn.code in (0xB7, 0xB4) and insn.imm == 0:
+            kind = "z"
+        return [(insn.dst, kind)]
+
+    def _phi_widths(self, order: list[int]) -> dict[int, dict[int, int]]:
+        """For each block with several ways in, the width (0: pointer) of each live register's phi."""
+        entry = {r: ("p" if self._arg_width(r) == 0 else "i") for r in range(1, 6)} | {10: "p"}
+        came: dict[int, dict[int, str]] = {self.function.start: entry}
+        out: dict[int, dict[int, str]] = {}
+        changed = True
+        while changed:
+            changed = False
+            for start in order:
+                block = self.blocks[start]
+                kinds = dict(came.get(start, {})) if start == self.function.start else {}
+                for p in block.preds:
+                    for r, k in out.get(p, {}).items():
+                        have = kinds.get(r)
+                        kinds[r] = k if have in (None, k) else _join(have, k)
+                came[start] = kinds
+                kinds = dict(kinds)
+                pc = start
+                while True:
+                    for r, k in self._defs(pc):
+                        if k == "i" and self._copies(pc):
+                            k = kinds.get(self.insns[pc].src, "i") if kinds.get(self.insns[pc].src) == "z" else k
+                        kinds[r] = k
+                    if pc == block.end:
+                        break
+                    pc = self._targets(pc)[0]
+                if kinds != out.get(start):
+                    out[start] = kinds
+                    changed = True
+        return {s: {r: 0 if k == "p" else 64 for r, k in came[s].items()} for s in order}
+
+    def _copies(self, pc: int) -> bool:
+        return self.insns[pc].code == 0xBF and self.insns[pc].off == 0
+
+    # -- the function ------------------------------------------------------------------------------
+
+    def _arg_width(self, regno: int) -> int:
+        if self.index == 0:
+            return 0 if regno == 1 else 64
+        return self.module.param_width(self.index, regno)
+
+    def text(self) -> str:
+        raw = self.program.type.ctx is CtxKind.MEMORY
+        params = [(r, self._arg_width(r)) for r in (range(1, 6) if self.index else (1, 2) if raw else (1,))]
+        signature = ", ".join(f"{Value('', w).type} %r{r}" for r, w in params)
+        ret = Value("", self.module.return_width(self.index)).type
+        linkage = "" if self.index == 0 or self.function.is_callback else "internal "
+        head = f"define {linkage}{ret} @{self.module.function_name(self.entry, self.index)}({signature}) nounwind {{"
+        order = self._order()
+        widths = self._phi_widths(order)
+        entry_regs = {r: Value(f"%r{r}", w) for r, w in params}
+        self.out.append("entry:")
+        self._open_stack(entry_regs)
+        self.emit(f"br label %L{self.function.start}")
+        texts: dict[int, list[str]] = {}
+        prologue, self.out = self.out, []
+        for start in order:
+            self._block(self.blocks[start], widths[start], entry_regs)
+            texts[start], self.out = self.out, []
+        lines = []
+        # Conversions for phis go to the ends of blocks, so all phis come before any text is put together.
+        phis = {start: self._phi_lines(self.blocks[start], entry_regs, texts, prologue) for start in order}
+        for start in order:
+            lines += [f"L{start}:", *phis[start], *texts[start]]
+        return "\n".join([head, *prologue, *lines, "}", ""])
+
+    def _open_stack(self, regs: dict[int, Value]) -> None:
+        size = self.function.stack_bytes
+        if not size:
+            regs[10] = NULL
+            return
+        self.emit(f"%stack = alloca [{size} x i8], align 16")
+        if self.function.zero_stack:
+            self.emit(f"store [{size} x i8] zeroinitializer, ptr %stack, align 16")
+        self.emit(f"%fp = getelementptr inbounds i8, ptr %stack, i64 {size}")
+        regs[10] = Value("%fp", 0)
+
+    def _has_phis(self, block: Block) -> bool:
+        ways = len(block.preds) + (block.start == self.function.start)
+        return ways > 1
+
+    def _block(self, block: Block, widths: dict[int, int], entry: dict[int, Value]) -> None:
+        live = self.facts.live[block.start]
+        if self._has_phis(block):
+            self.regs = {10: entry[10]}
+            for r in range(10):
+                if live >> r & 1 and r in widths:
+                    block.phis[r] = (f"%p{block.start}_{r}", widths[r])
+                    self.regs[r] = Value(*block.phis[r])
+        elif block.preds:
+            self.regs = dict(self.blocks[block.preds[0]].out)
+        else:
+            self.regs = dict(entry)
+        block.last_label = f"L{block.start}"
+        self.block = block
+        pc = block.start
+        while True:
+            self.pc = pc
+            self._insn(self.insns[pc])
+            if pc == block.end:
+                break
+            pc = self._targets(pc)[0]
+        block.out = self.regs
+        jumps = self.insns[block.end].code & 7 in (5, JMP32) and self.insns[block.end].code != CALL
+        if not jumps:
+            self.emit(f"br label %L{self._targets(block.end)[0]}")
+
+    def _phi_lines(
+        self, block: Block, entry: dict[int, Value], texts: dict[int, list[str]], prologue: list[str]
+    ) -> list[str]:
+        """The phis; a pointer that meets a number is converted at the end of the block it comes from."""
+        lines = []
+        for r, (name, width) in block.phis.items():
+            ways = []
+            if block.start == self.function.start:
+                v = self._converted(entry.get(r, ZERO if width else NULL), width, prologue)
+                ways.append(f"[ {v.text}, %entry ]")
+            for p in block.preds:
+                v = self.blocks[p].out.get(r, ZERO if width else NULL)
+                v = self._converted(v, width, texts[p])
+                ways.append(f"[ {v.text}, %{self.blocks[p].last_label} ]")
+            lines.append(f"  {name} = phi {Value('', width).type} {', '.join(ways)}")
+        return lines
+
+    def _converted(self, v: Value, width: int, text: list[str]) -> Value:
+        if bool(v.width) == bool(width):
+            return v
+        if v.text in ("0", "null"):
+            return ZERO if width else NULL
+        name = self.name()
+        cast = f"ptrtoint {v} to i64" if width else f"inttoptr {v} to ptr"
+        text.insert(len(text) - 1, f"  {name} = {cast}")
+        return Value(name, width)
+
+    # -- instructions ------------------------------------------------------------------------------
+
+    def int_of(self, regno: int) -> Value:
+        return self.to_int(self.regs.get(regno, ZERO))
+
+    def ptr_of(self, regno: int) -> Value:
+        return self.to_ptr(self.regs.get(regno, NULL))
+
+    def leaves_pointer(self) -> bool:
+        return self.facts.result[self.pc] == ValueKind.POINTER
+
+    def set(self, regno: int, value: Value) -> None:
+        """Write a register, in the kind that the verifier says it has."""
+        if value.text in ("0", "null"):
+            self.regs[regno] = value
+        elif self.leaves_pointer():
+            self.regs[regno] = self.to_ptr(value)
+        else:
+            self.regs[regno] = self.to_int(value)
+
+    def _insn(self, insn: Insn) -> None:
+        cls = insn.code & 7
+        if is_alu(insn):
+            self._alu(insn)
+        elif insn.code == LD_IMM64:
+            self._load_immediate(insn)
+        elif cls == LDX:
+            mem.load(self, insn)
+        elif is_atomic(insn):
+            mem.atomic(self, insn)
+        elif cls in (2, 3):
+            mem.store(self, insn)
+        elif insn.code == CALL:
+            calls.call(self, insn)
+        elif insn.code == EXIT:
+            self._exit()
+        else:
+            self._jump(insn)
+
+    def _alu(self, insn: Insn) -> None:
+        width = 64 if insn.code & 7 == ALU64 else 32
+        if insn.code & 0xF0 == ALU_END:
+            bits = end_bits(insn)
+            v = self.trunc(self.int_of(insn.dst), bits)
+            self.set(insn.dst, self.zext(self.bswap(v) if swaps(insn) else v, 64))
+            return
+        op = alu_op(insn)
+        assert op is not None
+        by_reg = bool(insn.code & X)
+        if op.name == "mov" and width == 64:
+            self.set(insn.dst, self.regs.get(insn.src, ZERO) if by_reg else self.const(64, insn.imm))
+            return
+        if op.name in ("add", "sub") and self.leaves_pointer():
+            self._pointer(insn, op.name, by_reg)
+            return
+        src = self.int_of(insn.src) if by_reg else self.const(64, insn.imm)
+        dst = self.int_of(insn.dst) if op.name not in ("mov", "movsx8", "movsx16", "movsx32") else ZERO
+        if width == 32:
+            dst = self.trunc(dst, 32)
+            src = self.trunc(src, 32) if by_reg else self.const(32, insn.imm)
+        self.set(insn.dst, self.zext(op.meaning(self, width, dst, src), 64))
+
+    def _pointer(self, insn: Insn, name: str, by_reg: bool) -> None:
+        dst = self.regs.get(insn.dst, NULL)
+        if not by_reg:
+            self.set(insn.dst, self.offset(self.to_ptr(dst), insn.imm if name == "add" else -insn.imm))
+            return
+        src = self.regs.get(insn.src, ZERO)
+        base, by = (dst, src) if not dst.width else (src, dst)
+        amount = self.to_int(by)
+        if name == "sub":
+            amount = self.sub(ZERO, amount)
+        self.set(insn.dst, self.offset(self.to_ptr(base), amount))
+
+    def _load_immediate(self, insn: Insn) -> None:
+        ref = self.program.map_refs.get(self.pc)
+        if ref is not None:
+            symbol = f"map{ref.map_index}" + ("" if ref.value_off is None else ".values")
+            self.module.symbols[symbol] = f"@{symbol} = external global i8"
+            self.set(insn.dst, self.offset(Value(f"@{symbol}", 0), ref.value_off or 0))
+        elif insn.src == uapi.BPF_PSEUDO_FUNC:
+            index = self.module.subprog_at[self.pc + insn.imm + 1]
+            self.set(insn.dst, Value(f"@{self.module.function_name(self.entry, index)}", 0))
+        else:
+            self.set(insn.dst, self.const(64, imm64(self.insns, self.pc)))
+
+    def _exit(self) -> None:
+        width = self.module.return_width(self.index)
+        v = self.regs.get(0, ZERO)
+        self.emit(f"ret {self.to_int(v) if width else self.to_ptr(v)}")
+
+    def _jump(self, insn: Insn) -> None:
+        ways = self._targets(self.pc)
+        if len(ways) == 1:
+            self.emit(f"br label %L{ways[0]}")
+            return
+        width = 32 if insn.code & 7 == JMP32 else 64
+        op = JUMP_OPS[insn.code & 0xF0]
+        a = self.regs.get(insn.dst, ZERO)
+        b = self.regs.get(insn.src, ZERO) if insn.code & X else self.const(64, insn.imm)
+        if not a.width and (not b.width or b.text == "0") and width == 64 and op.name in ("jeq", "jne"):
+            condition = self.assign(1, f"icmp {op.name[1:]} ptr {a.text}, {self.to_ptr(b).text}")
+        else:
+            a, b = self.to_int(a), self.to_int(b)
+            if width == 32:
+                a, b = self.trunc(a, 32), self.trunc(b, 32) if insn.code & X else self.const(32, insn.imm)
+            condition = op.meaning(self, width, a, b)
+        self.emit(f"br i1 {condition.text}, label %L{ways[1]}, label %L{ways[0]}")
+
+
+def _join(a: str, b: str) -> str:
+    """Two ways in: 0 goes with either, a pointer and a number meet as a number."""
+    if "z" in (a, b):
+        return b if a == "z" else a
+    return "i"

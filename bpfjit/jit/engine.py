@@ -1,0 +1,107 @@
+"""LLVM IR -> native code in this process, through llvmlite: optimised, emitted as an object, linked.
+
+Objects are linked with JITLink, which gives their memory back when they are released (RTDyld does not).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from ..program import Binding, Verified
+from .emit import Emitter
+
+CALL_CONVENTION = 1  # the version of what native code and runtime assume of each other
+
+
+class Native:
+    """One program's native code: `addr` is its entry, valid until close()."""
+
+    def __init__(self, library: Any, addr: int, object_bytes: int) -> None:
+        self._library = library
+        self.addr = addr
+        self.object_bytes = object_bytes
+
+    def close(self) -> None:
+        """Release the code; nobody may be running it."""
+        library, self._library = self._library, None
+        if library is not None:
+            library.close()
+            self.addr = 0
+
+    def __del__(self) -> None:
+        if getattr(self, "_library", None) is not None:
+            self.close()
+
+
+class Engine:
+    """Compiles verified programs; one for each kernel. `speed_level` is LLVM's -O level."""
+
+    def __init__(self, speed_level: int = 2) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        target = llvm.Target.from_default_triple()
+        self.machine = target.create_target_machine(
+            cpu=llvm.get_host_cpu_name(),
+            features=llvm.get_host_cpu_features().flatten(),
+            opt=speed_level,
+            reloc="pic",
+            codemodel="small",
+            jit=True,
+        )
+        self.speed_level = speed_level
+        self.lljit = llvm.create_lljit_compiler(self.machine, use_jit_link=True)
+        self._names = itertools.count(1)
+
+    def ir(self, verified: Verified) -> str:
+        """The program's LLVM IR before any optimisation."""
+        return Emitter(verified).module("prog")
+
+    def _module(self, text: str) -> Any:
+        module = llvm.parse_assembly(text)
+        module.triple = self.machine.triple
+        module.data_layout = str(self.machine.target_data)
+        return module
+
+    def _optimise(self, module: Any) -> None:
+        options = llvm.create_pipeline_tuning_options(speed_level=self.speed_level)
+        builder = llvm.create_pass_builder(self.machine, options)
+        builder.getModulePassManager().run(module, builder)
+
+    def optimised(self, verified: Verified) -> Any:
+        """The module after LLVM's passes: str() is IR."""
+        module = self._module(self.ir(verified))
+        self._optimise(module)
+        return module
+
+    def asm(self, verified: Verified) -> str:
+        """The program as assembly text of this machine."""
+        return str(self.machine.emit_assembly(self.optimised(verified)))
+
+    def compile(self, verified: Verified, binding: Binding) -> Native:
+        """Native code of a verified program, its symbols bound to the addresses of `binding`."""
+        emitter = Emitter(verified)
+        module = self._module(emitter.module("prog"))
+        self._optimise(module)
+        image = self.machine.emit_object(module)
+        builder = llvm.JITLibraryBuilder().add_object_img(image)
+        for name, addr in addresses(emitter.symbols, binding).items():
+            builder.import_symbol(name, addr)
+        builder.export_symbol("prog")
+        library = builder.link(self.lljit, f"prog{next(self._names)}")
+        return Native(library, library["prog"], len(image))
+
+
+def addresses(symbols: Mapping[str, str], binding: Binding) -> dict[str, int]:
+    """Where each outside symbol of a module lies."""
+    found = {}
+    for name in symbols:
+        if name.startswith("map"):
+            index, _, values = name[3:].partition(".")
+            found[name] = (binding.values if values else binding.maps)[int(index)]
+        else:
+            found[name] = binding.helpers[name]
+    return found

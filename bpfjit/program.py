@@ -1,0 +1,179 @@
+"""The road from a program that bpf(2) was handed to native code: Program -> Verified -> engines.
+
+A `Program` is what the kernel side makes of PROG_LOAD. `Verified` exists only as the verifier's verdict,
+and the JIT and the interpreter take nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+
+from .btf import Btf, FuncInfo, LineInfo
+from .isa.encoding import Insn
+from .spec.kinds import MapType, ProgType
+
+
+@dataclass(frozen=True, slots=True)
+class MapInfo:
+    """What verifier and engines know of a map; `constant` holds its contents when they can never change."""
+
+    id: int
+    name: str
+    type: MapType
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    frozen: bool = False
+    constant: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapRef:
+    """What a ld_imm64 loads: a map (`value_off` None) or an address `value_off` bytes into its first value."""
+
+    map_index: int
+    value_off: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program as loaded: instructions with their references resolved, and what it attaches to.
+
+    `map_refs` is by instruction number. `attach_name` is the BTF name attached to ("btf_trace_x",
+    "bpf_iter_task"). `memory_bytes` is the size behind r1 of a raw program.
+    """
+
+    name: str
+    type: ProgType
+    insns: tuple[Insn, ...]
+    attach_type: int = 0
+    attach_name: str = ""
+    maps: tuple[MapInfo, ...] = ()
+    map_refs: Mapping[int, MapRef] = field(default_factory=dict)
+    btf: Btf | None = None
+    funcs: tuple[FuncInfo, ...] = ()
+    lines: tuple[LineInfo, ...] = ()
+    gpl: bool = True
+    sleepable: bool = False
+    memory_bytes: int = 0
+    strict_alignment: bool = False
+
+
+class Region(IntFlag):
+    """What an instruction's address may point into, over all paths."""
+
+    STACK = 1
+    CTX = 2
+    MAP_VALUE = 4
+    PACKET = 8
+    KERNEL = 16  # a kernel object that is surely there
+    PROBE = 32  # a kernel address that may be NULL or stale: a load gives 0 then
+    MEMORY = 64  # plain memory of a size that the verifier knows
+    MAP_KEY = 128
+
+
+class ValueKind(IntEnum):
+    """What a register holds over all paths, as bits: pointers stay pointers in native code."""
+
+    NONE = 0
+    SCALAR = 1
+    POINTER = 2
+    MIXED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Subprog:
+    """One function: its instructions [start, end), bytes of stack, and how it is entered."""
+
+    start: int
+    end: int
+    name: str
+    stack_bytes: int
+    is_callback: bool = False
+    zero_stack: bool = False  # it may read stack that it did not write
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the verifier found out, by instruction number; indexes stand for the program's instructions.
+
+    visited: reached on some path. region: what memory instructions touch. result: the kind of the value
+    an instruction leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's
+    context. call_map: the one map that a helper call's map argument is (-1: several). taken: for a conditional
+    jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of
+    r0-r5 at its entry; exit_kinds: of what it returns. max_*_access: how far it reaches
+    into an iterator's key and value buffers.
+    """
+
+    visited: bytearray
+    region: list[int]
+    result: bytearray
+    taken: bytearray
+    native_off: dict[int, int] = field(default_factory=dict)
+    call_map: dict[int, int] = field(default_factory=dict)
+    subprogs: tuple[Subprog, ...] = ()
+    live: list[int] = field(default_factory=list)
+    entry_kinds: list[list[int]] = field(default_factory=list)
+    exit_kinds: list[int] = field(default_factory=list)
+    max_rdonly_access: int = 0
+    max_rdwr_access: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    processed_insns: int
+    total_states: int
+    peak_states: int
+    max_states_per_insn: int
+    duration_us: float
+
+
+class Verified:
+    """A program that the verifier accepted, and what it knows of it.
+
+    Only the verifier holds the key that makes one (tests/unit/test_walls.py keeps it that way).
+    """
+
+    __slots__ = ("facts", "log", "program", "stats")
+
+    def __init__(self, key: object, program: Program, facts: Facts, stats: Stats, log: str) -> None:
+        if key is not _VERIFIER_KEY:
+            raise TypeError("Verified is made by the verifier only")
+        self.program = program
+        self.facts = facts
+        self.stats = stats
+        self.log = log
+
+
+_VERIFIER_KEY = object()
+
+
+class Rejected(Exception):
+    """The verifier's refusal: its last line, errno, log and statistics."""
+
+    def __init__(self, reason: str, errno: int, log: str, stats: Stats, pc: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.errno = errno
+        self.log = log
+        self.stats = stats
+        self.pc = pc
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where a program's references lie in this process: addresses for the JIT and the interpreter.
+
+    helpers: runtime symbol -> address. maps: by map index, the map's address; values: the address of
+    its first value (0 where it has none). owns: whether [addr, addr+size) belongs to a map value or a
+    kernel object of the program's kernel: what the checking interpreter may touch.
+    """
+
+    helpers: Mapping[str, int]
+    maps: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
+    owns: Callable[[int, int], bool] = lambda addr, size: False
+    kernel_owns: Callable[[int, int], bool] = lambda addr, size: False

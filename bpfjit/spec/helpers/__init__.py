@@ -1,0 +1,17 @@
+"""Every helper that programs may call: rows only. Ids and prototypes: Linux's UAPI (bpf-helpers(7)).
+
+Which program types may call which helper was read off Linux 6.18 by loading one call of each.
+"""
+
+from __future__ import annotations
+
+from ..kinds import Helper
+from .maps import MAP_HELPERS
+from .net import NET_HELPERS
+from .system import SYSTEM_HELPERS
+from .tracing import TRACING_HELPERS
+
+HELPERS: tuple[Helper, ...] = tuple(
+    sorted((*MAP_HELPERS, *SYSTEM_HELPERS, *TRACING_HELPERS, *NET_HELPERS), key=lambda h: h.id)
+)
+HELPER_BY_ID = {h.id: h for h in HELPERS}

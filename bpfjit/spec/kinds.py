@@ -1,0 +1,205 @@
+"""The vocabulary in which helpers, program types and contexts are described: data, no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+
+class ArgKind(Enum):
+    """What a helper takes; the names follow the kernel's ARG_*."""
+
+    ANYTHING = auto()
+    MAP_PTR = auto()
+    MAP_KEY = auto()
+    MAP_VALUE = auto()
+    MEM = auto()  # readable memory, its size in the next argument
+    UNINIT_MEM = auto()  # memory that the helper fills, its size in the next argument
+    SIZE = auto()  # more than 0
+    SIZE_OR_ZERO = auto()
+    FIXED_MEM = auto()  # memory of `size` bytes that the helper fills
+    CTX = auto()
+    BTF_PTR = auto()  # a trusted pointer to `btf`
+    CALLBACK = auto()
+    STR = auto()  # a constant string in a read-only map
+    STACK_OR_NULL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One argument; `size` bytes and `align` for FIXED_MEM, `btf` the structure's name for BTF_PTR."""
+
+    kind: ArgKind
+    nullable: bool = False
+    size: int = 0
+    btf: str = ""
+
+    def or_null(self) -> Arg:
+        return replace(self, nullable=True)
+
+
+ANYTHING = Arg(ArgKind.ANYTHING)
+MAP_PTR = Arg(ArgKind.MAP_PTR)
+MAP_KEY = Arg(ArgKind.MAP_KEY)
+MAP_VALUE = Arg(ArgKind.MAP_VALUE)
+MEM = Arg(ArgKind.MEM)
+UNINIT_MEM = Arg(ArgKind.UNINIT_MEM)
+SIZE = Arg(ArgKind.SIZE)
+SIZE_OR_ZERO = Arg(ArgKind.SIZE_OR_ZERO)
+CTX = Arg(ArgKind.CTX)
+CALLBACK = Arg(ArgKind.CALLBACK)
+STR = Arg(ArgKind.STR)
+STACK_OR_NULL = Arg(ArgKind.STACK_OR_NULL)
+
+
+def fixed_mem(size: int) -> Arg:
+    return Arg(ArgKind.FIXED_MEM, size=size)
+
+
+def btf_ptr(name: str) -> Arg:
+    return Arg(ArgKind.BTF_PTR, btf=name)
+
+
+class RetKind(Enum):
+    """What a helper leaves in r0."""
+
+    INTEGER = auto()
+    VOID = auto()
+    MAP_VALUE_OR_NULL = auto()
+    BTF_PTR = auto()  # a trusted, non-null pointer to `ret_btf`
+
+
+INTEGER, VOID, MAP_VALUE_OR_NULL = RetKind.INTEGER, RetKind.VOID, RetKind.MAP_VALUE_OR_NULL
+
+
+class Callback(Enum):
+    """How a helper calls back: which arguments the callback's r1-r5 are."""
+
+    NONE = auto()
+    LOOP = auto()  # (u32 index, void *ctx)
+    MAP_ELEM = auto()  # (struct bpf_map *map, const void *key, void *value, void *ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """One helper function.
+
+    `decl` is its C prototype for programs (`%s` stands for the name), `groups` the sets of program
+    types that may call it, `symbol` the runtime's function (r1-r5 as u64, u64 back). `inline` names
+    the lowering that the JIT knows, `min_ret`/`max_ret` what an INTEGER result is known to lie in.
+    `changes_packet`: packet pointers are invalid after the call.
+    """
+
+    id: int
+    name: str
+    decl: str
+    args: tuple[Arg, ...]
+    ret: RetKind
+    symbol: str
+    groups: frozenset[str]
+    gpl: bool = False
+    sleepable: bool = False
+    inline: str = ""
+    ret_btf: str = ""
+    ret_range: tuple[int, int] | None = None
+    ret_size_arg: int = 0  # the result is at most the (unsigned) size in this argument, 1-based: probe_read_str
+    callback: Callback = Callback.NONE
+    changes_packet: bool = False
+
+
+class FieldKind(Enum):
+    SCALAR = auto()
+    PACKET = auto()
+    PACKET_META = auto()
+    PACKET_END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class CtxField:
+    """A member of a context structure as programs see it: offset and size in bytes.
+
+    Pointers to the packet are 32-bit members in the UAPI; `native` is where the 64-bit pointer lies
+    behind the UAPI structure in the runtime's context.
+    """
+
+    name: str
+    offset: int
+    size: int
+    kind: FieldKind = FieldKind.SCALAR
+    writable: bool = False
+    narrow: bool = True  # may be read in parts
+    native: int = -1
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CtxLayout:
+    """A UAPI context: its structure, size in bytes and fields."""
+
+    struct: str
+    size: int
+    fields: tuple[CtxField, ...]
+
+
+class CtxKind(Enum):
+    """How a program type's context is accessed."""
+
+    NONE = auto()  # no access at all
+    FIELDS = auto()  # a UAPI structure, field by field
+    RAW_ARGS = auto()  # u64 args[], 8 bytes each, scalars
+    BUFFER = auto()  # plain bytes, read only, up to `ctx_size`
+    RW_BUFFER = auto()  # plain bytes of the caller's (syscall programs)
+    BTF_ARGS = auto()  # arguments of the function or tracepoint attached to, typed by BTF
+    MEMORY = auto()  # r1 is memory of r2 bytes: bare instruction streams (`bpfjit raw`)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgType:
+    """One program type: what its context is, which helper groups it may call, what it may return.
+
+    `groups_by_attach` adds groups for one expected attach type; `ret_range` is signed 64-bit bounds.
+    """
+
+    id: int
+    name: str
+    ctx: CtxKind
+    groups: frozenset[str]
+    layout: CtxLayout | None = None
+    ctx_size: int = 0
+    ret_range: tuple[int, int] | None = None
+    test_run: bool = False
+    packet_writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MapType:
+    """One map type and its rules.
+
+    per_cpu: a syscall's value is round_up(value_size, 8) * ncpus bytes. key_size: the size that a key
+    must have (0: any). flags: those of BPF_MAP_CREATE that it takes. lookup: programs may hold
+    pointers to its values. `direct`: its first value may be addressed by ld_imm64.
+    """
+
+    id: int
+    name: str
+    flags: int
+    key_bytes: int = 0
+    per_cpu: bool = False
+    delete: bool = True
+    direct: bool = False
+    preallocated: bool = False
+    walk_order: str = "hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section name's meaning: the program type, the expected attach type, whether BTF names the target."""
+
+    prefix: str
+    prog_type: str
+    attach_type: str = ""
+    attach: str = ""  # how Object.attach() attaches it: "", "tp_btf", "raw_tp", "iter", "view"
+    btf_prefix: str = ""  # attach target in kernel BTF: prefix + what follows the slash
+    btf_kind: str = "func"
+    sleepable: bool = False
+    exact: bool = False

@@ -1,0 +1,40 @@
+"""Members of kernel structures whose pointers stay good: what Linux 6.18 lists as safe to trust.
+
+Rows are (structure, member). Trusted: valid as long as the structure that holds it is. RCU: valid for the
+rest of a read section. Any other member gives a plain pointer.
+"""
+
+from __future__ import annotations
+
+TRUSTED_MEMBERS = frozenset(
+    {
+        ("bpf_iter_meta", "seq"),
+        ("bpf_iter__task", "meta"),
+        ("bpf_iter__cgroup", "meta"),
+        ("bpf_iter__bpf_map", "meta"),
+        ("bpf_iter__bpf_map_elem", "meta"),
+        ("file", "f_inode"),
+    }
+)
+TRUSTED_OR_NULL_MEMBERS = frozenset(
+    {
+        ("bpf_iter__task", "task"),
+        ("bpf_iter__cgroup", "cgroup"),
+        ("bpf_iter__bpf_map", "map"),
+        ("bpf_iter__bpf_map_elem", "map"),
+        ("dentry", "d_inode"),
+        ("vm_area_struct", "vm_file"),
+    }
+)
+RCU_MEMBERS = frozenset(
+    {
+        ("task_struct", "cpus_ptr"),
+        ("task_struct", "cgroups"),
+        ("task_struct", "real_parent"),
+        ("task_struct", "group_leader"),
+        ("cgroup", "kn"),
+        ("css_set", "dfl_cgrp"),
+        ("cgroup_subsys_state", "cgroup"),
+    }
+)
+RCU_OR_NULL_MEMBERS = frozenset({("mm_struct", "exe_file"), ("task_struct", "last_wakee")})

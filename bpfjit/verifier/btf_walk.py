@@ -1,0 +1,111 @@
+"""Reading through pointers to kernel structures: what member an offset is, and how far it may be trusted.
+
+Source: Linux 6.18's rules for BTF pointers: a member read from a trusted structure is trusted only where
+the kernel says that it stays valid; elsewhere it is a plain pointer whose loads may hit NULL or stale memory.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from ..btf import VOID, Btf, BtfId, Kind
+from ..btf.types import COMPOSITES
+from ..spec.trust import RCU_MEMBERS, RCU_OR_NULL_MEMBERS, TRUSTED_MEMBERS, TRUSTED_OR_NULL_MEMBERS
+from .refusal import Refusal
+from .state import OR_NULL, RCU, TRUSTED
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies at an offset: a scalar (btf_id 0) or a pointer to a structure, and the member's name."""
+
+    btf_id: BtfId
+    member: str
+
+
+def _is_struct_pointer(btf: Btf, type_id: int) -> BtfId | None:
+    t = btf.resolve(type_id)
+    if t.kind is not Kind.PTR:
+        return None
+    target = btf.skip(t.ref)
+    return target if btf.type(target).kind in COMPOSITES else VOID
+
+
+def member_at(btf: Btf, struct_id: int, off: int, size: int, pc: int) -> Found:
+    """The scalar or pointer that `size` bytes at `off` read. Raises Refusal outside the structure."""
+    t = btf.resolve(struct_id)
+    name = t.name
+    if t.kind not in COMPOSITES:
+        raise Refusal(f"Type '{name}' is not a struct", errno.EINVAL, pc)
+    if off + size > t.size:
+        last = t.members[-1] if t.members else None
+        flexible = last is not None and btf.resolve(last.type_id).kind is Kind.ARRAY and not btf.resolve(last.type_id).nelems
+        if last is None or not flexible or off < last.bit_offset // 8:
+            raise Refusal(f"access beyond struct {name} at off {off} size {size}", errno.EACCES, pc)
+        return _inside(btf, last.type_id, off - last.bit_offset // 8, size, last.name, name, pc)
+    for m in t.members:
+        at = m.bit_offset // 8
+        if m.bitfield_bits:
+            first, end = m.bit_offset // 8, (m.bit_offset + m.bitfield_bits + 7) // 8
+            if off < end and off + size > first:
+                return Found(VOID, m.name)
+            continue
+        end = at + _member_bytes(btf, m.type_id)
+        if off >= end:
+            continue
+        if off < at:
+            break
+        if off + size > end and t.kind is Kind.UNION:
+            continue
+        return _inside(btf, m.type_id, off - at, size, m.name, name, pc)
+    raise Refusal(f"struct {name} doesn't have field at offset {off}", errno.EINVAL, pc)
+
+
+def _member_bytes(btf: Btf, type_id: int) -> int:
+    return btf.size_of(type_id)
+
+
+def _inside(btf: Btf, type_id: int, off: int, size: int, member: str, struct: str, pc: int) -> Found:
+    inner = btf.resolve(type_id)
+    while inner.kind is Kind.ARRAY:
+        elem = btf.size_of(inner.ref)
+        off = off % elem if elem else off
+        type_id = inner.ref
+        inner = btf.resolve(type_id)
+    if inner.kind in COMPOSITES:
+        return member_at(btf, type_id, off, size, pc)
+    if inner.kind is Kind.PTR:
+        if size != 8 or off:
+            raise Refusal(
+                f"cannot access ptr member {member} with moff {off} in struct {struct} with off {off} size {size}",
+                errno.EACCES,
+                pc,
+            )
+        target = _is_struct_pointer(btf, type_id)
+        return Found(target or VOID, member)
+    if off + size > btf.size_of(type_id):
+        raise Refusal(
+            f"access beyond the end of member {member} (mend:{btf.size_of(type_id)}) in struct {struct} "
+            f"with off {off} size {size}",
+            errno.EACCES,
+            pc,
+        )
+    return Found(VOID, member)
+
+
+def member_flags(btf: Btf, struct_id: int, member: str, base_flags: int, sleepable: bool) -> int:
+    """The flags of a pointer read from a structure that is itself reached with `base_flags`."""
+    key = (btf.resolve(struct_id).name, member)
+    in_rcu = not sleepable
+    if base_flags & TRUSTED:
+        if key in TRUSTED_MEMBERS:
+            return TRUSTED
+        if key in TRUSTED_OR_NULL_MEMBERS:
+            return TRUSTED | OR_NULL
+    if base_flags & (TRUSTED | RCU) and in_rcu:
+        if key in RCU_MEMBERS:
+            return RCU
+        if key in RCU_OR_NULL_MEMBERS:
+            return RCU | OR_NULL
+    return 0

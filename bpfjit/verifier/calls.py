@@ -1,0 +1,210 @@
+"""Calls of helpers: every argument against the helper's row, and what the call leaves behind."""
+
+from __future__ import annotations
+
+import errno
+
+from ..btf import Kind
+from ..isa.encoding import Insn
+from ..spec.helpers import HELPER_BY_ID
+from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
+from ..spec.prog_types import helper_groups
+from . import ctx, mem
+from . import state as st
+from .bounds import sync
+from .log import type_name
+from .state import OR_NULL, RCU, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
+from .walk import Walk
+
+_MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ
+
+
+def helper_of(w: Walk, insn: Insn) -> Helper:
+    """The helper of a call, if this program may call it. Rejects what is unknown or not allowed."""
+    row = HELPER_BY_ID.get(insn.imm)
+    if row is None:
+        w.reject(f"invalid func unknown#{insn.imm}", errno.EINVAL)
+    if not row.groups & helper_groups(w.program.type, w.program.attach_type):
+        w.reject(f"program of this type cannot use helper bpf_{row.name}#{row.id}", errno.EINVAL)
+    if row.gpl and not w.program.gpl:
+        w.reject("cannot call GPL-restricted function from non-GPL compatible program", errno.EINVAL)
+    if row.sleepable and not w.program.sleepable:
+        w.reject(f"helper call might sleep in a non-sleepable prog (bpf_{row.name}#{row.id})", errno.EINVAL)
+    return row
+
+
+class Call:
+    """One helper call under examination: what its arguments have shown so far."""
+
+    def __init__(self, w: Walk, row: Helper, args: tuple[ctx.Argument, ...]) -> None:
+        self.w = w
+        self.row = row
+        self.ctx_args = args
+        self.map_index = -1
+        self.callback: int | None = None
+        self.size_max = 0
+
+    def check(self) -> None:
+        for i, arg in enumerate(self.row.args):
+            self._argument(i + 1, arg)
+
+    def _argument(self, regno: int, arg: Arg) -> None:
+        w, kind = self.w, arg.kind
+        reg = w.read(regno)
+        if kind is ArgKind.ANYTHING:
+            if reg.is_pointer and not w.env.privileged:
+                w.reject(f"R{regno} leaks addr into helper function")
+            return
+        if arg.nullable and reg.type == SCALAR and reg.is_const and reg.value == 0:
+            return
+        if kind in (ArgKind.SIZE, ArgKind.SIZE_OR_ZERO):
+            self._size(regno, reg, kind is ArgKind.SIZE_OR_ZERO)
+        elif kind is ArgKind.MAP_PTR:
+            if reg.type != T.MAP_PTR:
+                self._mismatch(regno, reg, "map_ptr")
+            self.map_index = reg.map
+            known = w.facts.call_map.get(w.pc, reg.map)
+            w.facts.call_map[w.pc] = reg.map if known == reg.map else -1
+        elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE):
+            m = w.program.maps[self.map_index]
+            size = m.key_size if kind is ArgKind.MAP_KEY else m.value_size
+            mem.helper_memory(w, regno, size, writes=False, args=self.ctx_args)
+        elif kind is ArgKind.FIXED_MEM:
+            mem.helper_memory(w, regno, arg.size, writes=True, args=self.ctx_args)
+        elif kind is ArgKind.CTX:
+            if reg.type != T.CTX:
+                self._mismatch(regno, reg, "ctx")
+            if reg.off or not reg.is_const:
+                w.reject(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
+        elif kind is ArgKind.BTF_PTR:
+            self._btf_pointer(regno, reg, arg)
+        elif kind is ArgKind.CALLBACK:
+            if reg.type != T.FUNC:
+                self._mismatch(regno, reg, "func")
+            self.callback = reg.frame
+        elif kind is ArgKind.STR:
+            self._constant_string(regno, reg)
+        elif kind is ArgKind.STACK_OR_NULL:
+            if reg.type != T.STACK and not (reg.type == SCALAR and reg.is_const and reg.value == 0):
+                self._mismatch(regno, reg, "fp")
+        elif reg.flags & OR_NULL or not reg.is_pointer:
+            # MEM and UNINIT_MEM are looked at together with their size, the next argument.
+            self._mismatch(regno, reg, "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_")
+
+    def _mismatch(self, regno: int, reg: Reg, wanted: str) -> None:
+        self.w.reject(f"R{regno} type={type_name(reg)} expected={wanted}")
+
+    def _btf_pointer(self, regno: int, reg: Reg, arg: Arg) -> None:
+        w, btf = self.w, self.w.env.kernel_btf
+        if reg.type != T.BTF or reg.flags & (OR_NULL | UNTRUSTED):
+            self._mismatch(regno, reg, "ptr_, trusted_ptr_, rcu_ptr_")
+        assert btf is not None
+        found = btf.resolve(reg.btf_id).name
+        if not reg.flags & (TRUSTED | RCU):
+            w.reject(f"R{regno} type={type_name(reg)} expected=trusted_ptr_")
+        if reg.off or not reg.is_const or found != arg.btf:
+            w.reject(f"R{regno} is of type {found} but {arg.btf} is expected")
+
+    def _size(self, regno: int, reg: Reg, zero_ok: bool) -> None:
+        w = self.w
+        if reg.type != SCALAR:
+            self._mismatch(regno, reg, "scalar")
+        memory = self.row.args[regno - 2]
+        writes = memory.kind is ArgKind.UNINIT_MEM
+        if reg.smin < 0:
+            w.reject(f"R{regno} min value is negative, either use unsigned or 'var &= const'")
+        if reg.umin == 0 and not zero_ok:
+            w.reject(f"R{regno} invalid zero-sized read: u64=[{reg.umin},{reg.umax}]")
+        if reg.umax >= _MAX_SIZE:
+            w.reject(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
+        pointer = w.regs[regno - 1]
+        null = memory.nullable and pointer.type == SCALAR and pointer.is_const and pointer.value == 0
+        if null:
+            if reg.umax:
+                w.reject(f"R{regno - 1} type=scalar expected=fp")  # a size without memory
+            return
+        if reg.umin == 0:
+            mem.helper_memory(w, regno - 1, 0, writes=False, args=self.ctx_args)
+        # What the helper may leave unwritten keeps what is known of it: only a certain size overwrites.
+        mem.helper_memory(w, regno - 1, reg.umax, writes=writes, args=self.ctx_args)
+        self.size_max = reg.umax
+
+    def _constant_string(self, regno: int, reg: Reg) -> None:
+        w = self.w
+        if reg.type != T.MAP_VALUE or reg.flags & OR_NULL:
+            self._mismatch(regno, reg, "map_value")
+        m = w.program.maps[reg.map]
+        if m.constant is None:
+            w.reject(f"R{regno} does not point to a readonly map'")
+        if not reg.is_const:
+            w.reject(f"R{regno} is not a constant address'")
+        at = reg.off + reg.value
+        if not 0 <= at < len(m.constant) or m.constant.find(0, at) < 0:
+            w.reject("string is not zero-terminated", errno.EINVAL)
+
+    def leave(self) -> Reg:
+        """r0 after the call; the other caller-saved registers are lost."""
+        w, row = self.w, self.row
+        regs = w.regs
+        sizes = [regs[i] for i in range(6)]
+        if row.changes_packet:
+            forget_packet(w)
+        for i in range(6):
+            regs[i] = UNINIT
+        if row.ret is RetKind.VOID:
+            return UNINIT
+        if row.ret is RetKind.MAP_VALUE_OR_NULL:
+            r = st.pointer(T.MAP_VALUE, OR_NULL)
+            r.map = self.map_index
+            r.id = w.new_id()
+        elif row.ret is RetKind.BTF_PTR:
+            r = st.pointer(T.BTF, TRUSTED)
+            assert w.env.kernel_btf is not None
+            r.btf_id = _struct_id(w, row.ret_btf)
+        else:
+            r = st.unknown_scalar()
+            if row.ret_size_arg:
+                # At most the size that was asked for; errors are above -4095.
+                r.smin, r.smax = -4095, sizes[row.ret_size_arg].umax
+                r.s32min, r.s32max = -4095, min(sizes[row.ret_size_arg].umax, st.S32_MAX)
+                sync(r)
+        regs[0] = r
+        w.leave(r)
+        return r
+
+
+def _struct_id(w: Walk, name: str) -> int:
+    assert w.env.kernel_btf is not None
+    found = w.env.kernel_btf.find(Kind.STRUCT, name)
+    if found is None:
+        w.reject(f"struct {name} is not in the kernel's BTF", errno.EINVAL)
+    return found
+
+
+def forget_packet(w: Walk) -> None:
+    """The packet may have moved: every pointer into it is an unknown number now."""
+    for frame in w.state.frames:
+        for i, r in enumerate(frame.regs):
+            if r.type in (T.PACKET, T.PACKET_META, T.PACKET_END):
+                frame.regs[i] = UNINIT if not w.env.privileged else st.scalar()
+        for index, slot in frame.stack.items():
+            if slot.reg is not None and slot.reg.type in (T.PACKET, T.PACKET_META, T.PACKET_END):
+                frame.stack[index] = st.Slot(bytes([st.MISC]) * 8)
+
+
+def callback_args(w: Walk, row: Helper, map_index: int, ctx_reg: Reg) -> list[Reg]:
+    """r1-r5 of the callback that this helper enters."""
+    if row.callback is Callback.LOOP:
+        index = st.unknown_scalar()
+        index.umax = index.u32max = (1 << 32) - 1
+        index.umax = (1 << 32) - 1
+        index.smin, index.smax = 0, (1 << 32) - 1
+        sync(index)
+        return [index, ctx_reg, UNINIT, UNINIT, UNINIT]
+    map_ptr = st.pointer(T.MAP_PTR)
+    map_ptr.map = map_index
+    key = st.pointer(T.MAP_KEY)
+    key.map = map_index
+    value = st.pointer(T.MAP_VALUE)
+    value.map = map_index
+    return [map_ptr, key, value, ctx_reg, UNINIT]

@@ -1,0 +1,311 @@
+"""The shape of a program before any value is looked at: functions, edges, what is live where.
+
+Refuses what no path-sensitive look is needed for: jumps out of a function or into the middle of a
+ld_imm64, unreachable code, reserved encodings.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..isa.encoding import (
+    ABS,
+    ALU64,
+    ATOMIC,
+    CALL,
+    EXIT,
+    IND,
+    JA,
+    JA32,
+    JMP32,
+    LD,
+    LD_IMM64,
+    LDX,
+    MEM,
+    MEMSX,
+    ST,
+    STX,
+    Insn,
+    X,
+)
+from ..isa.ops import (
+    ALU_END,
+    ATOMIC_OPS,
+    CMPXCHG,
+    JUMP_OPS,
+    LOAD_ACQ,
+    STORE_REL,
+    XCHG,
+    alu_op,
+    is_atomic,
+)
+from ..program import Program
+from ..uapi import bpf as uapi
+from .refusal import Refusal
+
+_CALLER_SAVED = 0b111111  # r0-r5
+
+
+@dataclass(slots=True)
+class Cfg:
+    """starts: first instruction of each function. subprog_at: function of each instruction. prune: where states
+    are compared. live: registers (bits) read before written from here on. callbacks: functions that helpers call.
+    """
+
+    starts: list[int]
+    subprog_at: list[int]
+    prune: bytearray
+    checkpoint: bytearray
+    live: list[int]
+    callbacks: set[int]
+
+
+def _refuse(reason: str, pc: int, number: int = errno.EINVAL) -> Refusal:
+    return Refusal(reason, number, pc)
+
+
+def check_encoding(program: Program) -> None:
+    """Every instruction is one that exists, with reserved fields zero. Raises Refusal."""
+    insns, raw = program.insns, program.type.name == "raw"
+    pc = 0
+    while pc < len(insns):
+        insn = insns[pc]
+        if insn.dst > 10 or (insn.src > 10 and insn.code != LD_IMM64):
+            raise _refuse(f"R{max(insn.dst, insn.src)} is invalid", pc)
+        if insn.code == LD_IMM64:
+            if pc + 1 >= len(insns) or insns[pc + 1][:4] != (0, 0, 0, 0) or insn.off:
+                raise _refuse("invalid bpf_ld_imm64 insn", pc)
+            if insn.dst == 10:
+                raise _refuse("frame pointer is read only", pc, errno.EACCES)
+            pc += 2
+            continue
+        problem = _encoding_problem(insn, raw)
+        if problem:
+            raise _refuse(problem, pc)
+        pc += 1
+
+
+def _encoding_problem(insn: Insn, raw: bool) -> str:
+    cls, mode = insn.code & 7, insn.code & 0xE0
+    if cls in (4, 7):
+        return _alu_problem(insn, raw)
+    if cls in (5, 6):
+        return _jump_problem(insn)
+    if cls == LD:
+        if mode in (ABS, IND) and insn.size != 8 and not insn.off and not insn.dst and (mode == IND or not insn.src):
+            return ""
+        return f"unknown opcode {insn.code:02x}" if mode not in (ABS, IND) else "BPF_LD_[ABS|IND] uses reserved fields"
+    if cls == LDX:
+        if (mode == MEMSX and insn.size == 8) or mode not in (MEM, MEMSX):
+            return f"unknown opcode {insn.code:02x}"
+        return "BPF_LDX uses reserved fields" if insn.imm else ""
+    if cls == ST:
+        if mode != MEM:
+            return f"unknown opcode {insn.code:02x}"
+        return "BPF_ST uses reserved fields" if insn.src else ""
+    if mode == ATOMIC:
+        if insn.imm in (LOAD_ACQ, STORE_REL):
+            return ""
+        if insn.size < 4:
+            return "invalid atomic operand size"
+        known = insn.imm in ATOMIC_OPS or insn.imm == CMPXCHG
+        return "" if known else f"BPF_ATOMIC uses invalid atomic opcode {insn.imm:02x}"
+    if mode != MEM:
+        return f"unknown opcode {insn.code:02x}"
+    return "BPF_STX uses reserved fields" if insn.imm else ""
+
+
+def _alu_problem(insn: Insn, raw: bool) -> str:
+    op = insn.code & 0xF0
+    if op == ALU_END:
+        ok = not insn.src and not insn.off and insn.imm in (16, 32, 64)
+        ok = ok and not (insn.code & 7 == ALU64 and insn.code & X)
+        return "" if ok else "BPF_END uses reserved fields"
+    if op > 0xD0:
+        return f"invalid BPF_ALU opcode {op:x}"
+    row = alu_op(insn)
+    if row is None:
+        return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"
+    if row.name == "neg":
+        return "BPF_NEG uses reserved fields" if insn.imm or insn.src or insn.code & X else ""
+    if (insn.code & X and insn.imm) or (not insn.code & X and insn.src):
+        return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"
+    if not insn.code & X:
+        width = 64 if insn.code & 7 == ALU64 else 32
+        if row.code in (0x30, 0x90) and insn.imm == 0 and not raw:
+            return "div by zero"
+        if row.code in (0x60, 0x70, 0xC0) and not 0 <= insn.imm < width and not raw:
+            return f"invalid shift {insn.imm}"
+    return ""
+
+
+def _jump_problem(insn: Insn) -> str:
+    op, is32 = insn.code & 0xF0, insn.code & 7 == JMP32
+    if insn.code == CALL:
+        if insn.dst or insn.src > 2 or (insn.off and insn.src != 2):
+            return "BPF_CALL uses reserved fields"
+        return ""
+    if insn.code == EXIT:
+        return "BPF_EXIT uses reserved fields" if insn.imm or insn.src or insn.dst or insn.off else ""
+    if op == 0 and not insn.code & X:
+        unused = insn.off if is32 else insn.imm
+        return "BPF_JA uses reserved fields" if unused or insn.src or insn.dst else ""
+    if op not in JUMP_OPS:
+        return f"unknown opcode {insn.code:02x}"
+    if (insn.code & X and insn.imm) or (not insn.code & X and insn.src):
+        return "BPF_JMP/JMP32 uses reserved fields"
+    return ""
+
+
+def find_functions(program: Program) -> tuple[list[int], set[int]]:
+    """Starts of all functions, and which of them are taken by address. Raises Refusal."""
+    insns = program.insns
+    starts, callbacks = {0}, set()
+    for pc, insn in enumerate(insns):
+        if insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL:
+            target = pc + insn.imm + 1
+        elif insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC:
+            target = pc + insn.imm + 1
+            callbacks.add(target)
+        else:
+            continue
+        if not 0 <= target < len(insns):
+            raise _refuse(f"call to invalid destination in insn {pc}", pc)
+        starts.add(target)
+    if len(starts) > 256:
+        raise _refuse("too many subprograms", 0, errno.E2BIG)
+    return sorted(starts), callbacks
+
+
+def successors(insns: Sequence[Insn], pc: int) -> list[int]:
+    """Where control may go next within the function, fall-through first."""
+    insn = insns[pc]
+    if insn.code == EXIT:
+        return []
+    if insn.code == JA:
+        return [pc + 1 + insn.off]
+    if insn.code == JA32:
+        return [pc + 1 + insn.imm]
+    if insn.code & 7 in (5, 6) and insn.code != CALL:
+        return [pc + 1, pc + 1 + insn.off]
+    return [pc + (2 if insn.code == LD_IMM64 else 1)]
+
+
+def _uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
+    """Registers read and written, as bits."""
+    cls, dst, src = insn.code & 7, 1 << insn.dst, 1 << insn.src
+    if cls in (4, 7):
+        op = insn.code & 0xF0
+        used = src if insn.code & X and op != ALU_END else 0
+        return (used if op == 0xB0 else used | dst), dst
+    if insn.code == CALL:
+        return (2 << nargs) - 2, _CALLER_SAVED
+    if insn.code == EXIT:
+        return 1, 0
+    if cls in (5, 6):
+        used = dst | (src if insn.code & X else 0)
+        return (0 if insn.code in (JA, JA32) else used), 0
+    if cls == LDX:
+        return src, dst
+    if cls == ST:
+        return dst, 0
+    if is_atomic(insn):
+        if insn.imm == LOAD_ACQ:
+            return src, dst
+        if insn.imm == STORE_REL:
+            return src | dst, 0
+        if insn.imm == CMPXCHG:
+            return src | dst | 1, 1
+        return src | dst, src if insn.imm & 1 or insn.imm == XCHG else 0
+    if cls == STX:
+        return src | dst, 0
+    if insn.code == LD_IMM64:
+        return 0, dst
+    # LD_ABS/IND: the context in r6; r0 is the result and r1-r5 are lost.
+    return 1 << 6 | (src if insn.code & 0xE0 == IND else 0), _CALLER_SAVED
+
+
+def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]) -> Cfg:
+    """Check the graph and compute prune points and liveness; `calling_back`: helpers that call back. Raises Refusal."""
+    insns = program.insns
+    starts, callbacks = find_functions(program)
+    count = len(insns)
+    ends = [*starts[1:], count]
+    subprog_at = [0] * count
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        for pc in range(start, end):
+            subprog_at[pc] = i
+        last = insns[end - 1]
+        if last.code not in (EXIT, JA, JA32):
+            raise _refuse("last insn is not an exit or jmp", end - 1)
+    second = bytearray(count)
+    for pc, insn in enumerate(insns):
+        if insn.code == LD_IMM64 and not second[pc]:
+            second[pc + 1] = 1
+    prune, checkpoint, reached = bytearray(count), bytearray(count), bytearray(count)
+    for start in starts:
+        if second[start]:
+            raise _refuse(f"jump into the middle of ldimm64 insn {start}", start)
+        _walk(insns, start, subprog_at, second, prune, reached)
+    for pc in range(count):
+        if not reached[pc] and not second[pc]:
+            raise _refuse(f"unreachable insn {pc}", pc)
+        if insns[pc].code == CALL and insns[pc].src == 0 and insns[pc].imm in calling_back:
+            prune[pc] = checkpoint[pc] = 1
+        if insns[pc].code == CALL and insns[pc].src == uapi.BPF_PSEUDO_CALL and pc + 1 < count:
+            prune[pc + 1] = 1
+    live = _liveness(insns, helper_nargs)
+    return Cfg(starts, subprog_at, prune, checkpoint, live, callbacks)
+
+
+def _walk(
+    insns: Sequence[Insn], start: int, subprog_at: list[int], second: bytearray, prune: bytearray, reached: bytearray
+) -> None:
+    todo = [start]
+    reached[start] = 1
+    while todo:
+        pc = todo.pop()
+        following = successors(insns, pc)
+        for i, target in enumerate(following):
+            if not 0 <= target < len(insns) or subprog_at[target] != subprog_at[start]:
+                raise _refuse(f"jump out of range from insn {pc} to {target}", pc)
+            if second[target]:
+                raise _refuse(f"jump into the middle of ldimm64 insn {target}", pc)
+            if (len(following) == 2 and i == 1) or insns[pc].code in (JA, JA32):
+                prune[target] = 1
+            if not reached[target]:
+                reached[target] = 1
+                todo.append(target)
+        if len(following) == 2:
+            prune[pc] = 1
+
+
+def _liveness(insns: Sequence[Insn], nargs: dict[int, int]) -> list[int]:
+    """Registers live before each instruction: the usual backward fixpoint."""
+    count = len(insns)
+    uses, keeps, follow = [0] * count, [0] * count, [[0]] * count
+    before: list[list[int]] = [[] for _ in range(count)]
+    for pc, insn in enumerate(insns):
+        n = 5 if insn.src else nargs.get(insn.imm, 5)
+        used, defined = _uses_defs(insn, n) if insn.code or insn.dst or insn.src else (0, 0)
+        uses[pc], keeps[pc] = used, ~defined
+        follow[pc] = [t for t in successors(insns, pc) if 0 <= t < count]
+        for t in follow[pc]:
+            before[t].append(pc)
+    live = [0] * count
+    todo = set(range(count))
+    order = list(range(count - 1, -1, -1))
+    while todo:
+        work = sorted(todo, reverse=True) if len(todo) < count else order
+        todo = set()
+        for pc in work:
+            out = 0
+            for t in follow[pc]:
+                out |= live[t]
+            new = uses[pc] | out & keeps[pc]
+            if new != live[pc]:
+                live[pc] = new
+                todo.update(before[pc])
+    return live

@@ -1,0 +1,158 @@
+"""Access to a program's context, by the kind its program type says."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from ..btf import VOID, Btf, BtfId, Kind
+from ..btf.types import COMPOSITES, ENUMS
+from ..program import Program
+from ..spec.kinds import CtxField, CtxKind, FieldKind
+from ..spec.targets import ITER_BY_NAME, VIEW_BY_NAME, CtxArg
+from ..uapi import bpf as uapi
+from . import state as st
+from .bounds import truncate
+from .refusal import Refusal
+from .state import OR_NULL, RDONLY, TRUSTED, Reg, T
+from .walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One 8-byte argument of a BTF-typed context: a structure pointer, memory, or (kind SCALAR) a number."""
+
+    type: T
+    flags: int = 0
+    btf_id: BtfId = VOID
+    size: int = 0
+
+
+def arguments(program: Program, btf: Btf | None) -> tuple[Argument, ...]:
+    """The context of a program that attaches by BTF. Raises Refusal where there is no such target."""
+    if program.type.ctx is not CtxKind.BTF_ARGS:
+        return ()
+    name = program.attach_name
+    if btf is None or not name:
+        raise Refusal("Tracing programs must provide btf_id", errno.EINVAL)
+    if program.attach_type == uapi.BPF_TRACE_RAW_TP:
+        type_id = btf.find(Kind.TYPEDEF, name)
+        skip = 1  # the tracepoint's own data pointer is not passed on
+    else:
+        type_id = btf.find(Kind.FUNC, name)
+        skip = 0
+    if type_id is None:
+        raise Refusal(f"attach_btf_id {name} is not in the kernel's BTF", errno.EINVAL)
+    proto = btf.resolve(type_id)
+    while proto.kind in (Kind.PTR, Kind.FUNC):
+        proto = btf.resolve(proto.ref)
+    trust = _trust(program)
+    return tuple(_argument(btf, p.type_id, trust, i) for i, p in enumerate(proto.params[skip:]))
+
+
+def _trust(program: Program) -> tuple[CtxArg, ...] | None:
+    """The target's row, or None for a tracepoint (whose pointers are all trusted)."""
+    if program.attach_type == uapi.BPF_TRACE_VIEW:
+        row = VIEW_BY_NAME.get(program.attach_name.removeprefix("bpf_view_"))
+    elif program.attach_type == uapi.BPF_TRACE_ITER:
+        row = ITER_BY_NAME.get(program.attach_name.removeprefix("bpf_iter_"))
+    else:
+        return None
+    if row is None:
+        raise Refusal(f"{program.attach_name} is no target that programs can attach to", errno.EINVAL)
+    return row.args
+
+
+def _argument(btf: Btf, type_id: int, trust: tuple[CtxArg, ...] | None, index: int) -> Argument:
+    t = btf.resolve(type_id)
+    how = trust[index] if trust is not None and index < len(trust) else CtxArg.TRUSTED
+    if how in (CtxArg.KEY_OR_NULL, CtxArg.VALUE_OR_NULL):
+        return Argument(T.MEM, OR_NULL | (RDONLY if how is CtxArg.KEY_OR_NULL else 0), size=-1)
+    if t.kind is Kind.INT or t.kind in ENUMS:
+        return Argument(T.SCALAR, size=t.size)
+    if t.kind is Kind.PTR:
+        target = btf.skip(t.ref)
+        if btf.type(target).kind in COMPOSITES:
+            return Argument(T.BTF, TRUSTED | (OR_NULL if how is CtxArg.TRUSTED_OR_NULL else 0), target)
+    return Argument(T.SCALAR, size=8)
+
+
+def _invalid(w: Walk, off: int, size: int) -> Refusal:
+    return Refusal(f"invalid bpf_context access off={off} size={size}", errno.EACCES, w.pc)
+
+
+def _field(w: Walk, off: int, size: int, write: bool) -> tuple[CtxField, int]:
+    layout = w.program.type.layout
+    assert layout is not None
+    for f in layout.fields:
+        if f.offset <= off < f.offset + f.size:
+            inside = off + size <= f.offset + f.size and (off - f.offset) % size == 0
+            if f.kind is not FieldKind.SCALAR:
+                inside = off == f.offset and size == f.size
+            element = 4 if f.size > 8 else f.size  # cb[5], remote_ip6[4]: arrays of u32
+            if write and (not f.writable or size not in (4, element)):
+                inside = False
+            if not inside:
+                break
+            return f, off - f.offset
+    raise _invalid(w, off, size)
+
+
+def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]) -> Reg:
+    """One access of a program's context; what a load leaves. Raises Refusal."""
+    kind = w.program.type.ctx
+    if kind is CtxKind.FIELDS:
+        return _fields(w, off, size, write)
+    if kind is CtxKind.RW_BUFFER:
+        if off < 0 or off + size > w.program.type.ctx_size:
+            raise _invalid(w, off, size)
+        return _sized(size)
+    if write:
+        raise _invalid(w, off, size)
+    if kind is CtxKind.RAW_ARGS:
+        if off < 0 or off + size > w.program.type.ctx_size or off % 8 or size != 8:
+            raise _invalid(w, off, size)
+        return st.scalar()
+    if kind is CtxKind.BUFFER:
+        if off < 0 or off + size > w.program.type.ctx_size or off % size:
+            raise _invalid(w, off, size)
+        return _sized(size)
+    if kind is not CtxKind.BTF_ARGS or off < 0:
+        raise _invalid(w, off, size)
+    index = off // 8
+    if index >= len(args):
+        raise Refusal(
+            f"func '{w.program.attach_name}' doesn't have {index + 1}-th argument\n{_invalid(w, off, size).reason}",
+            errno.EACCES,
+            w.pc,
+        )
+    arg = args[index]
+    if arg.type is T.SCALAR:
+        if off % size:
+            raise _invalid(w, off, size)
+        return _sized(size) if size < 8 else st.scalar()
+    if off % 8 or size != 8:
+        raise Refusal(f"func '{w.program.attach_name}' size {size} must be 8", errno.EACCES, w.pc)
+    r = st.pointer(arg.type, arg.flags)
+    r.btf_id = arg.btf_id
+    r.size = arg.size
+    if arg.flags & OR_NULL:
+        r.id = w.new_id()
+    return r
+
+
+def _sized(size: int) -> Reg:
+    r = st.unknown_scalar()
+    truncate(r, size)
+    return r
+
+
+_PACKET = {FieldKind.PACKET: T.PACKET, FieldKind.PACKET_META: T.PACKET_META, FieldKind.PACKET_END: T.PACKET_END}
+
+
+def _fields(w: Walk, off: int, size: int, write: bool) -> Reg:
+    field, _ = _field(w, off, size, write)
+    if field.kind is FieldKind.SCALAR:
+        return _sized(size)
+    w.facts.native_off[w.pc] = field.native
+    return st.pointer(_PACKET[field.kind])

@@ -1,0 +1,94 @@
+"""Functions with global linkage: verified once by what their BTF prototype promises, not at each call.
+
+A scalar argument may be anything, a pointer to the program's context must be that, any other pointer is
+memory of the pointed-at type's size, or NULL.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from ..btf import Btf, Kind
+from ..btf.types import COMPOSITES, ENUMS
+from ..program import Program
+from . import ctx, mem
+from . import state as st
+from .refusal import Refusal
+from .state import OR_NULL, SCALAR, Reg, T
+from .walk import Walk
+
+_CTX_NAMES = {
+    "xdp": {"xdp_md"},
+    "sched_cls": {"__sk_buff"},
+    "sched_act": {"__sk_buff"},
+    "socket_filter": {"__sk_buff"},
+    "kprobe": {"bpf_user_pt_regs_t", "pt_regs"},
+    "raw_tracepoint": {"bpf_raw_tracepoint_args"},
+}
+
+
+def global_functions(program: Program, starts: list[int]) -> dict[int, tuple[Reg, ...]]:
+    """By subprog index (main aside): the argument registers each global function is verified with."""
+    btf = program.btf
+    if btf is None:
+        return {}
+    by_off = {info.insn_off: info.type_id for info in program.funcs}
+    found: dict[int, tuple[Reg, ...]] = {}
+    for index, start in enumerate(starts):
+        type_id = by_off.get(start)
+        if index == 0 or type_id is None:
+            continue
+        func = btf.type(type_id)
+        if func.kind is not Kind.FUNC or func.linkage != 1:
+            continue
+        params = btf.type(func.ref).params
+        if len(params) > 5:
+            raise Refusal(f"Global function {func.name}() with {len(params)} > 5 args. Buggy compiler.", errno.EINVAL)
+        found[index] = tuple(_argument(program, btf, p.type_id, func.name, i) for i, p in enumerate(params))
+    return found
+
+
+def _argument(program: Program, btf: Btf, type_id: int, name: str, index: int) -> Reg:
+    t = btf.resolve(type_id)
+    if t.kind is Kind.INT or t.kind in ENUMS:
+        return st.scalar()
+    if t.kind is Kind.PTR:
+        target = btf.type(btf.skip_quals(t.ref))
+        resolved = btf.resolve(t.ref)
+        names = _CTX_NAMES.get(program.type.name, set())
+        if target.name in names or resolved.name in names:
+            return st.pointer(T.CTX)
+        if resolved.kind in COMPOSITES or resolved.kind in ENUMS or resolved.kind in (Kind.INT, Kind.PTR, Kind.ARRAY):
+            r = st.pointer(T.MEM, OR_NULL)
+            r.size = btf.size_of(t.ref)
+            return r
+    raise Refusal(f"Arg#{index} type {t.kind.name} in {name}() is not supported yet.", errno.EINVAL)
+
+
+def name_of(program: Program, start: int) -> str:
+    """The function's name by func_info, or "main"/"sub@N"."""
+    for info in program.funcs:
+        if info.insn_off == start and program.btf is not None:
+            return program.btf.type(info.type_id).name
+    return program.name if start == 0 else f"sub_{start}"
+
+
+def check_call(w: Walk, contract: tuple[Reg, ...], name: str, args: tuple[ctx.Argument, ...]) -> None:
+    """The registers at a call of a global function against its contract. Rejects."""
+    for i, wanted in enumerate(contract):
+        regno = i + 1
+        reg = w.read(regno)
+        if wanted.type == SCALAR:
+            if reg.type != SCALAR:
+                w.reject(f"R{regno} is not a scalar\nCaller passes invalid args into func#{name}", errno.EINVAL)
+        elif wanted.type == T.CTX:
+            if reg.type != T.CTX or reg.off or not reg.is_const:
+                w.reject(f"R{regno} type is not a ctx\nCaller passes invalid args into func#{name}", errno.EINVAL)
+        elif not (reg.type == SCALAR and reg.is_const and reg.value == 0):
+            if reg.flags & OR_NULL:
+                maybe = reg.copy()
+                maybe.flags &= ~OR_NULL
+                w.regs[regno] = maybe
+            mem.helper_memory(w, regno, wanted.size, writes=False, args=args)
+            mem.helper_memory(w, regno, wanted.size, writes=True, args=args)
+            w.regs[regno] = reg

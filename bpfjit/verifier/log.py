@@ -1,0 +1,177 @@
+"""The verifier's log, in Linux's wording: instructions, C source lines, register states."""
+
+from __future__ import annotations
+
+from ..btf import Btf, RawBtf
+from ..isa.text import disasm
+from ..program import Program
+from . import state as st
+from .state import OR_NULL, RCU, RDONLY, TRUSTED, UNTRUSTED, Frame, Reg, T
+from .tnum import U32, U64
+
+_TYPE = {
+    T.NOT_INIT: "?",
+    T.SCALAR: "scalar",
+    T.CTX: "ctx",
+    T.MAP_PTR: "map_ptr",
+    T.MAP_VALUE: "map_value",
+    T.MAP_KEY: "map_key",
+    T.STACK: "fp",
+    T.PACKET: "pkt",
+    T.PACKET_META: "pkt_meta",
+    T.PACKET_END: "pkt_end",
+    T.BTF: "ptr_",
+    T.MEM: "mem",
+    T.FUNC: "func",
+}
+
+
+def type_name(r: Reg) -> str:
+    """A register's type as logs name it: "trusted_ptr_or_null_", "map_value_or_null", "fp"."""
+    prefix = ""
+    for flag, text in ((RDONLY, "rdonly_"), (TRUSTED, "trusted_"), (RCU, "rcu_"), (UNTRUSTED, "untrusted_")):
+        if r.flags & flag:
+            prefix += text
+    name = _TYPE[T(r.type)]
+    if r.flags & OR_NULL:
+        name = "ptr_or_null_" if r.type == T.BTF else name + "_or_null"
+    return prefix + name
+
+
+def tnum_text(value: int, mask: int) -> str:
+    return f"({value:#x}; {mask:#x})"
+
+
+def _bounds_text(r: Reg) -> list[str]:
+    """Only what says something, equal bounds together: "smin=0,smax=umax=5,var_off=(0x0; 0x7)"."""
+    groups: dict[int, list[str]] = {}
+    known = [
+        ("smin", r.smin, r.smin != st.S64_MIN),
+        ("smax", r.smax, r.smax != st.S64_MAX),
+        ("umin", r.umin, r.umin != 0),
+        ("umax", r.umax, r.umax != U64),
+        ("smin32", r.s32min, r.s32min not in (r.smin, st.S32_MIN)),
+        ("smax32", r.s32max, r.s32max not in (r.smax, st.S32_MAX)),
+        ("umin32", r.u32min, r.u32min not in (r.umin, 0)),
+        ("umax32", r.u32max, r.u32max not in (r.umax, U32)),
+    ]
+    for name, value, says in known:
+        if says:
+            groups.setdefault(value, []).append(name)
+    parts = [
+        f"{'='.join(names)}={value:#x}" if value > 0xFFFF else f"{'='.join(names)}={value}"
+        for value, names in groups.items()
+    ]
+    if r.mask != U64:
+        parts.append(f"var_off={tnum_text(r.value, r.mask)}")
+    return parts
+
+
+def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
+    """One register as Linux prints it."""
+    if r.type == T.SCALAR and not r.mask:
+        return str(st.s64(r.value)) if abs(st.s64(r.value)) < 0x10000 else f"{r.value:#x}"
+    if r.type == T.STACK:
+        return f"fp{r.off:+d}".replace("+0", "0") if r.is_const else f"fp(off={r.off},{','.join(_bounds_text(r))})"
+    name = type_name(r)
+    if r.type == T.BTF and kernel_btf is not None:
+        name += kernel_btf.type(r.btf_id).name
+    parts = []
+    if r.id:
+        parts.append(f"id={r.id}")
+    if r.off:
+        parts.append(f"off={r.off}")
+    if r.type in (T.PACKET, T.PACKET_META):
+        parts.append(f"r={r.range}")
+    if r.type in (T.MAP_PTR, T.MAP_VALUE, T.MAP_KEY) and 0 <= r.map < len(program.maps):
+        m = program.maps[r.map]
+        parts.append(f"map={m.name},ks={m.key_size},vs={m.value_size}")
+    if r.type == T.MEM:
+        parts.append(f"sz={r.size}")
+    if r.type == T.SCALAR or not r.is_const:
+        parts += _bounds_text(r)
+    return f"{name}({','.join(parts)})"
+
+
+_SLOT = {st.INVALID: "?", st.SPILL: "r", st.MISC: "m", st.ZEROED: "0"}
+
+
+def frame_text(f: Frame, program: Program, kernel_btf: Btf | None) -> str:
+    """Registers and stack of a frame, what is not initialised left out."""
+    parts = [f"R{i}={reg_text(r, program, kernel_btf)}" for i, r in enumerate(f.regs) if r.type != st.NOT_INIT]
+    for i in sorted(f.stack):
+        slot = f.stack[i]
+        if slot.reg is not None and slot.kinds[0] == st.SPILL:
+            parts.append(f"fp-{(i + 1) * 8}={reg_text(slot.reg, program, kernel_btf)}")
+        elif any(slot.kinds):
+            # Linux prints the byte at the highest address first.
+            parts.append(f"fp-{(i + 1) * 8}=" + "".join(_SLOT[k] for k in reversed(slot.kinds)))
+    return (f"frame{f.number}: " if f.number else "") + " ".join(parts)
+
+
+class Log:
+    """Collects lines at a level: 0 nothing, 1 the failing path, 2 everything, +4 statistics."""
+
+    MAX_BYTES = 1 << 24
+
+    def __init__(self, program: Program, kernel_btf: Btf | None, level: int) -> None:
+        self.program = program
+        self.kernel_btf = kernel_btf
+        self.level = level
+        self.lines: list[str] = []
+        self.bytes = 0
+        self._line_at = {info.insn_off: info for info in program.lines}
+        self._last_line: tuple[int, int, int] | None = None
+
+    @property
+    def on(self) -> bool:
+        return bool(self.level & 3)
+
+    def mark(self) -> int:
+        return len(self.lines)
+
+    def reset(self, mark: int) -> None:
+        """Level 1 keeps only the path under way: what came after `mark` is dropped."""
+        if not self.level & 2:
+            del self.lines[mark:]
+            self._last_line = None
+
+    def say(self, line: str) -> None:
+        if self.level and self.bytes < self.MAX_BYTES:
+            self.lines.append(line)
+            self.bytes += len(line) + 1
+
+    def insn(self, pc: int) -> None:
+        source = self.source(pc)
+        if source:
+            self.say(source)
+        self.say(f"{pc}: ({self.program.insns[pc].code:02x}) {disasm(self.program.insns, pc)}")
+
+    def source(self, pc: int) -> str:
+        """The C line that begins at `pc`, if it is another than the last one printed."""
+        info = self._line_at.get(pc)
+        btf = self.program.btf
+        if info is None or not isinstance(btf, RawBtf):
+            return ""
+        key = (info.file_name_off, info.line_off, info.line)
+        if key == self._last_line:
+            return ""
+        self._last_line = key
+        name = btf.string(info.file_name_off).rsplit("/", 1)[-1]
+        return f"; {btf.string(info.line_off).strip()} @ {name}:{info.line}"
+
+    def source_of(self, pc: int) -> str:
+        """The C line that the instruction at `pc` belongs to, for messages."""
+        btf = self.program.btf
+        at = [off for off in self._line_at if off <= pc]
+        if not at or not isinstance(btf, RawBtf):
+            return ""
+        info = self._line_at[max(at)]
+        name = btf.string(info.file_name_off).rsplit("/", 1)[-1]
+        return f"{name}:{info.line}: {btf.string(info.line_off).strip()}"
+
+    def state(self, frame: Frame) -> None:
+        self.say(f"; {frame_text(frame, self.program, self.kernel_btf)}")
+
+    def text(self) -> str:
+        return "\n".join(self.lines) + ("\n" if self.lines else "")

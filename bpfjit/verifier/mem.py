@@ -1,0 +1,227 @@
+"""Loads and stores: what kind of memory a register points into, and whether the access stays inside."""
+
+from __future__ import annotations
+
+import errno
+
+from ..btf import Kind
+from ..program import Region
+from ..spec.kinds import CtxKind
+from ..uapi import bpf as uapi
+from . import btf_walk, ctx, stack
+from . import state as st
+from .bounds import truncate
+from .log import tnum_text, type_name
+from .state import OR_NULL, RDONLY, Reg, T
+from .walk import MAX_VAR_OFF, Walk
+
+
+def sized_scalar(size: int) -> Reg:
+    r = st.unknown_scalar()
+    truncate(r, size)
+    return r
+
+
+def _check_alignment(w: Walk, reg: Reg, off: int, size: int) -> None:
+    strict = w.program.strict_alignment or reg.type == T.STACK or reg.type == T.CTX
+    if not strict or size == 1:
+        return
+    # The variable part is aligned when its known bits are zero and its unknown ones lie above.
+    v, m = reg.value + reg.off + off, reg.mask
+    if v % size or m % size:
+        kind = {T.STACK: "stack ", T.PACKET: "packet ", T.PACKET_META: "packet ", T.CTX: "context "}.get(
+            T(reg.type), "value "
+        )
+        w.reject(f"misaligned {kind}access off {tnum_text(reg.value, reg.mask)}+{reg.off}+{off} size {size}")
+
+
+def _check_region(w: Walk, reg: Reg, regno: int, off: int, size: int, limit: int, what: str) -> None:
+    """An access behind a pointer to `limit` bytes, by its smallest and its largest offset. `what` has {off} {size}."""
+    if reg.smin < 0 and (reg.smin == st.S64_MIN or off + reg.off + reg.smin < 0):
+        w.reject(f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check.")
+    low = reg.off + off + reg.smin
+    if low < 0 or low + size > limit:
+        w.reject(f"{what.format(off=low, size=size)}\nR{regno} min value is outside of the allowed memory range")
+    if reg.umax >= MAX_VAR_OFF:
+        w.reject(f"R{regno} unbounded memory access, make sure to bounds check any such access")
+    high = reg.off + off + reg.umax
+    if high + size > limit:
+        w.reject(f"{what.format(off=high, size=size)}\nR{regno} max value is outside of the allowed memory range")
+
+
+def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
+    m = w.program.maps[reg.map]
+    if write and m.flags & uapi.BPF_F_RDONLY_PROG:
+        w.reject(f"write into map forbidden, value_size={m.value_size} off={reg.off + off} size={size}")
+    if not write and m.flags & uapi.BPF_F_WRONLY_PROG:
+        w.reject(f"read from map forbidden, value_size={m.value_size} off={reg.off + off} size={size}")
+    what = f"invalid access to map value, value_size={m.value_size} off={{off}} size={{size}}"
+    _check_region(w, reg, regno, off, size, m.value_size, what)
+    w.touch(Region.MAP_VALUE)
+    if not write and m.constant is not None and reg.is_const:
+        at = reg.off + off + reg.value
+        return st.const_scalar(int.from_bytes(m.constant[at : at + size], "little"))
+    return sized_scalar(size)
+
+
+def _packet(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
+    if write and not w.program.type.packet_writable:
+        w.reject("cannot write into packet")
+    if reg.smin < 0:
+        w.reject(f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check.")
+    at = reg.off + off
+    if at < 0 or at + size > reg.range:
+        text = f"invalid access to packet, off={at} size={size}, R{regno}(id={reg.id},off={reg.off},r={reg.range})"
+        w.reject(f"{text}\nR{regno} offset is outside of the packet")
+    w.touch(Region.PACKET)
+    return sized_scalar(size)
+
+
+def _memory(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
+    if write and reg.flags & RDONLY:
+        w.reject(f"R{regno} cannot write into {type_name(reg)}")
+    if reg.size < 0:
+        # An iterator's key or value: its size is known when it is attached; how far we reach is compared then.
+        if reg.off + off < 0:
+            w.reject(f"R{regno} invalid {'rdonly' if reg.flags & RDONLY else 'rdwr'} buffer access: off={off}, size={size}")
+        if not reg.is_const:
+            w.reject(f"R{regno} invalid variable buffer offset: off={off}, var_off={tnum_text(reg.value, reg.mask)}")
+        reach = reg.off + off + reg.value + size
+        if reg.flags & RDONLY:
+            w.facts.max_rdonly_access = max(w.facts.max_rdonly_access, reach)
+        else:
+            w.facts.max_rdwr_access = max(w.facts.max_rdwr_access, reach)
+    else:
+        what = f"invalid access to memory, mem_size={reg.size} off={{off}} size={{size}}"
+        _check_region(w, reg, regno, off, size, reg.size, what)
+    w.touch(Region.MEMORY)
+    return sized_scalar(size)
+
+
+def _context(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool, args: tuple[ctx.Argument, ...]) -> Reg:
+    if w.program.type.ctx is CtxKind.NONE:
+        w.reject(f"invalid bpf_context access off={off} size={size}")
+    if not reg.is_const:
+        if w.program.type.ctx is not CtxKind.RW_BUFFER:
+            w.reject(f"variable ctx access var_off={tnum_text(reg.value, reg.mask)} disallowed")
+        what = "invalid bpf_context access off={off} size={size}"
+        _check_region(w, reg, regno, off, size, w.program.type.ctx_size, what)
+        w.touch(Region.CTX)
+        return sized_scalar(size)
+    if reg.off and w.program.type.ctx is not CtxKind.RW_BUFFER:
+        w.reject(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
+    w.touch(Region.CTX)
+    return ctx.access(w, off + reg.off + reg.value, size, write, args)
+
+
+def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
+    btf = w.env.kernel_btf
+    assert btf is not None
+    name = btf.resolve(reg.btf_id).name
+    if not reg.is_const:
+        w.reject(f"R{regno} is ptr_{name} invalid variable offset: off={off}, var_off={tnum_text(reg.value, reg.mask)}")
+    at = reg.off + off + st.s64(reg.value)
+    if at < 0:
+        w.reject(f"R{regno} is ptr_{name} invalid negative access: off={at}")
+    if write:
+        w.reject("only read is supported")
+    found = btf_walk.member_at(btf, reg.btf_id, at, size, w.pc)
+    w.touch(Region.KERNEL if reg.flags & (st.TRUSTED | st.RCU) else Region.PROBE)
+    if not found.btf_id:
+        return sized_scalar(size)
+    flags = btf_walk.member_flags(btf, reg.btf_id, found.member, reg.flags, w.program.sleepable)
+    if reg.flags & st.UNTRUSTED:
+        flags = st.UNTRUSTED
+    r = st.pointer(T.BTF, flags)
+    r.btf_id = found.btf_id
+    if flags & OR_NULL:
+        r.id = w.new_id()
+    return r
+
+
+def access(
+    w: Walk, reg: Reg, regno: int, off: int, size: int, args: tuple[ctx.Argument, ...], value: Reg | None = None
+) -> Reg:
+    """Check one access of `size` bytes at reg+off; `value` is what a store writes. Returns what a load leaves."""
+    write = value is not None
+    if not reg.is_pointer or reg.flags & OR_NULL:
+        w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
+    _check_alignment(w, reg, off, size)
+    if reg.type == T.STACK:
+        w.touch(Region.STACK)
+        if value is not None:
+            stack.write(w, reg, regno, off, size, value)
+            return value
+        return stack.read(w, reg, regno, off, size)
+    if value is not None and value.type != st.SCALAR and reg.type not in (T.MAP_VALUE, T.MEM, T.CTX):
+        w.reject(f"R{regno} leaks addr into {'packet' if reg.type == T.PACKET else 'mem'}")
+    if value is not None and value.type != st.SCALAR and not w.env.privileged:
+        w.reject(f"R{regno} leaks addr into map")
+    if reg.type == T.MAP_VALUE:
+        return _map_value(w, reg, regno, off, size, write)
+    if reg.type in (T.PACKET, T.PACKET_META):
+        return _packet(w, reg, regno, off, size, write)
+    if reg.type == T.CTX:
+        return _context(w, reg, regno, off, size, write, args)
+    if reg.type == T.MEM:
+        return _memory(w, reg, regno, off, size, write)
+    if reg.type == T.BTF:
+        return _kernel_object(w, reg, regno, off, size, write)
+    if reg.type == T.MAP_KEY:
+        if write:
+            w.reject(f"write to change key R{regno} not allowed")
+        m = w.program.maps[reg.map]
+        _check_region(
+            w, reg, regno, off, size, m.key_size, f"invalid access to key, key_size={m.key_size} off={{off}} size={{size}}"
+        )
+        w.touch(Region.MAP_KEY)
+        return sized_scalar(size)
+    if reg.type == T.MAP_PTR and not write and w.env.kernel_btf is not None:
+        return _map_pointer(w, reg, regno, off, size)
+    return w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
+
+
+def _map_pointer(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
+    """A map's own structure may be read: numbers, and pointers that are only numbers here."""
+    btf = w.env.kernel_btf
+    assert btf is not None
+    if reg.off or not reg.is_const or off < 0:
+        w.reject(f"R{regno} is bpf_map invalid negative access: off={off + reg.off}")
+    map_id = btf.find(Kind.STRUCT, "bpf_map")
+    if map_id is None:
+        w.reject(f"R{regno} invalid mem access 'map_ptr'", errno.EACCES)
+    btf_walk.member_at(btf, map_id, off, size, w.pc)
+    w.touch(Region.KERNEL)
+    return sized_scalar(size)
+
+
+def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[ctx.Argument, ...]) -> None:
+    """A helper gets `size` bytes behind register `regno`."""
+    reg = w.regs[regno]
+    if reg.flags & OR_NULL or not reg.is_pointer:
+        w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
+    if reg.type == T.STACK:
+        stack.helper_access(w, reg, regno, size, writes=writes)
+    elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY):
+        if size == 0 and reg.type in (T.PACKET, T.PACKET_META):
+            return
+        if reg.type == T.PACKET and not writes:
+            _packet(w, reg, regno, 0, size, False)
+        else:
+            access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
+    elif reg.type == T.BTF and not writes:
+        _kernel_object_bytes(w, reg, regno, size)
+    elif reg.type == T.CTX and w.program.type.ctx is CtxKind.RW_BUFFER:
+        access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
+    else:
+        w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
+
+
+def _kernel_object_bytes(w: Walk, reg: Reg, regno: int, size: int) -> None:
+    """Plain bytes of a structure: read member by member as far as it is one scalar, as Linux does."""
+    btf = w.env.kernel_btf
+    assert btf is not None
+    at = reg.off + st.s64(reg.value)
+    if not reg.is_const or at < 0:
+        w.reject(f"R{regno} is ptr_{btf.resolve(reg.btf_id).name} invalid negative access: off={at}")
+    btf_walk.member_at(btf, reg.btf_id, at, size, w.pc)

@@ -1,0 +1,123 @@
+"""When a state need not be walked: another one, already walked from here, covers it.
+
+Every scalar counts (there is no precision tracking yet): an old state covers a new one when each live
+register and every stack byte of the new one lies within what the old one was walked with.
+"""
+
+from __future__ import annotations
+
+from . import tnum
+from .cfg import Cfg
+from .state import INVALID, MISC, NOT_INIT, SCALAR, SPILL, ZEROED, Frame, Reg, Slot, State, T
+
+
+class _Ids:
+    """A one-to-one match between the ids of two states, built as they are compared."""
+
+    def __init__(self) -> None:
+        self.to_new: dict[int, int] = {}
+        self.to_old: dict[int, int] = {}
+
+    def match(self, old: int, new: int) -> bool:
+        if old == 0 and new == 0:
+            return True
+        if old == 0 or new == 0:
+            return False
+        return self.to_new.setdefault(old, new) == new and self.to_old.setdefault(new, old) == old
+
+
+def _within(old: Reg, new: Reg) -> bool:
+    return (
+        old.umin <= new.umin
+        and old.umax >= new.umax
+        and old.smin <= new.smin
+        and old.smax >= new.smax
+        and old.u32min <= new.u32min
+        and old.u32max >= new.u32max
+        and old.s32min <= new.s32min
+        and old.s32max >= new.s32max
+        and tnum.contains(old.value, old.mask, new.value, new.mask)
+    )
+
+
+def covers(old: Reg, new: Reg, ids: _Ids, exact: bool) -> bool:
+    """Whether all that is proved for `old` holds for `new`."""
+    if old.type == NOT_INIT:
+        return not exact or new.type == NOT_INIT
+    if old.type != new.type or old.flags != new.flags:
+        return False
+    if exact:
+        if not (_within(old, new) and _within(new, old)):
+            return False
+    elif not _within(old, new):
+        return False
+    if old.type == SCALAR:
+        # Scalars that were one value must be one value again; ones that were not may be.
+        return not old.id or ids.match(old.id, new.id)
+    if (old.off, old.map, old.btf_id, old.size, old.frame) != (new.off, new.map, new.btf_id, new.size, new.frame):
+        return False
+    if old.type in (T.PACKET, T.PACKET_META) and (new.range != old.range if exact else new.range < old.range):
+        return False
+    return ids.match(old.id, new.id)
+
+
+def _slot_covers(old: Slot, new: Slot | None, ids: _Ids, exact: bool) -> bool:
+    if new is old:
+        return old.reg is None or not old.reg.id or ids.match(old.reg.id, old.reg.id)
+    if new is None:
+        return not any(old.kinds)
+    if old.reg is not None and old.kinds[0] == SPILL:
+        if new.reg is not None and new.kinds[0] == SPILL and old.kinds == new.kinds:
+            return covers(old.reg, new.reg, ids, exact)
+        return False
+    for o, n in zip(old.kinds, new.kinds, strict=True):
+        if o == INVALID:
+            if exact and n != INVALID:
+                return False
+        elif o == MISC:
+            if (exact and n != MISC) or n == INVALID:
+                return False
+            if n == SPILL and new.reg is not None and new.reg.type != SCALAR:
+                return False
+        elif o == ZEROED:
+            spilled_zero = n == SPILL and new.reg is not None and new.reg.is_const and new.reg.value == 0
+            if n != ZEROED and not (spilled_zero and new.reg is not None and new.reg.type == SCALAR):
+                return False
+        else:
+            return False
+    return True
+
+
+def _frame_covers(old: Frame, new: Frame, live: int, ids: _Ids, exact: bool) -> bool:
+    for i in range(10):
+        if live >> i & 1:
+            o, n = old.regs[i], new.regs[i]
+            if o is n:
+                if o.id and not ids.match(o.id, o.id):
+                    return False
+            elif not covers(o, n, ids, exact):
+                return False
+    for index, slot in old.stack.items():
+        if not _slot_covers(slot, new.stack.get(index), ids, exact):
+            return False
+    return not exact or all(index in old.stack for index in new.stack)
+
+
+def state_covers(old: State, new: State, pc: int, cfg: Cfg, *, exact: bool = False) -> bool:
+    """Whether walking `new` from `pc` can show nothing that walking `old` did not; `exact`: they are the same."""
+    if len(old.frames) != len(new.frames):
+        return False
+    ids = _Ids()
+    last = len(old.frames) - 1
+    for i, (o, n) in enumerate(zip(old.frames, new.frames, strict=True)):
+        if (o.call_site, o.subprog, o.callback) != (n.call_site, n.subprog, n.callback):
+            return False
+        if i == last:
+            live = cfg.live[pc]
+        else:
+            above = old.frames[i + 1]
+            # A callback returns to the call itself, which runs again; other calls to what follows.
+            live = cfg.live[above.call_site] if above.callback else cfg.live[above.call_site + 1] & ~1
+        if not _frame_covers(o, n, live, ids, exact):
+            return False
+    return True

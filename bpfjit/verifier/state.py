@@ -1,0 +1,252 @@
+"""What is known at one instruction on one path: registers, stack slots, frames.
+
+Registers and slots are values: once published in a state they are never changed, a change makes a new
+one. So states share them, copying a state copies references, and comparing begins with identity.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from . import tnum
+from .tnum import U32, U64
+
+S64_MIN, S64_MAX = -(1 << 63), (1 << 63) - 1
+S32_MIN, S32_MAX = -(1 << 31), (1 << 31) - 1
+STACK_BYTES = 512
+MAX_FRAMES = 8
+
+
+class T(IntEnum):
+    """Register types; the names in logs are in log.py."""
+
+    NOT_INIT = 0
+    SCALAR = 1
+    CTX = 2
+    MAP_PTR = 3
+    MAP_VALUE = 4
+    MAP_KEY = 5
+    STACK = 6
+    PACKET_META = 7
+    PACKET = 8
+    PACKET_END = 9
+    BTF = 10
+    MEM = 11
+    FUNC = 12
+
+
+NOT_INIT, SCALAR, STACK = int(T.NOT_INIT), int(T.SCALAR), int(T.STACK)
+
+# Flags of pointer registers.
+OR_NULL, RDONLY, TRUSTED, RCU, UNTRUSTED = 1, 2, 4, 8, 16
+
+
+def s64(value: int) -> int:
+    value &= U64
+    return value - (1 << 64) if value >> 63 else value
+
+
+def s32(value: int) -> int:
+    value &= U32
+    return value - (1 << 32) if value >> 31 else value
+
+
+class Reg:
+    """One register: its type and, for scalars and the variable part of a pointer's offset, its bounds.
+
+    value/mask: the tnum. off: a pointer's fixed offset. id: which registers are the same unknown (scalars), or
+    become non-null together, or have the same packet range. map: index of a map pointer's or value's map.
+    size: bytes behind MEM. range: bytes of packet proved to be there. frame: whose stack; which subprog (FUNC).
+    """
+
+    __slots__ = (
+        "btf_id",
+        "flags",
+        "frame",
+        "id",
+        "map",
+        "mask",
+        "off",
+        "range",
+        "s32max",
+        "s32min",
+        "size",
+        "smax",
+        "smin",
+        "type",
+        "u32max",
+        "u32min",
+        "umax",
+        "umin",
+        "value",
+    )
+
+    def __init__(self, type_: int = NOT_INIT, flags: int = 0) -> None:
+        self.type = type_
+        self.flags = flags
+        self.off = 0
+        self.id = 0
+        self.map = -1
+        self.btf_id = 0
+        self.size = 0
+        self.range = 0
+        self.frame = 0
+        self.value = 0
+        self.mask = 0
+        self.smin = self.smax = self.umin = self.umax = 0
+        self.s32min = self.s32max = self.u32min = self.u32max = 0
+
+    def copy(self) -> Reg:
+        r = Reg.__new__(Reg)
+        r.type = self.type
+        r.flags = self.flags
+        r.off = self.off
+        r.id = self.id
+        r.map = self.map
+        r.btf_id = self.btf_id
+        r.size = self.size
+        r.range = self.range
+        r.frame = self.frame
+        r.value = self.value
+        r.mask = self.mask
+        r.smin = self.smin
+        r.smax = self.smax
+        r.umin = self.umin
+        r.umax = self.umax
+        r.s32min = self.s32min
+        r.s32max = self.s32max
+        r.u32min = self.u32min
+        r.u32max = self.u32max
+        return r
+
+    @property
+    def is_const(self) -> bool:
+        return not self.mask
+
+    @property
+    def is_pointer(self) -> bool:
+        return self.type > SCALAR
+
+    def unbound(self) -> None:
+        """Forget the bounds (not the tnum)."""
+        self.smin, self.smax, self.umin, self.umax = S64_MIN, S64_MAX, 0, U64
+        self.s32min, self.s32max, self.u32min, self.u32max = S32_MIN, S32_MAX, 0, U32
+
+    def set_unknown(self) -> None:
+        self.value, self.mask = tnum.UNKNOWN
+        self.unbound()
+
+    def set_const(self, value: int) -> None:
+        value &= U64
+        self.value, self.mask = value, 0
+        self.umin = self.umax = value
+        self.smin = self.smax = s64(value)
+        self.u32min = self.u32max = value & U32
+        self.s32min = self.s32max = s32(value)
+
+
+def scalar() -> Reg:
+    """A scalar of which nothing is known."""
+    return _UNKNOWN
+
+
+def unknown_scalar() -> Reg:
+    """As scalar(), one of its own to be changed."""
+    r = Reg(SCALAR)
+    r.set_unknown()
+    return r
+
+
+def const_scalar(value: int) -> Reg:
+    r = Reg(SCALAR)
+    r.set_const(value)
+    return r
+
+
+def pointer(type_: int, flags: int = 0) -> Reg:
+    """A pointer with no offset (its variable part is the constant 0)."""
+    return Reg(type_, flags)
+
+
+_UNKNOWN = unknown_scalar()
+UNINIT = Reg(NOT_INIT)
+ZERO = const_scalar(0)
+
+# Bytes of the stack.
+INVALID, SPILL, MISC, ZEROED = 0, 1, 2, 3
+SPILLED = bytes([SPILL]) * 8
+_INVALID = bytes(8)
+
+
+class Slot:
+    """Eight bytes of stack: what each byte is, and the register spilled into them (its low bytes if fewer)."""
+
+    __slots__ = ("kinds", "reg")
+
+    def __init__(self, kinds: bytes, reg: Reg | None = None) -> None:
+        self.kinds = kinds
+        self.reg = reg
+
+    @property
+    def is_full_spill(self) -> bool:
+        return self.kinds == SPILLED
+
+    @property
+    def spilled_bytes(self) -> int:
+        return self.kinds.count(SPILL)
+
+
+EMPTY = Slot(_INVALID)
+
+
+class Frame:
+    """One function's registers r0-r10 and stack: slot i holds bytes [-8*(i+1), -8*i) below r10."""
+
+    __slots__ = ("call_site", "callback", "number", "regs", "stack", "subprog")
+
+    def __init__(self, number: int, subprog: int, call_site: int) -> None:
+        self.number = number
+        self.subprog = subprog
+        self.call_site = call_site  # the call instruction, -1 at the bottom
+        self.callback = False
+        self.regs: list[Reg] = [UNINIT] * 11
+        fp = pointer(STACK)
+        fp.frame = number
+        self.regs[10] = fp
+        self.stack: dict[int, Slot] = {}
+
+    def copy(self) -> Frame:
+        f = Frame.__new__(Frame)
+        f.number = self.number
+        f.subprog = self.subprog
+        f.call_site = self.call_site
+        f.callback = self.callback
+        f.regs = self.regs[:]
+        f.stack = self.stack.copy()
+        return f
+
+
+class State:
+    """One path's state: the frames, and how far it has come. `branches` counts its unfinished continuations."""
+
+    __slots__ = ("branches", "depth", "first_pc", "frames", "jumps", "parent")
+
+    def __init__(self, frames: list[Frame]) -> None:
+        self.frames = frames
+        self.parent: State | None = None
+        self.branches = 0
+        self.first_pc = 0
+        self.jumps = 0
+        self.depth = 0
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    def copy(self) -> State:
+        s = State([f.copy() for f in self.frames])
+        s.parent = self.parent
+        s.first_pc = self.first_pc
+        s.jumps = self.jumps
+        s.depth = self.depth
+        return s

@@ -1,0 +1,102 @@
+"""What every part of the verifier shares while it walks a program: the program, the state under way, the facts."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ..btf import Btf
+from ..program import Facts, Program, Region, ValueKind
+from .cfg import Cfg
+from .log import Log
+from .refusal import Refusal
+from .state import OR_NULL, SCALAR, Frame, Reg, State
+
+MAX_VAR_OFF = 1 << 29  # BPF_MAX_VAR_OFF: offsets beyond it are refused before they could overflow
+MAX_PACKET_OFF = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """What the kernel hands the verifier beside the program.
+
+    kernel_btf: the types that contexts and BTF pointers refer to. privileged: CAP_PERFMON's rights (pointer
+    leaks, stack that was not written). log_level: as in bpf_attr.
+    """
+
+    kernel_btf: Btf | None
+    privileged: bool = True
+    log_level: int = 0
+
+
+class Walk:
+    """The verifier's working state; see check.py for the walk itself."""
+
+    def __init__(self, program: Program, env: Env, cfg: Cfg, log: Log) -> None:
+        self.program = program
+        self.insns = program.insns
+        self.env = env
+        self.cfg = cfg
+        self.log = log
+        count = len(program.insns)
+        self.facts = Facts(bytearray(count), [0] * count, bytearray(count), bytearray(count), live=cfg.live)
+        self.facts.entry_kinds = [[0] * 6 for _ in cfg.starts]
+        self.facts.exit_kinds = [0] * len(cfg.starts)
+        self.stack_bytes = [0] * len(cfg.starts)
+        self.zero_stack = bytearray(len(cfg.starts))
+        self.state = State([Frame(0, 0, -1)])
+        self.pc = 0
+        self.ids = 0
+
+    def new_id(self) -> int:
+        self.ids += 1
+        return self.ids
+
+    def reject(self, reason: str, number: int = errno.EACCES) -> NoReturn:
+        raise Refusal(reason, number, self.pc)
+
+    @property
+    def regs(self) -> list[Reg]:
+        return self.state.frames[-1].regs
+
+    def touch(self, region: Region) -> None:
+        self.facts.region[self.pc] |= region
+
+    def leave(self, reg: Reg) -> None:
+        """Note the kind of value that the instruction under way leaves in its destination."""
+        self.facts.result[self.pc] |= kind_of(reg)
+
+    def enter(self, frame: Frame) -> None:
+        """Note the kinds of a function's arguments as it is entered."""
+        kinds = self.facts.entry_kinds[frame.subprog]
+        for i in range(1, 6):
+            kinds[i] |= kind_of(frame.regs[i])
+
+    def read(self, regno: int) -> Reg:
+        """A register that is read as an operand. Rejects one that was never written."""
+        reg = self.regs[regno]
+        if reg.type == 0:
+            self.reject(f"R{regno} !read_ok")
+        return reg
+
+    def write(self, regno: int, reg: Reg) -> None:
+        if regno == 10:
+            self.reject("frame pointer is read only")
+        self.regs[regno] = reg
+        self.leave(reg)
+
+    def need_stack(self, frame: Frame, low: int) -> None:
+        """Frame `frame` uses its stack down to offset `low` (negative)."""
+        self.stack_bytes[frame.subprog] = max(self.stack_bytes[frame.subprog], -low)
+
+
+def kind_of(reg: Reg) -> int:
+    """A register's ValueKind; nothing for one that was never written."""
+    return ValueKind.POINTER if reg.type > SCALAR else ValueKind.SCALAR if reg.type == SCALAR else ValueKind.NONE
+
+
+def non_null(reg: Reg) -> Reg:
+    r = reg.copy()
+    r.flags &= ~OR_NULL
+    return r

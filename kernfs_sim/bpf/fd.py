@@ -1,0 +1,75 @@
+"""BPF objects as open files: each fd of a map, program, link or BTF holds a reference."""
+
+from __future__ import annotations
+
+import errno
+from typing import TypeVar
+
+from bpfjit.errors import refuse
+
+from ..caller import Caller
+from ..fs.inode import OpenFile
+from ..objects import BtfObject, LinkObject, MapObject, Object, ProgObject
+
+T = TypeVar("T", bound=Object)
+
+
+class ObjectFile(OpenFile):
+    """The open file behind an object's fd. `may_read`/`may_write`: what a map fd allows (BPF_F_RDONLY, _WRONLY)."""
+
+    def __init__(self, obj: Object, *, may_read: bool = True, may_write: bool = True) -> None:
+        super().__init__(None, 2)
+        self.object = obj.get()
+        self.may_read = may_read
+        self.may_write = may_write
+
+    def release(self) -> None:
+        self.object.put()
+
+
+def install(caller: Caller, obj: Object, *, may_read: bool = True, may_write: bool = True) -> int:
+    """A new fd for an object, close-on-exec as bpf(2)'s are."""
+    return caller.fds.install(ObjectFile(obj, may_read=may_read, may_write=may_write))
+
+
+def install_new(caller: Caller, obj: Object) -> int:
+    """As install(), handing over the reference that the object was made with."""
+    fd = install(caller, obj)
+    obj.put()
+    return fd
+
+
+def _of(caller: Caller, fd: int, kind: type[T], what: str) -> tuple[T, ObjectFile]:
+    file = caller.fds.get(fd)
+    if not isinstance(file, ObjectFile) or not isinstance(file.object, kind):
+        raise refuse(errno.EINVAL, f"fd {fd} is no BPF {what}")
+    return file.object, file
+
+
+def map_of(caller: Caller, fd: int, *, reading: bool = False, writing: bool = False) -> MapObject:
+    """The map behind an fd. Raises EBADF, EINVAL, or EPERM where the fd does not allow the access."""
+    found, file = _of(caller, fd, MapObject, "map")
+    if (reading and not file.may_read) or (writing and not file.may_write):
+        raise refuse(errno.EPERM, f"map fd {fd} does not allow {'writing' if writing else 'reading'}")
+    return found
+
+
+def prog_of(caller: Caller, fd: int) -> ProgObject:
+    return _of(caller, fd, ProgObject, "program")[0]
+
+
+def link_of(caller: Caller, fd: int) -> LinkObject:
+    return _of(caller, fd, LinkObject, "link")[0]
+
+
+def btf_of(caller: Caller, fd: int) -> BtfObject:
+    return _of(caller, fd, BtfObject, "BTF object")[0]
+
+
+def object_of(caller: Caller, fd: int) -> Object:
+    """Whatever object an fd is of, to be pinned. Raises EINVAL for other files."""
+    file = caller.fds.get(fd)
+    if not isinstance(file, ObjectFile) or isinstance(file.object, BtfObject):
+        raise refuse(errno.EINVAL, f"fd {fd} is no BPF map, program or link")
+    found: Object = file.object
+    return found

@@ -1,0 +1,143 @@
+"""bpf(2) on maps: creation and single elements."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from bpfjit.errors import refuse
+from bpfjit.spec.map_types import MAP_TYPE_BY_ID
+from bpfjit.uapi import bpf as uapi
+from runtime import Map
+
+from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
+from ..objects import MapObject
+from .fd import btf_of, install_new, map_of
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+
+_MAX_VALUE = (1 << 22) - 1  # KMALLOC_MAX_SIZE: an element must fit one allocation
+_MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
+_ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
+_PROG_ACCESS = uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG
+_MEMORY_LIMIT = 1 << 40
+
+
+def object_name(raw: bytes) -> str:
+    """A map's or program's name: letters, digits, _ and ., NUL-terminated. Raises EINVAL."""
+    name, _, rest = raw.partition(b"\0")
+    if (
+        len(name) == len(raw)
+        or rest.strip(b"\0")
+        or any(not ((chr(c).isalnum() and c < 128) or chr(c) in "_.") for c in name)
+    ):
+        raise refuse(errno.EINVAL, f"object name {raw!r}")
+    return name.decode()
+
+
+def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
+    """BPF_MAP_CREATE. Raises EINVAL for shapes that the type does not take, E2BIG, ENOMEM, EPERM."""
+    if not (caller.cred.may(CAP_BPF) or caller.cred.may(CAP_SYS_ADMIN)):
+        raise refuse(errno.EPERM, "creating a map wants CAP_BPF")
+    row = MAP_TYPE_BY_ID.get(attr.map_type)
+    if row is None:
+        raise refuse(errno.EINVAL, f"map type {attr.map_type} is unknown or not simulated yet")
+    _check_shape(kernel, attr)
+    name = object_name(attr.map_name)
+    if attr.map_extra or attr.inner_map_fd or attr.map_ifindex or attr.btf_vmlinux_value_type_id:
+        raise refuse(errno.EINVAL, f"a {row.name} map takes no map_extra, inner map, device or struct_ops type")
+    btf = btf_of(caller, attr.btf_fd) if attr.btf_fd or attr.btf_key_type_id or attr.btf_value_type_id else None
+    native = Map(
+        kernel.native, attr.map_type, attr.key_size, attr.value_size, attr.max_entries, attr.map_flags, attr.map_extra
+    )
+    m = MapObject(native, row, name)
+    if btf is not None:
+        m.btf = btf.get()
+        m.btf_key_type_id, m.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
+        native.ptr.btf_key_type_id, native.ptr.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
+    native.ptr.name = name.encode()
+    m.id = native.ptr.id = kernel.maps.add(m)
+    m.on_release = lambda gone: kernel.maps.remove(gone.id)
+    return install_new(caller, m)
+
+
+def _check_shape(kernel: Kernel, attr: uapi.MapCreate) -> None:
+    row = MAP_TYPE_BY_ID[attr.map_type]
+    shape = f"{row.name} map of {attr.max_entries} entries, key {attr.key_size}, value {attr.value_size}"
+    if not attr.max_entries or not attr.value_size or not attr.key_size:
+        raise refuse(errno.EINVAL, f"{shape}: wanted more than 0 of each")
+    if row.key_bytes and attr.key_size != row.key_bytes:
+        raise refuse(errno.EINVAL, f"{shape}: wanted a key of {row.key_bytes} bytes")
+    if attr.map_flags & ~row.flags:
+        raise refuse(errno.EINVAL, f"{shape}: flags {attr.map_flags:#x}, known are {row.flags:#x}")
+    for both in (_ACCESS, _PROG_ACCESS):
+        if attr.map_flags & both == both:
+            raise refuse(errno.EINVAL, f"{shape}: flags {attr.map_flags:#x} allow neither reading nor writing")
+    if attr.numa_node and not attr.map_flags & uapi.BPF_F_NUMA_NODE:
+        raise refuse(errno.EINVAL, f"{shape}: numa_node without its flag")
+    if attr.value_size > (1 << 31) - 1 - 8 or (row.walk_order == "hash" and attr.key_size + attr.value_size >= _MAX_VALUE):
+        raise refuse(errno.E2BIG, f"{shape}: too large an element")
+    if row.per_cpu and -(-attr.value_size // 8) * 8 > _MAX_PERCPU_VALUE:
+        raise refuse(errno.E2BIG, f"{shape}: wanted at most {_MAX_PERCPU_VALUE} bytes of value")
+    each = -(-attr.value_size // 8) * 8 * (kernel.native.cpus if row.per_cpu else 1) + attr.key_size
+    if each * attr.max_entries > _MEMORY_LIMIT or attr.max_entries > (1 << 31):
+        raise refuse(errno.E2BIG if row.walk_order == "hash" else errno.ENOMEM, f"{shape}: too large")
+
+
+def _key(caller: Caller, m: MapObject, addr: int) -> bytes:
+    return caller.read(addr, m.key_size)
+
+
+def lookup(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
+    """BPF_MAP_LOOKUP_ELEM: the value (of every CPU, for per-CPU maps) to attr.value. Raises ENOENT."""
+    if attr.flags & ~uapi.BPF_F_LOCK:
+        raise refuse(errno.EINVAL, f"lookup flags {attr.flags:#x}")
+    m = map_of(caller, attr.map_fd, reading=True)
+    if attr.flags:
+        raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
+    value = m.native.lookup(_key(caller, m, attr.key))
+    if value is None:
+        raise refuse(errno.ENOENT, f"map {m.name}: no such key")
+    caller.write(attr.value, value)
+    return 0
+
+
+def update(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
+    """BPF_MAP_UPDATE_ELEM. Raises EEXIST under BPF_NOEXIST, ENOENT under BPF_EXIST, E2BIG when full, EPERM when frozen."""
+    m = map_of(caller, attr.map_fd, writing=True)
+    if m.frozen:
+        raise refuse(errno.EPERM, f"map {m.name} is frozen")
+    if attr.flags & uapi.BPF_F_LOCK:
+        raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
+    key = _key(caller, m, attr.key)
+    m.native.update(key, caller.read(attr.value, m.native.value_bytes), attr.flags)
+    return 0
+
+
+def delete(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
+    m = map_of(caller, attr.map_fd, writing=True)
+    if m.frozen:
+        raise refuse(errno.EPERM, f"map {m.name} is frozen")
+    m.native.delete(_key(caller, m, attr.key))
+    return 0
+
+
+def get_next_key(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
+    """BPF_MAP_GET_NEXT_KEY: the key after attr.key (0: the first) to attr.value. Raises ENOENT at the end."""
+    m = map_of(caller, attr.map_fd, reading=True)
+    following = m.native.next_key(_key(caller, m, attr.key) if attr.key else None)
+    if following is None:
+        raise refuse(errno.ENOENT, f"map {m.name}: no further key")
+    caller.write(attr.value, following)
+    return 0
+
+
+def freeze(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
+    """BPF_MAP_FREEZE: from now on no syscall writes the map. Raises EBUSY for one that is frozen already."""
+    m = map_of(caller, attr.map_fd, writing=True)
+    if m.frozen:
+        raise refuse(errno.EBUSY, f"map {m.name} is frozen already")
+    m.frozen = True
+    m.native.ptr.frozen = True
+    return 0

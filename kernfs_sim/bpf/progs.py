@@ -1,0 +1,240 @@
+"""BPF_PROG_LOAD: instructions and their references -> Program -> Verified -> native code."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bpfjit.btf import BtfId, FuncInfo, Kind, LineInfo, RawBtf
+from bpfjit.errors import BtfError, refuse
+from bpfjit.isa.encoding import LD_IMM64, Insn, decode, encode
+from bpfjit.program import MapInfo, MapRef, Program, Rejected
+from bpfjit.spec.kinds import CtxKind
+from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
+from bpfjit.uapi import bpf as uapi
+from bpfjit.verifier import Env, verify
+
+from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN, Caller, read_string
+from ..objects import BtfObject, MapObject, ProgObject
+from .fd import btf_of, install_new, map_of
+from .maps import object_name
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+
+_MAX_INSNS = 1_000_000
+_FLAGS = uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_STATE_FREQ
+_FLAGS |= uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_XDP_HAS_FRAGS
+_GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
+_NET = {uapi.BPF_PROG_TYPE_XDP, uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT}
+_TRACING = {
+    uapi.BPF_PROG_TYPE_TRACING,
+    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
+    uapi.BPF_PROG_TYPE_TRACEPOINT,
+    uapi.BPF_PROG_TYPE_KPROBE,
+}
+
+
+def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
+    """Verify and compile a program; its fd. Raises EINVAL, EACCES, EPERM, E2BIG, ENOSPC (a log that does not fit)."""
+    _check(caller, attr)
+    log_level = attr.log_level
+    if log_level & ~7 or bool(log_level) != bool(attr.log_buf) or bool(attr.log_buf) != bool(attr.log_size):
+        if log_level & ~7 or bool(attr.log_buf) != bool(attr.log_size) or (not log_level and attr.log_buf):
+            raise refuse(errno.EINVAL, f"log level {log_level} with a buffer of {attr.log_size} bytes at {attr.log_buf:#x}")
+    insns = decode(caller.read(attr.insns, attr.insn_cnt * 8))
+    name = object_name(attr.prog_name)
+    btf = btf_of(caller, attr.prog_btf_fd) if attr.prog_btf_fd else None
+    gpl = read_string(caller, attr.license, 128).decode("utf-8", "replace") in _GPL
+    maps, refs = _resolve_maps(caller, insns)
+    try:
+        program = _program(kernel, caller, attr, name, insns, maps, refs, btf, gpl)
+        env = Env(kernel.btf.types, caller.cred.may(CAP_PERFMON) or caller.cred.may(CAP_SYS_ADMIN), log_level)
+        try:
+            verified = verify(program, env)
+        except Rejected as e:
+            text = _with_statistics(e.log, log_level, e.stats.duration_us, ())
+            attr.log_true_size, _ = kernel.write_log(caller, log_level, attr.log_buf, attr.log_size, text)
+            raise refuse(e.errno, f"program {name or 'without name'}: {e.reason.splitlines()[0]}") from None
+        depths = tuple(s.stack_bytes for s in verified.facts.subprogs)
+        text = _with_statistics(verified.log, log_level, verified.stats.duration_us, depths)
+        attr.log_true_size, fits = kernel.write_log(caller, log_level, attr.log_buf, attr.log_size, text)
+        if not fits:
+            raise refuse(errno.ENOSPC, f"a log of {attr.log_true_size} bytes does not fit the {attr.log_size} given")
+        native = kernel.compile(verified, maps)
+    except BaseException:
+        for m in maps:
+            m.put()
+        raise
+    prog = ProgObject(verified, native, maps, btf.get() if btf is not None else None)
+    prog.tag = tag_of(insns)
+    prog.uid = caller.cred.uid
+    prog.attach_btf_id = attr.attach_btf_id
+    prog.id = kernel.progs.add(prog)
+    prog.on_release = lambda gone: kernel.progs.remove(gone.id)
+    return install_new(caller, prog)
+
+
+def _with_statistics(log: str, level: int, duration_us: float, depths: Sequence[int]) -> str:
+    """Level 4 adds the time taken and the stack of each function; on its own it keeps only the last lines."""
+    if not level & 4:
+        return log
+    lines = log.splitlines()
+    stats = [f"verification time {duration_us:.0f} usec"]
+    if depths:
+        stats.append("stack depth " + "+".join(map(str, depths)))
+    return "\n".join([*lines[:-1], *stats, *lines[-1:]]) + "\n"
+
+
+def _check(caller: Caller, attr: uapi.ProgLoad) -> None:
+    row = PROG_TYPE_BY_ID.get(attr.prog_type)
+    if attr.prog_flags & ~_FLAGS:
+        raise refuse(errno.EINVAL, f"prog_flags {attr.prog_flags:#x}, known are {_FLAGS:#x}")
+    if not 0 < attr.insn_cnt <= _MAX_INSNS:
+        raise refuse(errno.E2BIG, f"{attr.insn_cnt} instructions, wanted 1 to {_MAX_INSNS}")
+    if row is None:
+        raise refuse(errno.EINVAL, f"program type {attr.prog_type} is unknown or not simulated yet")
+    cred = caller.cred
+    admin = cred.may(CAP_SYS_ADMIN)
+    if not admin and not cred.may(CAP_BPF):
+        raise refuse(errno.EPERM, "loading a program wants CAP_BPF")
+    if attr.prog_type in _NET and not (admin or cred.may(CAP_NET_ADMIN)):
+        raise refuse(errno.EPERM, f"loading a {row.name} program wants CAP_NET_ADMIN")
+    if attr.prog_type in _TRACING and not (admin or cred.may(CAP_PERFMON)):
+        raise refuse(errno.EPERM, f"loading a {row.name} program wants CAP_PERFMON")
+    sleepable = attr.prog_flags & uapi.BPF_F_SLEEPABLE
+    if attr.prog_type == uapi.BPF_PROG_TYPE_SYSCALL and not sleepable:
+        raise refuse(errno.EINVAL, "syscall programs can only be sleepable")
+    if attr.fd_array or attr.fd_array_cnt or attr.core_relo_cnt or attr.signature:
+        raise refuse(errno.EINVAL, "fd_array, core_relos and signatures are not simulated yet")
+
+
+def _resolve_maps(caller: Caller, insns: list[Insn]) -> tuple[tuple[MapObject, ...], dict[int, MapRef]]:
+    """The maps that instructions name by fd, each once and referenced, and which instruction names which."""
+    maps: list[MapObject] = []
+    refs: dict[int, MapRef] = {}
+    try:
+        pc = 0
+        while pc < len(insns):
+            insn = insns[pc]
+            if insn.code == LD_IMM64 and pc + 1 < len(insns):
+                if insn.src in (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE):
+                    m = map_of(caller, insn.imm & 0xFFFFFFFF)
+                    if m not in maps:
+                        maps.append(m.get())
+                    value_off = None
+                    if insn.src == uapi.BPF_PSEUDO_MAP_VALUE:
+                        value_off = insns[pc + 1].imm & 0xFFFFFFFF
+                        if not m.type.direct or m.max_entries != 1 or value_off >= m.value_size:
+                            raise refuse(errno.EINVAL, f"insn {pc}: no value at offset {value_off} of map {m.name}")
+                    elif insns[pc + 1].imm:
+                        raise refuse(errno.EINVAL, f"insn {pc}: unrecognized bpf_ld_imm64 insn")
+                    refs[pc] = MapRef(maps.index(m), value_off)
+                pc += 1
+            pc += 1
+    except BaseException:
+        for m in maps:
+            m.put()
+        raise
+    return tuple(maps), refs
+
+
+def map_info(m: MapObject) -> MapInfo:
+    """A map as verifier and engines see it; the contents of a frozen read-only array are constants."""
+    constant = None
+    if m.frozen and m.flags & uapi.BPF_F_RDONLY_PROG and m.type.direct and m.max_entries == 1:
+        constant = m.native.lookup(bytes(4))
+    return MapInfo(m.id, m.name, m.type, m.key_size, m.value_size, m.max_entries, m.flags, m.frozen, constant)
+
+
+def _infos(caller: Caller, addr: int, count: int, size: int, form: struct.Struct, what: str) -> list[tuple[int, ...]]:
+    if not count:
+        return []
+    if size < form.size or size % 4 or size > 252 or count > _MAX_INSNS:
+        raise refuse(errno.EINVAL, f"{what}: {count} records of {size} bytes")
+    data = caller.read(addr, count * size)
+    return [form.unpack_from(data, i * size) for i in range(count)]
+
+
+def _program(
+    kernel: Kernel,
+    caller: Caller,
+    attr: uapi.ProgLoad,
+    name: str,
+    insns: list[Insn],
+    maps: tuple[MapObject, ...],
+    refs: dict[int, MapRef],
+    btf: BtfObject | None,
+    gpl: bool,
+) -> Program:
+    row = PROG_TYPE_BY_ID[attr.prog_type]
+    attach_name = ""
+    if row.ctx is CtxKind.BTF_ARGS:
+        attach_name = _attach_name(kernel.btf.types, attr.attach_btf_id, attr.expected_attach_type)
+    elif attr.attach_btf_id:
+        raise refuse(errno.EINVAL, f"a {row.name} program attaches to no BTF id")
+    funcs = _infos(caller, attr.func_info, attr.func_info_cnt, attr.func_info_rec_size, struct.Struct("<II"), "func_info")
+    lines = _infos(caller, attr.line_info, attr.line_info_cnt, attr.line_info_rec_size, struct.Struct("<IIII"), "line_info")
+    if (funcs or lines) and btf is None:
+        raise refuse(errno.EINVAL, "func_info and line_info want BTF")
+    if btf is not None:
+        _check_infos(btf.types, funcs, len(insns))
+    return Program(
+        name,
+        row,
+        tuple(insns),
+        attr.expected_attach_type,
+        attach_name,
+        tuple(map_info(m) for m in maps),
+        refs,
+        btf.types if btf is not None else None,
+        tuple(FuncInfo(off, BtfId(type_id)) for off, type_id in funcs),
+        tuple(LineInfo(*rest) for rest in lines),
+        gpl,
+        bool(attr.prog_flags & uapi.BPF_F_SLEEPABLE),
+        0,
+        bool(attr.prog_flags & uapi.BPF_F_STRICT_ALIGNMENT),
+    )
+
+
+def _check_infos(types: RawBtf, funcs: list[tuple[int, ...]], count: int) -> None:
+    for off, type_id in funcs:
+        try:
+            kind = types.type(type_id).kind
+        except BtfError as e:
+            raise refuse(errno.EINVAL, f"func_info: {e}") from None
+        if kind is not Kind.FUNC or off >= count:
+            raise refuse(errno.EINVAL, f"func_info: type {type_id} at instruction {off} is no function of this program")
+
+
+def _attach_name(types: RawBtf, btf_id: int, attach_type: int) -> str:
+    """The kernel function or tracepoint that a BTF id names. Raises EINVAL."""
+    if not btf_id:
+        raise refuse(errno.EINVAL, "Tracing programs must provide btf_id")
+    try:
+        t = types.type(btf_id)
+    except BtfError:
+        raise refuse(errno.EINVAL, f"attach_btf_id {btf_id} is not in the kernel's BTF") from None
+    wanted = Kind.TYPEDEF if attach_type == uapi.BPF_TRACE_RAW_TP else Kind.FUNC
+    if t.kind is not wanted or (wanted is Kind.TYPEDEF and not t.name.startswith("btf_trace_")):
+        raise refuse(
+            errno.EINVAL, f"attach_btf_id {btf_id} is a {t.kind.name} {t.name}, not what attach type {attach_type} takes"
+        )
+    return t.name
+
+
+def tag_of(insns: list[Insn]) -> bytes:
+    """prog_tag: the first 8 bytes of SHA-256 over the instructions as submitted, map references' immediates zeroed."""
+    cleared, pc = list(insns), 0
+    while pc < len(cleared):
+        insn = cleared[pc]
+        if insn.code == LD_IMM64 and pc + 1 < len(cleared):
+            if insn.src in (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE):
+                cleared[pc] = insn._replace(imm=0)
+                cleared[pc + 1] = cleared[pc + 1]._replace(imm=0)
+            pc += 1
+        pc += 1
+    return hashlib.sha256(encode(cleared)).digest()[:8]

@@ -1,0 +1,103 @@
+"""Who makes a call: its memory, fds, credentials. The commands of bpf(2) know no other way to them."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from bpfjit.errors import refuse
+from runtime import ffi, lib
+
+CAP_DAC_OVERRIDE, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 1, 12, 21, 38, 39
+ALL_CAPABILITIES = frozenset(range(41))
+
+
+@dataclass(frozen=True, slots=True)
+class Cred:
+    """Credentials: effective ids and capabilities."""
+
+    uid: int = 0
+    gid: int = 0
+    capabilities: frozenset[int] = ALL_CAPABILITIES
+
+    def may(self, capability: int) -> bool:
+        return capability in self.capabilities
+
+
+class FdTable:
+    """A process's open files by number, lowest free number first."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, Any] = {}
+
+    def install(self, file: Any) -> int:
+        fd = 3
+        while fd in self._files:
+            fd += 1
+        self._files[fd] = file
+        return fd
+
+    def get(self, fd: int) -> Any:
+        """The open file. Raises EBADF."""
+        file = self._files.get(fd)
+        if file is None:
+            raise refuse(errno.EBADF, f"fd {fd} is not open")
+        return file
+
+    def close(self, fd: int) -> None:
+        file = self.get(fd)
+        del self._files[fd]
+        file.put()
+
+    def dup(self, fd: int) -> int:
+        return self.install(self.get(fd).get())
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def close_all(self) -> None:
+        for fd in list(self._files):
+            self.close(fd)
+
+
+class Caller(Protocol):
+    """A process, or what stands for one."""
+
+    fds: FdTable
+    cred: Cred
+    umask: int
+
+    def read(self, addr: int, size: int) -> bytes: ...
+
+    def write(self, addr: int, data: bytes) -> None: ...
+
+
+@dataclass(slots=True)
+class InProcess:
+    """This very process: addresses are its own. Bad ones are EFAULT, as for any other caller."""
+
+    cred: Cred = field(default_factory=Cred)
+    fds: FdTable = field(default_factory=FdTable)
+    umask: int = 0o022
+
+    def read(self, addr: int, size: int) -> bytes:
+        buffer = ffi.new("char[]", size)
+        if lib.rt_copy_fault(buffer, ffi.cast("void *", addr), size) < 0:
+            raise refuse(errno.EFAULT, f"{size} bytes at {addr:#x} cannot be read")
+        return bytes(ffi.buffer(buffer))
+
+    def write(self, addr: int, data: bytes) -> None:
+        if lib.rt_copy_fault(ffi.cast("void *", addr), data, len(data)) < 0:
+            raise refuse(errno.EFAULT, f"{len(data)} bytes at {addr:#x} cannot be written")
+
+
+def read_string(caller: Caller, addr: int, limit: int) -> bytes:
+    """A NUL-terminated string of at most `limit` bytes. Raises EFAULT, or EINVAL where no NUL comes."""
+    data = b""
+    while len(data) < limit:
+        chunk = min(4096 - (addr + len(data)) % 4096, limit - len(data))
+        data += caller.read(addr + len(data), chunk)
+        if b"\0" in data:
+            return data[: data.index(0)]
+    raise refuse(errno.EINVAL, f"string at {addr:#x} is longer than {limit} bytes")

@@ -1,0 +1,276 @@
+"""Inodes, open files, and watching an inode's end.
+
+An inode lives as long as a name or an open file refers to it. What must happen when it goes is registered
+with watch(): the mechanism that the RFC builds on fsnotify marks, usable by any file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bpfjit.errors import refuse
+
+from ..caller import CAP_DAC_OVERRIDE, Caller
+
+MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
+O_ACCMODE, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY = 3, 1, 2, 0o100, 0o200, 0o1000, 0o200000
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What stat(2) tells; times in ns."""
+
+    st_ino: int
+    st_mode: int
+    st_nlink: int
+    st_uid: int
+    st_gid: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+
+class SuperBlock:
+    """A mounted file system: its magic number and inode numbers."""
+
+    def __init__(self, fstype: str, magic: int) -> None:
+        self.fstype = fstype
+        self.magic = magic
+        self._inos = itertools.count(2)
+
+    def new_ino(self) -> int:
+        return next(self._inos)
+
+
+class Inode:
+    """A file of any kind; subclasses say what it does. Operations that a kind does not have raise EPERM or EINVAL."""
+
+    def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, ino: int | None = None) -> None:
+        self.sb = sb
+        self.ino = sb.new_ino() if ino is None else ino
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.nlink = 1
+        self.refs = 1
+        self.mtime_ns = self.ctime_ns = time.time_ns()
+        self._watches: list[Callable[[Inode], None]] = []
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def get(self) -> Inode:
+        self.refs += 1
+        return self
+
+    def put(self) -> None:
+        self.refs -= 1
+        if not self.refs:
+            watches, self._watches = self._watches, []
+            for on_free in watches:
+                on_free(self)
+            self.free()
+
+    def watch(self, on_free: Callable[[Inode], None]) -> None:
+        """Call `on_free(inode)` when the inode is about to be freed."""
+        self._watches.append(on_free)
+
+    def unwatch(self, on_free: Callable[[Inode], None]) -> None:
+        if on_free in self._watches:
+            self._watches.remove(on_free)
+
+    def free(self) -> None:
+        """The last name and the last open file are gone."""
+
+    # -- attributes ----------------------------------------------------------------------------------
+
+    @property
+    def is_dir(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    def size(self) -> int:
+        return 0
+
+    def stat(self) -> Stat:
+        return Stat(self.ino, self.mode, self.nlink, self.uid, self.gid, self.size(), self.mtime_ns, self.ctime_ns)
+
+    def permits(self, caller: Caller, want: int) -> bool:
+        """Mode bits against the caller's ids (CAP_DAC_OVERRIDE passes)."""
+        cred = caller.cred
+        if cred.may(CAP_DAC_OVERRIDE):
+            return True
+        shift = 6 if cred.uid == self.uid else 3 if cred.gid == self.gid else 0
+        return (self.mode >> shift) & want == want
+
+    def chmod(self, mode: int) -> None:
+        self.mode = stat.S_IFMT(self.mode) | (mode & 0o7777)
+        self.ctime_ns = time.time_ns()
+
+    def chown(self, uid: int, gid: int) -> None:
+        self.uid = self.uid if uid < 0 else uid
+        self.gid = self.gid if gid < 0 else gid
+        self.ctime_ns = time.time_ns()
+
+    # -- operations ----------------------------------------------------------------------------------
+
+    def open(self, caller: Caller, flags: int) -> OpenFile:
+        raise refuse(errno.EIO, f"inode {self.ino} of {self.sb.fstype} cannot be opened")
+
+    def truncate(self, size: int) -> None:
+        raise refuse(errno.EINVAL, f"inode {self.ino} of {self.sb.fstype} cannot be truncated")
+
+
+class OpenFile:
+    """An open file description: position, flags, the inode (None for anonymous files). Kinds override read and write."""
+
+    def __init__(self, inode: Inode | None, flags: int) -> None:
+        self.inode = inode.get() if inode is not None else None
+        self.flags = flags
+        self.pos = 0
+        self.refs = 1
+
+    def get(self) -> OpenFile:
+        self.refs += 1
+        return self
+
+    def put(self) -> None:
+        self.refs -= 1
+        if not self.refs:
+            self.release()
+            inode, self.inode = self.inode, None
+            if inode is not None:
+                inode.put()
+
+    def release(self) -> None:
+        """The last fd is closed."""
+
+    @property
+    def readable(self) -> bool:
+        return self.flags & O_ACCMODE != O_WRONLY
+
+    @property
+    def writable(self) -> bool:
+        return self.flags & O_ACCMODE in (O_WRONLY, O_RDWR)
+
+    def read(self, caller: Caller, size: int) -> bytes:
+        """Read at the file's position, which moves. Raises EBADF for a file not open for reading."""
+        if not self.readable:
+            raise refuse(errno.EBADF, "file is not open for reading")
+        data = self.pread(caller, size, self.pos)
+        self.pos += len(data)
+        return data
+
+    def pread(self, caller: Caller, size: int, pos: int) -> bytes:
+        raise refuse(errno.EINVAL, "file cannot be read")
+
+    def write(self, caller: Caller, data: bytes) -> int:
+        raise refuse(errno.EINVAL, "file cannot be written")
+
+    def lseek(self, pos: int) -> int:
+        if pos < 0:
+            raise refuse(errno.EINVAL, f"position {pos}")
+        self.pos = pos
+        return pos
+
+    def fdinfo(self) -> str:
+        """The lines of /proc/PID/fdinfo/N."""
+        ino = self.inode.ino if self.inode is not None else 0
+        return f"pos:\t{self.pos}\nflags:\t0{self.flags | 0o100000:o}\nmnt_id:\t1\nino:\t{ino}\n"
+
+
+class TextFile(OpenFile):
+    """A file whose whole text is made when it is first read, and anew when read from 0."""
+
+    def __init__(self, inode: Inode | None, flags: int, make: Callable[[], bytes]) -> None:
+        super().__init__(inode, flags)
+        self._make = make
+        self._text: bytes | None = None
+
+    def pread(self, caller: Caller, size: int, pos: int) -> bytes:
+        if pos == 0 or self._text is None:
+            self._text = self._make()
+        return self._text[pos : pos + size]
+
+
+class Directory(Inode):
+    """A directory with its children in memory, in order of creation."""
+
+    def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, ino: int | None = None) -> None:
+        super().__init__(sb, stat.S_IFDIR | mode, uid, gid, ino)
+        self.nlink = 2
+        self.children: dict[str, Inode] = {}
+        self.parent: Directory | None = None
+
+    def lookup(self, name: str) -> Inode | None:
+        return self.children.get(name)
+
+    def add(self, name: str, inode: Inode) -> None:
+        """Give an inode a name here; the name takes over the caller's reference."""
+        self.children[name] = inode
+        self.mtime_ns = time.time_ns()
+        if isinstance(inode, Directory):
+            inode.parent = self
+            self.nlink += 1
+
+    def drop(self, name: str) -> None:
+        """Take a name away, and with it a reference."""
+        inode = self.children.pop(name)
+        self.mtime_ns = time.time_ns()
+        inode.nlink -= 1
+        if isinstance(inode, Directory):
+            self.nlink -= 1
+        inode.put()
+
+    def names(self) -> list[str]:
+        return list(self.children)
+
+    # What a directory refuses unless its file system says otherwise.
+
+    def check_name(self, name: str, *, creating: bool) -> None:
+        """Raises for names that this file system does not take."""
+
+    def create(self, caller: Caller, name: str, mode: int) -> Inode:
+        raise refuse(errno.EACCES, f"{name}: {self.sb.fstype} has no plain files to create")
+
+    def mkdir(self, caller: Caller, name: str, mode: int) -> Directory:
+        raise refuse(errno.EPERM, f"{name}: no directories can be made in {self.sb.fstype}")
+
+    def rmdir(self, caller: Caller, name: str) -> None:
+        raise refuse(errno.EPERM, f"{name}: no directories can be removed from {self.sb.fstype}")
+
+    def unlink(self, caller: Caller, name: str) -> None:
+        raise refuse(errno.EPERM, f"{name}: no files can be removed from {self.sb.fstype}")
+
+    def symlink(self, caller: Caller, name: str, target: str) -> None:
+        raise refuse(errno.EPERM, f"{name}: no links can be made in {self.sb.fstype}")
+
+    def link(self, caller: Caller, name: str, inode: Inode) -> None:
+        raise refuse(errno.EPERM, f"{name}: no links can be made in {self.sb.fstype}")
+
+    def mkfifo(self, caller: Caller, name: str) -> None:
+        raise refuse(errno.EPERM, f"{name}: no special files can be made in {self.sb.fstype}")
+
+    def rename(self, caller: Caller, name: str, to: Directory, new: str) -> None:
+        raise refuse(errno.EPERM, f"{name}: nothing can be renamed in {self.sb.fstype}")
+
+    def pin(self, caller: Caller, name: str, obj: object) -> None:
+        """BPF_OBJ_PIN here."""
+        raise refuse(errno.EPERM, f"pin {name}: {self.sb.fstype} is neither bpffs nor kernfs")
+
+    def open(self, caller: Caller, flags: int) -> OpenFile:
+        if flags & O_ACCMODE:
+            raise refuse(errno.EISDIR, "directory opened for writing")
+        return OpenFile(self, flags)
+
+
+class Symlink(Inode):
+    def __init__(self, sb: SuperBlock, target: str) -> None:
+        super().__init__(sb, stat.S_IFLNK | 0o777)
+        self.target = target
+
+    def size(self) -> int:
+        return len(self.target)

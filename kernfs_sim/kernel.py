@@ -1,0 +1,238 @@
+"""A simulated kernel: everything hangs from here, and two of them know nothing of each other."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from bpfjit.btf import RawBtf, parse_btf
+from bpfjit.errors import refuse
+from bpfjit.interp import Machine
+from bpfjit.jit import Engine
+from bpfjit.program import Binding, Verified
+from bpfjit.spec.targets import TRACEPOINTS
+from runtime import KernelHandle, Symbols, Tracepoint
+
+from .bpf import commands
+from .bpf.show import map_text
+from .caller import Caller, InProcess
+from .cgroup import CgroupFs
+from .fs.bpffs import new_bpffs
+from .fs.inode import O_WRONLY, OpenFile, Stat
+from .fs.kernfs import new_sysfs
+from .fs.vfs import RootFs, Vfs
+from .idr import Idr
+from .objects import BtfObject, LinkObject, MapObject, ProgObject
+from .task import Tasks
+
+if TYPE_CHECKING:
+    from .scenario import Scenario
+
+_VMLINUX = Path(__file__).parent / "data" / "vmlinux.btf"
+_READ_BYTES = 1 << 16
+ENGINES = ("jit", "interp")
+
+
+class SimBpf:
+    """bpf(2) of a simulated kernel for one caller: what a loader is handed."""
+
+    types: RawBtf | None = None
+
+    def __init__(self, kernel: Kernel, caller: Caller) -> None:
+        self.kernel = kernel
+        self.caller = caller
+
+    def __call__(self, cmd: int, attr: bytearray) -> int:
+        return commands.call(self.kernel, self.caller, cmd, attr)
+
+    def close(self, fd: int) -> None:
+        self.caller.fds.close(fd)
+
+
+class Kernel:
+    """A kernel with bpf(2), cgroups, tasks, tracepoints and its file systems mounted where Linux has them.
+
+    cpus: simulated CPUs (1 to 64). engine: "jit", or "interp" for the checking interpreter. Paths are those
+    of the simulated system; every call is made as `caller` (this process as root, unless another is given).
+    Raises OSError as the kernel would. A context manager: close() gives everything back.
+    """
+
+    def __init__(self, cpus: int = 1, *, engine: str = "jit") -> None:
+        if engine not in ENGINES:
+            raise ValueError(f"engine {engine!r}, wanted one of {', '.join(ENGINES)}")
+        self.engine = engine
+        self.native = KernelHandle(cpus)
+        self._symbols = Symbols()
+        self._jit: Engine | None = None
+        self.last_mean_ns = 0.0  # of the last test run, finer than bpf_attr's whole ns
+        self.maps: Idr[MapObject] = Idr()
+        self.progs: Idr[ProgObject] = Idr()
+        self.links: Idr[LinkObject] = Idr()
+        self.btfs: Idr[BtfObject] = Idr()
+        self.sessions = itertools.count(1)
+        data = _VMLINUX.read_bytes()
+        self.btf = BtfObject(data, parse_btf(data), "vmlinux", kernel=True)
+        self.btf.id = self.btfs.add(self.btf)
+        self.tracepoints = {row.name: Tracepoint(self.native) for row in TRACEPOINTS}
+        self.tasks = Tasks(self.native)
+        self.cgroups = CgroupFs(self.native, self.tasks)
+        self.caller = InProcess()
+        self.bpf = SimBpf(self, self.caller)
+        self.vfs = Vfs()
+        self._mount()
+
+    def _mount(self) -> None:
+        root = self.vfs.root
+        assert isinstance(root, RootFs)
+        for name in ("sys", "tmp"):
+            root.mkdir(self.caller, name, 0o755)
+        self.vfs.mount(self.caller, "/sys", new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel")))
+        self.vfs.mount(self.caller, "/sys/fs/bpf", new_bpffs(map_text, self._open_link_pin))
+        self.vfs.mount(self.caller, "/sys/fs/cgroup", self.cgroups.root)
+        self.cgroups.on_change.append(lambda event, cgroup: self.vfs.changed())
+
+    @classmethod
+    def from_scenario(cls, path: str | Path, *, engine: str = "jit") -> Kernel:
+        """A kernel with a scenario's cpus, cgroups and tasks. Raises UsageError naming what is wrong in the file."""
+        return cls.from_loaded_scenario(load_scenario(path), engine=engine)
+
+    @classmethod
+    def from_loaded_scenario(cls, scenario: Scenario, *, engine: str = "jit") -> Kernel:
+        kernel = cls(scenario.cpus, engine=engine)
+        scenario.populate(kernel)
+        return kernel
+
+    @classmethod
+    def from_host(cls, *, engine: str = "jit") -> Kernel:
+        """A kernel with this machine's cgroup2 hierarchy and the tasks in it. Raises OSError where there is none."""
+        from .host import populate
+
+        kernel = cls(engine=engine)
+        populate(kernel)
+        return kernel
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close this process's fds and let go of the native kernel."""
+        self.caller.fds.close_all()
+
+    def caller_bpf(self, caller: Caller) -> SimBpf:
+        """bpf(2) for another caller."""
+        return SimBpf(self, caller)
+
+    # -- programs ------------------------------------------------------------------------------------
+
+    @property
+    def jit(self) -> Engine:
+        if self._jit is None:
+            self._jit = Engine()
+        return self._jit
+
+    def binding(self, maps: tuple[MapObject, ...]) -> Binding:
+        """The addresses behind a program's references."""
+        return Binding(
+            self._symbols,
+            tuple(m.native.addr for m in maps),
+            tuple(m.native.direct for m in maps),
+            lambda addr, size: any(m.native.owns(addr, size) for m in maps),
+            self.native.owns,
+        )
+
+    def compile(self, verified: Verified, maps: tuple[MapObject, ...]) -> Any:
+        """Something that runs a verified program: native code, or the interpreter behind the same face."""
+        if self.engine == "interp":
+            return Machine(verified, self.binding(maps))
+        return self.jit.compile(verified, self.binding(maps))
+
+    def write_log(self, caller: Caller, level: int, addr: int, size: int, text: str) -> tuple[int, bool]:
+        """A log into the caller's buffer: (the bytes it needs, whether they fitted); cut and NUL-terminated if not."""
+        if not level:
+            return 0, True
+        raw = text.encode() + b"\0"
+        if addr and size:
+            caller.write(addr, raw if len(raw) <= size else raw[: size - 1] + b"\0")
+        return len(raw), not addr or len(raw) <= size
+
+    def _open_link_pin(self, link: LinkObject, flags: int) -> OpenFile:
+        raise refuse(errno.EIO, f"a pinned link to {link.target} cannot be read")
+
+    def fire(self, tracepoint: str, args: list[int], current: Any = None, repeat: int = 1) -> None:
+        """Let a tracepoint happen: raw arguments (unsigned 64-bit), the task that runs, how often. Raises KeyError."""
+        self.tracepoints[tracepoint].fire(args, current, repeat)
+        for prog in self.progs:
+            prog.check_fault()
+
+    # -- files ---------------------------------------------------------------------------------------
+
+    def open(self, path: str, flags: int = 0, *, caller: Caller | None = None) -> OpenFile:
+        """open(2): an open file with read(), pread(), write(), lseek(); put() closes it."""
+        return self.vfs.open(caller or self.caller, path, flags)
+
+    def read_bytes(self, path: str, *, caller: Caller | None = None) -> bytes:
+        """The whole of a file, through open, read until the end, close."""
+        who = caller or self.caller
+        file = self.vfs.open(who, path)
+        try:
+            data = file.read(who, _READ_BYTES)
+            if not data:
+                return data
+            # A short read is not the end of every file; only an empty one is.
+            parts = [data]
+            while data := file.read(who, _READ_BYTES):
+                parts.append(data)
+            return b"".join(parts) if len(parts) > 1 else parts[0]
+        finally:
+            file.put()
+
+    def read_text(self, path: str, *, caller: Caller | None = None) -> str:
+        """As read_bytes(), decoded as UTF-8. Raises UnicodeDecodeError for what is not."""
+        return self.read_bytes(path, caller=caller).decode()
+
+    def write_text(self, path: str, text: str, *, caller: Caller | None = None) -> int:
+        """open for writing, write, close; the bytes written."""
+        who = caller or self.caller
+        file = self.vfs.open(who, path, O_WRONLY)
+        try:
+            return file.write(who, text.encode())
+        finally:
+            file.put()
+
+    def unlink(self, path: str) -> None:
+        self.vfs.unlink(self.caller, path)
+
+    def mkdir(self, path: str) -> None:
+        self.vfs.mkdir(self.caller, path)
+
+    def rmdir(self, path: str) -> None:
+        self.vfs.rmdir(self.caller, path)
+
+    def stat(self, path: str) -> Stat:
+        return self.vfs.stat(self.caller, path)
+
+    def listdir(self, path: str) -> list[str]:
+        return self.vfs.readdir(self.caller, path)
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.vfs.lookup(self.caller, path)
+        except OSError as e:
+            if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EPERM):
+                return False
+            raise
+        return True
+
+
+def load_scenario(path: str | Path) -> Scenario:
+    from .scenario import load
+
+    return load(path)

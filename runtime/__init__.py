@@ -1,0 +1,8 @@
+"""The native runtime: maps, seq files, helpers and kernel objects in C, and the handles that own them.
+
+Everything exported hangs under `runtime`; this package is the only importer of runtime._rt.
+"""
+
+from .handles import KernelHandle, Map, Symbols, Tracepoint, View, ffi, lib, ok
+
+__all__ = ["KernelHandle", "Map", "Symbols", "Tracepoint", "View", "ffi", "lib", "ok"]

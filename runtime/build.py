@@ -1,0 +1,38 @@
+"""Builds the extension runtime._rt from runtime/src with cffi (API mode)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+HEADERS = ("uapi.h", "kernel.h", "api.h")
+# cffi knows these names itself.
+_KNOWN = re.compile(r"^typedef .*\b(size_t|ssize_t|bool);$", re.M)
+
+
+def declarations() -> str:
+    """What Python sees: the headers without preprocessor lines."""
+    text = "\n".join((HERE / "include" / name).read_text() for name in HEADERS)
+    text = re.sub(r"^#.*$", "", text, flags=re.M)
+    # A zero-length array stands for a flexible one, which cffi spells [].
+    return _KNOWN.sub("", text).replace("[0];", "[];")
+
+
+ffibuilder = FFI()
+ffibuilder.cdef(declarations())
+ffibuilder.set_source(
+    "runtime._rt",
+    '#include "rt.h"',
+    sources=sorted(os.path.relpath(path) for path in (HERE / "src").glob("*.c")),
+    include_dirs=[os.path.relpath(HERE / "include")],
+    depends=sorted(os.path.relpath(path) for path in (HERE / "include").glob("*.h")),
+    define_macros=[("_GNU_SOURCE", "1")],
+    extra_compile_args=["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter", "-pthread"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

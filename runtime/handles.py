@@ -1,0 +1,192 @@
+"""Owned handles of native things: each releases what it holds exactly once.
+
+A handle keeps whatever its memory needs alive (a map its kernel); `close()` may be called again.
+Numbers that come back negative from C are errnos: `ok()` raises them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ._rt import ffi as ffi
+from ._rt import lib as lib
+
+CData = Any  # cffi's objects have no static type
+
+
+def ok(result: int, what: str) -> int:
+    """`result`, or the OSError that its negative errno means; `what` names the object and the operation."""
+    if result < 0:
+        raise OSError(-result, f"{what}: {os.strerror(-result)}")
+    return result
+
+
+class Symbols(Mapping[str, int]):
+    """Name -> address of every runtime function that compiled programs may call."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, int] = {}
+        name, addr = ffi.new("const char **"), ffi.new("void **")
+        while lib.rt_symbol(len(self._addresses), name, addr):
+            self._addresses[ffi.string(name[0]).decode()] = int(ffi.cast("uintptr_t", addr[0]))
+
+    def __getitem__(self, name: str) -> int:
+        return self._addresses[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._addresses)
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+
+class KernelHandle:
+    """A native kernel: simulated CPUs, RCU, the heap of kernel objects."""
+
+    def __init__(self, cpus: int) -> None:
+        self.ptr: CData = lib.rt_kernel_new(cpus)
+        if self.ptr == ffi.NULL:
+            raise ValueError(f"a kernel of {cpus} cpus cannot be made, wanted 1 to 64 and memory")
+        self.cpus = cpus
+
+    def new(self, ctype: str, extra_bytes: int = 0) -> CData:
+        """A zeroed kernel object of a structure type, e.g. "struct cgroup"."""
+        obj = lib.rt_kobj_alloc(self.ptr, ffi.sizeof(ctype) + extra_bytes)
+        if obj == ffi.NULL:
+            raise MemoryError(f"no room for a {ctype}")
+        return ffi.cast(f"{ctype} *", obj)
+
+    def string(self, text: bytes) -> CData:
+        """A NUL-terminated string on the heap of kernel objects; give it back with free(it, len + 1)."""
+        obj = ffi.cast("char *", lib.rt_kobj_alloc(self.ptr, len(text) + 1))
+        ffi.memmove(obj, text, len(text))
+        return obj
+
+    def free(self, obj: CData, size_bytes: int) -> None:
+        """Free a kernel object once no program can still read it."""
+        lib.rt_kobj_free_rcu(self.ptr, obj, size_bytes)
+
+    def owns(self, addr: int, size_bytes: int) -> bool:
+        return bool(lib.rt_kobj_owns(self.ptr, addr, size_bytes))
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        if ptr != ffi.NULL:
+            lib.rt_kernel_free(ptr)
+
+    def __del__(self) -> None:
+        if getattr(self, "ptr", None) is not None:
+            self.close()
+
+
+class Map:
+    """A native map. Keys and values are bytes of key_size and `value_bytes` (per-CPU maps: every CPU's)."""
+
+    def __init__(
+        self, kernel: KernelHandle, map_type: int, key_size: int, value_size: int, max_entries: int, flags: int, extra: int
+    ) -> None:
+        err = ffi.new("int *")
+        self.kernel = kernel
+        self.ptr: CData = lib.rt_map_new(kernel.ptr, map_type, key_size, value_size, max_entries, flags, extra, err)
+        if self.ptr == ffi.NULL:
+            raise OSError(-err[0], f"map of {max_entries} entries of {key_size}+{value_size} bytes: {os.strerror(-err[0])}")
+        self.addr = int(ffi.cast("uintptr_t", self.ptr))
+        self.value_bytes = int(lib.rt_map_value_bytes(self.ptr))
+        self.memory_bytes = int(lib.rt_map_memory_bytes(self.ptr))
+        self.key_size = key_size
+
+    @property
+    def direct(self) -> int:
+        """The address of the first value of an array, 0 for what cannot be addressed."""
+        return int(ffi.cast("uintptr_t", lib.rt_map_direct(self.ptr)))
+
+    def owns(self, addr: int, size_bytes: int) -> bool:
+        return bool(lib.rt_map_owns(self.ptr, addr, size_bytes))
+
+    def lookup(self, key: bytes) -> bytes | None:
+        value = ffi.new("char[]", self.value_bytes)
+        if lib.rt_map_copy_out(self.ptr, key, value) < 0:
+            return None
+        return bytes(ffi.buffer(value))
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        ok(lib.rt_map_copy_in(self.ptr, key, value, flags), "map update")
+
+    def delete(self, key: bytes) -> None:
+        ok(lib.rt_map_delete(self.ptr, key), "map delete")
+
+    def next_key(self, key: bytes | None) -> bytes | None:
+        """The key after `key`, or the first one for None and for a key that is not there."""
+        following = ffi.new("char[]", self.key_size)
+        if lib.rt_map_next_key(self.ptr, ffi.NULL if key is None else key, following) < 0:
+            return None
+        return bytes(ffi.buffer(following))
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        if ptr != ffi.NULL and self.kernel.ptr != ffi.NULL:
+            lib.rt_map_free(ptr)
+
+    def __del__(self) -> None:
+        if getattr(self, "ptr", None) is not None:
+            self.close()
+
+
+class Tracepoint:
+    """A tracepoint and the programs attached to it (function addresses)."""
+
+    def __init__(self, kernel: KernelHandle) -> None:
+        self.kernel = kernel
+        self.ptr: CData = lib.rt_tracepoint_new(kernel.ptr)
+        if self.ptr == ffi.NULL:
+            raise MemoryError("no room for a tracepoint")
+
+    def attach(self, addr: int) -> None:
+        ok(lib.rt_tracepoint_attach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint attach")
+
+    def detach(self, addr: int) -> None:
+        ok(lib.rt_tracepoint_detach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint detach")
+        lib.rt_rcu_barrier(self.kernel.ptr)
+
+    def fire(self, args: list[int], current: CData, repeat: int = 1) -> None:
+        """Run every attached program with these raw arguments (unsigned 64-bit), `repeat` times."""
+        lib.rt_tracepoint_fire(self.ptr, ffi.new("u64[]", args or [0]), current or ffi.NULL, repeat)
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        if ptr != ffi.NULL and self.kernel.ptr != ffi.NULL:
+            lib.rt_tracepoint_free(ptr)
+
+    def __del__(self) -> None:
+        if getattr(self, "ptr", None) is not None:
+            self.close()
+
+
+class View:
+    """One open view: a program that shows one kernel object."""
+
+    __slots__ = ("keep", "ptr")
+
+    def __init__(self, kernel: KernelHandle, fn: CData, obj: CData, keep: object = None) -> None:
+        self.ptr: CData = lib.rt_view_open(kernel.ptr, fn, obj)
+        self.keep = keep  # the link whose program runs
+        if self.ptr == ffi.NULL:
+            raise MemoryError("no room for an open view")
+
+    def read(self, size_bytes: int, pos: int, current: CData) -> bytes:
+        buf = ffi.new("char[]", size_bytes)
+        n = lib.rt_view_read(self.ptr, buf, size_bytes, pos, current)
+        if n < 0:
+            raise OSError(-n, f"view: {os.strerror(-n)}")
+        return ffi.unpack(buf, n) if n else b""
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        if ptr != ffi.NULL:
+            lib.rt_view_close(ptr)
+
+    def __del__(self) -> None:
+        if getattr(self, "ptr", None) is not None:
+            self.close()

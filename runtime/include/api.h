@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What Python may call: the runtime's public functions, read by C and by cffi as it stands.
+ * Results are >= 0 or -errno unless said otherwise. A function that takes a kernel may be called from
+ * any thread, without the GIL.
+ */
+#pragma once
+
+struct rt_kernel;
+struct rt_view;
+struct rt_tracepoint;
+
+typedef u64 (*rt_prog_fn)(void *ctx);
+
+/* -- symbols for the JIT: name and address of the i-th, 0 past the end -- */
+int rt_symbol(int i, const char **name, void **addr);
+
+/* -- kernels: simulated CPUs, RCU, kernel objects -- */
+struct rt_kernel *rt_kernel_new(int ncpus);
+void rt_kernel_free(struct rt_kernel *k);
+int rt_ncpus(struct rt_kernel *k);
+void *rt_kobj_alloc(struct rt_kernel *k, size_t size);
+void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size);
+int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size);
+void rt_rcu_barrier(struct rt_kernel *k);
+
+/* -- memory that may not be there -- */
+int rt_copy_fault(void *dst, const void *src, size_t size);
+u64 rt_probe_load(u64 addr, u64 size);
+
+/* -- programs -- */
+u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current);
+int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, u64 repeat, u64 *retval, double *mean_ns);
+
+struct rt_packet_run {
+	u8 *data;
+	u32 data_size;
+	u32 data_capacity;
+	u32 repeat;
+	u32 retval;
+	u32 is_xdp;
+	double mean_ns;
+	u8 *ctx;
+	u32 ctx_size;
+};
+int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run);
+
+/* -- tracepoints: programs attached, in order; fire() runs them all `repeat` times -- */
+struct rt_tracepoint *rt_tracepoint_new(struct rt_kernel *k);
+void rt_tracepoint_free(struct rt_tracepoint *tp);
+int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn);
+int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn);
+int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *current, u64 repeat);
+
+/* -- maps -- */
+struct bpf_map *rt_map_new(struct rt_kernel *k, u32 map_type, u32 key_size, u32 value_size, u32 max_entries, u32 flags,
+			   u64 map_extra, int *err);
+void rt_map_free(struct bpf_map *map);
+int rt_map_copy_out(struct bpf_map *map, const void *key, void *value);
+int rt_map_copy_in(struct bpf_map *map, const void *key, const void *value, u64 flags);
+int rt_map_delete(struct bpf_map *map, const void *key);
+int rt_map_next_key(struct bpf_map *map, const void *key, void *next);
+u64 rt_map_value_bytes(struct bpf_map *map);
+u64 rt_map_memory_bytes(struct bpf_map *map);
+void *rt_map_direct(struct bpf_map *map);
+int rt_map_owns(struct bpf_map *map, u64 addr, u64 size);
+
+/* -- views: one kernel object shown through a program, read as kernfs serves a seq_file -- */
+struct rt_view *rt_view_open(struct rt_kernel *k, rt_prog_fn fn, void *object);
+void rt_view_close(struct rt_view *v);
+s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current);
+s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 count, char *buf, size_t size, u64 *ends,
+		      struct task_struct *current);
+
+/* -- formats, for tests: bpf_seq_printf's rules into a plain buffer; the length or -errno -- */
+s64 rt_format(struct rt_kernel *k, char *out, size_t size, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs);
+
+/* -- bpf_trace_printk's text: moves up to `size` bytes out of the kernel's log -- */
+s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size);
+
+/* -- the live kernel -- */
+s64 rt_sys_bpf(int cmd, void *attr, u32 size);
+
+/* -- bare instruction streams -- */
+u64 rt_raw_run(struct rt_kernel *k, u64 fn, void *memory, u64 size);

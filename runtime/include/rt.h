@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* The runtime's inside: what its C files share. Python sees api.h only. */
+#pragma once
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <time.h>
+
+/* The C library has types of these names and other sizes. */
+#define loff_t kernel_loff_t
+#define dev_t kernel_dev_t
+
+#include "uapi.h"
+#include "kernel.h"
+#include "api.h"
+
+#define RT_CACHE_LINE 64
+#define RT_PAGE 4096UL
+#define RT_MAX_CPUS 64
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define round_up(x, to) (((x) + (to) - 1) / (to) * (to))
+
+/*
+ * A simulated CPU. Whoever executes a program or touches a map holds one, as Linux disables
+ * migration: per-CPU data has one user at a time, and a held CPU is an RCU read section.
+ */
+struct rt_cpu {
+	u32 held; /* atomic: 0 free, 1 held */
+	u32 index;
+	u64 rcu_seq; /* atomic: odd while held */
+	struct rt_kernel *kernel;
+	struct task_struct *current;
+	u32 nesting;
+	u64 random;
+} __attribute__((aligned(128)));
+
+struct rt_deferred {
+	struct rt_deferred *next;
+	void (*release)(struct rt_kernel *k, void *obj, size_t size);
+	void *obj;
+	size_t size;
+	u64 seen[RT_MAX_CPUS];
+};
+
+struct rt_kernel {
+	int ncpus;
+	struct rt_cpu *cpus;
+	pthread_mutex_t lock; /* heap, deferred frees, trace log */
+	struct rt_deferred *deferred;
+	char *heap;
+	size_t heap_used;
+	void *heap_free[64]; /* by size in 64-byte units, larger ones are not reused */
+	u64 pointer_key[2];
+	char *trace;
+	size_t trace_used, trace_size;
+};
+
+extern __thread struct rt_cpu *rt_this_cpu;
+
+struct rt_cpu *rt_enter(struct rt_kernel *k);
+void rt_leave(struct rt_cpu *cpu);
+void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
+
+static inline void rt_relax(unsigned *spins)
+{
+	if (++*spins & 63)
+		__builtin_ia32_pause();
+	else
+		sched_yield(); /* the holder may wait for our processor */
+}
+
+static inline void rt_spin_lock(u32 *lock)
+{
+	unsigned spins = 0;
+
+	while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE))
+		while (__atomic_load_n(lock, __ATOMIC_RELAXED))
+			rt_relax(&spins);
+}
+
+static inline void rt_spin_unlock(u32 *lock)
+{
+	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+}
+
+/* -- maps -- */
+
+struct rt_map {
+	struct bpf_map map; /* first: programs see it */
+	struct rt_kernel *kernel;
+	u32 value_stride; /* round_up(value_size, 8) */
+	u64 value_bytes; /* as a syscall sees one value */
+	u64 memory_bytes;
+};
+
+/* A walk's place; `index` holds the key of maps that keep none in memory. */
+struct rt_cursor {
+	u64 pos;
+	u32 index;
+};
+
+typedef u64 (*rt_map_callback)(struct bpf_map *map, const void *key, void *value, void *ctx, u64 unused);
+
+struct bpf_map_ops {
+	struct rt_map *(*alloc)(struct rt_kernel *k, const struct bpf_map *shape, int *err);
+	void (*free)(struct rt_map *m);
+	void *(*lookup)(struct rt_map *m, const void *key, int cpu);
+	int (*update)(struct rt_map *m, const void *key, const void *value, u64 flags);
+	int (*delete)(struct rt_map *m, const void *key);
+	/* syscall side: whole values, every CPU's for per-CPU maps */
+	int (*copy_out)(struct rt_map *m, const void *key, void *value);
+	int (*copy_in)(struct rt_map *m, const void *key, const void *value, u64 flags);
+	/* The element at or after the cursor, which moves past it. 0 at the end. */
+	int (*walk)(struct rt_map *m, struct rt_cursor *at, void **key, void **value);
+	/* The cursor behind `key`, or -ENOENT. */
+	s64 (*seek)(struct rt_map *m, const void *key);
+	int (*owns)(struct rt_map *m, u64 addr, u64 size);
+	void *(*direct)(struct rt_map *m);
+};
+
+extern const struct bpf_map_ops rt_array_ops, rt_percpu_array_ops, rt_hash_ops, rt_percpu_hash_ops, rt_lru_hash_ops;
+
+void *rt_pages_alloc(size_t size);
+void rt_pages_free(void *pages, size_t size);
+
+static inline struct rt_map *rt_map_of(const struct bpf_map *map)
+{
+	return (struct rt_map *)map;
+}
+
+/* -- printing -- */
+
+/* Appends formatted text; 0, -EINVAL/-ENOSPC for a bad format, -EOVERFLOW when it does not fit. */
+struct rt_out {
+	char *buf;
+	size_t size;
+	size_t count;
+};
+int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs);
+
+/* -- contexts: the UAPI structure, then the 64-bit packet pointers (spec/prog_types.py) -- */
+
+struct rt_xdp {
+	struct xdp_md md;
+	u8 *data, *data_end, *data_meta;
+	u8 *hard_start, *frame_end;
+};
+
+struct rt_skb {
+	struct __sk_buff skb;
+	u8 *data, *data_end, *data_meta;
+};

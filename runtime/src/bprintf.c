@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The formats of bpf_seq_printf, bpf_snprintf and bpf_trace_printk: what Linux 6.18 takes, what it
+ * refuses and what it prints, measured on the live kernel and held by tests that run on both.
+ */
+#include <ctype.h>
+
+#include "rt.h"
+
+#define MAX_ARGS 12
+#define STRINGS_BYTES 512
+
+struct spec {
+	int width; /* -1: none */
+	u8 left, zero, plus, space;
+	u8 bits; /* 32 or 64 */
+	char conversion;
+};
+
+static void put(struct rt_out *out, const char *text, size_t n)
+{
+	if (out->count < out->size)
+		memcpy(out->buf + out->count, text, n < out->size - out->count ? n : out->size - out->count);
+	out->count += n;
+}
+
+static void fill(struct rt_out *out, char c, s64 n)
+{
+	if (n <= 0)
+		return;
+	if (out->count < out->size)
+		memset(out->buf + out->count, c, (size_t)n < out->size - out->count ? (size_t)n : out->size - out->count);
+	out->count += n;
+}
+
+static void put_padded(struct rt_out *out, const struct spec *s, const char *text, size_t n)
+{
+	if (!s->left)
+		fill(out, ' ', s->width - (s64)n);
+	put(out, text, n);
+	if (s->left)
+		fill(out, ' ', s->width - (s64)n);
+}
+
+static const char two_digits[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+				 "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+				 "8081828384858687888990919293949596979899";
+
+/* Digits of `value` before `end`; where they begin. */
+static char *decimal(char *end, u64 value)
+{
+	while (value >= 100) {
+		memcpy(end -= 2, two_digits + value % 100 * 2, 2);
+		value /= 100;
+	}
+	if (value >= 10)
+		memcpy(end -= 2, two_digits + value * 2, 2);
+	else
+		*--end = '0' + value;
+	return end;
+}
+
+static char *hexadecimal(char *end, u64 value, int upper)
+{
+	const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
+
+	do
+		*--end = digits[value & 15];
+	while (value >>= 4);
+	return end;
+}
+
+static void put_number(struct rt_out *out, const struct spec *s, u64 arg)
+{
+	char text[32], *end = text + sizeof(text), *at;
+	char sign = 0;
+	size_t digits;
+
+	if (s->conversion == 'd' || s->conversion == 'i') {
+		s64 value = s->bits == 32 ? (s32)arg : (s64)arg;
+
+		sign = value < 0 ? '-' : s->plus ? '+' : s->space ? ' ' : 0;
+		at = decimal(end, value < 0 ? -(u64)value : (u64)value);
+	} else {
+		u64 value = s->bits == 32 ? (u32)arg : arg;
+
+		at = s->conversion == 'u' ? decimal(end, value) : hexadecimal(end, value, s->conversion == 'X');
+	}
+	digits = end - at;
+	s64 pad = s->width - (s64)digits - (sign != 0);
+
+	if (!s->left && !s->zero)
+		fill(out, ' ', pad);
+	if (sign)
+		put(out, &sign, 1);
+	if (!s->left && s->zero)
+		fill(out, '0', pad);
+	put(out, at, digits);
+	if (s->left)
+		fill(out, ' ', pad);
+}
+
+static void put_pointer(struct rt_out *out, const struct spec *s, u64 value)
+{
+	struct spec hex = *s;
+
+	hex.conversion = 'x';
+	hex.bits = 64;
+	if (hex.width < 0) {
+		hex.width = 16;
+		hex.zero = 1;
+	}
+	put_number(out, &hex, value);
+}
+
+/* %p hides addresses: a keyed hash of 32 bits, the same for the same address while the kernel runs. */
+static u64 hashed(struct rt_kernel *k, u64 value)
+{
+	u64 x = value;
+
+	for (int i = 0; i < 4; i++) {
+		__uint128_t r = (__uint128_t)(x ^ k->pointer_key[i & 1]) * 0xd6e8feb86659fd93ULL;
+
+		x = (u64)r ^ (u64)(r >> 64);
+	}
+	return (u32)x;
+}
+
+/* A C string from anywhere into at most `size` bytes, NUL included; its length, or 0 when the address is bad. */
+static size_t copy_string(char *to, u64 from, size_t size)
+{
+	size_t n = 0;
+
+	while (n + 1 < size) {
+		/* Page by page: the string may end right before memory that is not there. */
+		size_t chunk = RT_PAGE - ((from + n) & (RT_PAGE - 1));
+
+		if (chunk > size - 1 - n)
+			chunk = size - 1 - n;
+		if (rt_copy_fault(to + n, (const void *)(uintptr_t)(from + n), chunk)) {
+			n = 0;
+			break;
+		}
+		size_t here = strnlen(to + n, chunk);
+
+		n += here;
+		if (here < chunk)
+			break;
+	}
+	to[n] = 0;
+	return n;
+}
+
+static void put_ip(struct rt_out *out, char form, char version, u64 from)
+{
+	u8 raw[16] = { 0 };
+	char text[48], *at = text;
+
+	if (rt_copy_fault(raw, (const void *)(uintptr_t)from, version == '4' ? 4 : 16))
+		memset(raw, 0, sizeof(raw));
+	if (version == '4') {
+		for (int i = 0; i < 4; i++) {
+			char digits[4], *end = digits + 4, *d = decimal(end, raw[i]);
+
+			if (i)
+				*at++ = '.';
+			if (form == 'i')
+				for (long pad = 3 - (end - d); pad > 0; pad--)
+					*at++ = '0';
+			memcpy(at, d, end - d);
+			at += end - d;
+		}
+	} else {
+		for (int i = 0; i < 16; i++) {
+			if (i && !(i & 1) && form == 'I')
+				*at++ = ':';
+			*at++ = "0123456789abcdef"[raw[i] >> 4];
+			*at++ = "0123456789abcdef"[raw[i] & 15];
+		}
+	}
+	put(out, text, at - text);
+}
+
+/* Addresses have no names yet: what Linux prints for one that it does not know. */
+static void put_symbol(struct rt_out *out, const struct spec *s, u64 addr)
+{
+	char text[20], *end = text + sizeof(text), *at = hexadecimal(end, addr, 0);
+
+	*--at = 'x';
+	*--at = '0';
+	put_padded(out, s, at, end - at);
+}
+
+/* What follows %p: *fmt stands behind the p. Returns 0 or -EINVAL. */
+static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s, const char **fmt, u64 arg)
+{
+	const char *f = *fmt;
+	struct spec plain = { .width = -1 };
+	u8 next = *f;
+
+	if (next == 0 || isspace(next) || (ispunct(next) && next < 0x80) || next == 'K') {
+		put_pointer(out, s, arg + 4095 < 4096 || !arg ? arg : hashed(k, arg));
+	} else if (next == 'x') {
+		put_pointer(out, s, arg);
+	} else if (next == 's' || next == 'S') {
+		put_symbol(out, s, arg);
+	} else if (next == 'B') {
+		put_symbol(out, &plain, arg);
+	} else if ((next == 'i' || next == 'I') && (f[1] == '4' || f[1] == '6')) {
+		put_ip(out, next, f[1], arg);
+	} else {
+		return -EINVAL;
+	}
+	while (isalnum((u8)*f))
+		f++; /* vsnprintf passes over whatever letters follow %p */
+	*fmt = f;
+	return 0;
+}
+
+static const char *parse_flags(const char *f, struct spec *s)
+{
+	for (;; f++) {
+		if (*f == '0')
+			s->zero = 1;
+		else if (*f == '+')
+			s->plus = 1;
+		else if (*f == '-')
+			s->left = 1;
+		else if (*f == ' ')
+			s->space = 1;
+		else
+			break;
+	}
+	if (*f >= '1' && *f <= '9')
+		for (s->width = 0; *f >= '0' && *f <= '9'; f++)
+			s->width = s->width < 1 << 23 ? s->width * 10 + (*f - '0') : 1 << 23;
+	return f;
+}
+
+/* A first pass over the whole format: nothing is printed by a format that is refused further on. */
+static int check(const char *f, u32 nargs)
+{
+	u32 used = 0;
+
+	for (; *f; f++) {
+		struct spec s = { .width = -1 };
+
+		if ((u8)*f < 0x80 && !isprint((u8)*f) && !isspace((u8)*f))
+			return -EINVAL;
+		if (*f != '%')
+			continue;
+		if (f[1] == '%') {
+			f++;
+			continue;
+		}
+		if (used >= nargs || used >= MAX_ARGS)
+			return -EINVAL;
+		used++;
+		f = parse_flags(f + 1, &s);
+		if (*f == 'p') {
+			u8 n = f[1];
+
+			if ((n == 'k' || n == 'u') && f[2] == 's')
+				f += 2;
+			else if ((n == 'i' || n == 'I') && (f[2] == '4' || f[2] == '6'))
+				f += 2;
+			else if (n == 'K' || n == 'x' || n == 's' || n == 'S' || n == 'B')
+				f += 1;
+			else if (n && !isspace(n) && !(ispunct(n) && n < 0x80))
+				return -EINVAL;
+			continue;
+		}
+		if (*f == 's' || *f == 'c')
+			continue;
+		if (*f == 'l')
+			f += f[1] == 'l' ? 2 : 1;
+		if (!*f || !strchr("diuxX", *f))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs)
+{
+	char string[STRINGS_BYTES];
+	size_t strings_left = STRINGS_BYTES, start = out->count;
+	const char *f = fmt;
+	int err;
+
+	if (!memchr(fmt, 0, fmt_size))
+		return -EINVAL;
+	err = check(fmt, nargs);
+	if (err)
+		return err;
+	while (*f) {
+		struct spec s = { .width = -1, .bits = 32 };
+		const char *literal = f;
+		u64 arg;
+
+		f = strchrnul(f, '%');
+		put(out, literal, f - literal);
+		if (!*f)
+			break;
+		if (f[1] == '%') {
+			put(out, "%", 1);
+			f += 2;
+			continue;
+		}
+		f = parse_flags(f + 1, &s);
+		arg = *args++;
+		if (*f == 's' || (*f == 'p' && (f[1] == 'k' || f[1] == 'u') && f[2] == 's')) {
+			size_t n;
+
+			if (!strings_left) {
+				out->count = start;
+				return -ENOSPC;
+			}
+			n = copy_string(string, arg, strings_left);
+			strings_left -= n + 1;
+			if (*f == 'p') {
+				s = (struct spec){ .width = -1 };
+				for (f += 3; isalnum((u8)*f); f++)
+					;
+			} else {
+				f++;
+			}
+			put_padded(out, &s, string, n);
+		} else if (*f == 'c') {
+			char c = (char)arg;
+
+			put_padded(out, &s, &c, 1);
+			f++;
+		} else if (*f == 'p') {
+			f++;
+			err = put_extended(k, out, &s, &f, arg);
+			if (err)
+				return err;
+		} else {
+			if (*f == 'l') {
+				s.bits = 64;
+				f += f[1] == 'l' ? 2 : 1;
+			}
+			s.conversion = *f++;
+			put_number(out, &s, arg);
+		}
+	}
+	return 0;
+}
+
+s64 rt_format(struct rt_kernel *k, char *buf, size_t size, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs)
+{
+	struct rt_out out = { .buf = buf, .size = size };
+	struct rt_cpu *cpu = rt_enter(k);
+	int err = rt_bprintf(k, &out, fmt, fmt_size, args, nargs);
+
+	rt_leave(cpu);
+	return err ? err : (s64)out.count;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* Simulated kernels: CPUs that executions hold, RCU over them, and the heap of kernel objects. */
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include "rt.h"
+
+/* Address space for kernel objects; pages come as they are touched. */
+#define HEAP_BYTES (16UL << 30)
+#define UNIT 64UL
+
+__thread struct rt_cpu *rt_this_cpu;
+static __thread u32 preferred_cpu;
+static u32 next_thread;
+
+void *rt_pages_alloc(size_t size)
+{
+	void *p = mmap(NULL, round_up(size, RT_PAGE), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void rt_pages_free(void *pages, size_t size)
+{
+	if (pages)
+		munmap(pages, round_up(size, RT_PAGE));
+}
+
+struct rt_kernel *rt_kernel_new(int ncpus)
+{
+	struct rt_kernel *k;
+
+	if (ncpus < 1 || ncpus > RT_MAX_CPUS)
+		return NULL;
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return NULL;
+	k->ncpus = ncpus;
+	k->cpus = aligned_alloc(128, sizeof(*k->cpus) * ncpus);
+	k->heap = rt_pages_alloc(HEAP_BYTES);
+	if (!k->cpus || !k->heap || getrandom(k->pointer_key, sizeof(k->pointer_key), 0) < 0) {
+		rt_pages_free(k->heap, HEAP_BYTES);
+		free(k->cpus);
+		free(k);
+		return NULL;
+	}
+	memset(k->cpus, 0, sizeof(*k->cpus) * ncpus);
+	for (int i = 0; i < ncpus; i++) {
+		k->cpus[i].index = i;
+		k->cpus[i].kernel = k;
+		k->cpus[i].random = k->pointer_key[0] ^ (k->pointer_key[1] + i) * 0x9e3779b97f4a7c15ULL;
+	}
+	pthread_mutex_init(&k->lock, NULL);
+	return k;
+}
+
+static void reclaim(struct rt_kernel *k, int wait);
+
+void rt_kernel_free(struct rt_kernel *k)
+{
+	if (!k)
+		return;
+	reclaim(k, 1);
+	rt_pages_free(k->heap, HEAP_BYTES);
+	pthread_mutex_destroy(&k->lock);
+	free(k->trace);
+	free(k->cpus);
+	free(k);
+}
+
+int rt_ncpus(struct rt_kernel *k)
+{
+	return k->ncpus;
+}
+
+static int try_hold(struct rt_cpu *cpu)
+{
+	return !__atomic_load_n(&cpu->held, __ATOMIC_RELAXED) && !__atomic_exchange_n(&cpu->held, 1, __ATOMIC_ACQUIRE);
+}
+
+/* Hold a CPU of `k`, the one this thread had last if it is free. Nests. */
+struct rt_cpu *rt_enter(struct rt_kernel *k)
+{
+	struct rt_cpu *cpu = rt_this_cpu;
+	unsigned spins = 0;
+	u32 i;
+
+	if (cpu && cpu->kernel == k) {
+		cpu->nesting++;
+		return cpu;
+	}
+	if (unlikely(!preferred_cpu))
+		preferred_cpu = __atomic_add_fetch(&next_thread, 1, __ATOMIC_RELAXED);
+	for (i = preferred_cpu;; i++) {
+		cpu = &k->cpus[i % k->ncpus];
+		if (try_hold(cpu))
+			break;
+		if ((i - preferred_cpu + 1) % k->ncpus == 0)
+			rt_relax(&spins);
+	}
+	preferred_cpu = i ? i : 1;
+	__atomic_store_n(&cpu->rcu_seq, cpu->rcu_seq + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* the reader is visible before it reads */
+	cpu->nesting = 1;
+	cpu->current = NULL;
+	rt_this_cpu = cpu;
+	return cpu;
+}
+
+void rt_leave(struct rt_cpu *cpu)
+{
+	if (--cpu->nesting)
+		return;
+	rt_this_cpu = NULL;
+	__atomic_store_n(&cpu->rcu_seq, cpu->rcu_seq + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&cpu->held, 0, __ATOMIC_RELEASE);
+}
+
+/* -- RCU: free when every CPU that was held has been let go -- */
+
+static int passed(struct rt_kernel *k, const struct rt_deferred *d)
+{
+	for (int i = 0; i < k->ncpus; i++)
+		if ((d->seen[i] & 1) && __atomic_load_n(&k->cpus[i].rcu_seq, __ATOMIC_ACQUIRE) == d->seen[i])
+			return 0;
+	return 1;
+}
+
+static void reclaim(struct rt_kernel *k, int wait)
+{
+	struct rt_deferred *ready = NULL, **at, *d;
+	unsigned spins = 0;
+
+	do {
+		pthread_mutex_lock(&k->lock);
+		for (at = &k->deferred; (d = *at);) {
+			if (passed(k, d)) {
+				*at = d->next;
+				d->next = ready;
+				ready = d;
+			} else {
+				at = &d->next;
+			}
+		}
+		int left = k->deferred != NULL;
+		pthread_mutex_unlock(&k->lock);
+		while ((d = ready)) {
+			ready = d->next;
+			d->release(k, d->obj, d->size);
+			free(d);
+		}
+		if (!left)
+			break;
+		rt_relax(&spins);
+	} while (wait);
+}
+
+void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size)
+{
+	struct rt_deferred *d = malloc(sizeof(*d));
+
+	if (!d)
+		abort(); /* losing the object would be worse, and freeing it under a reader worst */
+	d->release = release;
+	d->obj = obj;
+	d->size = size;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (int i = 0; i < k->ncpus; i++)
+		d->seen[i] = __atomic_load_n(&k->cpus[i].rcu_seq, __ATOMIC_ACQUIRE);
+	pthread_mutex_lock(&k->lock);
+	d->next = k->deferred;
+	k->deferred = d;
+	pthread_mutex_unlock(&k->lock);
+	reclaim(k, 0);
+}
+
+void rt_rcu_barrier(struct rt_kernel *k)
+{
+	reclaim(k, 1);
+}
+
+/* -- kernel objects: zeroed, in one range of addresses, so that "is this one of ours" is a compare -- */
+
+void *rt_kobj_alloc(struct rt_kernel *k, size_t size)
+{
+	size_t units = (size + UNIT - 1) / UNIT;
+	void *obj = NULL;
+
+	pthread_mutex_lock(&k->lock);
+	if (units < 64 && k->heap_free[units]) {
+		obj = k->heap_free[units];
+		k->heap_free[units] = *(void **)obj;
+	} else if (k->heap_used + units * UNIT <= HEAP_BYTES) {
+		obj = k->heap + k->heap_used;
+		k->heap_used += units * UNIT;
+	}
+	pthread_mutex_unlock(&k->lock);
+	return obj ? memset(obj, 0, size) : NULL;
+}
+
+static void kobj_release(struct rt_kernel *k, void *obj, size_t size)
+{
+	size_t units = (size + UNIT - 1) / UNIT;
+
+	if (units >= 64)
+		return;
+	pthread_mutex_lock(&k->lock);
+	*(void **)obj = k->heap_free[units];
+	k->heap_free[units] = obj;
+	pthread_mutex_unlock(&k->lock);
+}
+
+void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size)
+{
+	if (obj)
+		rt_defer(k, kobj_release, obj, size);
+}
+
+int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size)
+{
+	u64 start = (u64)(uintptr_t)k->heap;
+
+	return addr >= start && size <= k->heap_used && addr - start <= k->heap_used - size;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* Running programs: once, many times for a measurement, on a packet, at a tracepoint. */
+#include "rt.h"
+
+static u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current)
+{
+	struct rt_cpu *cpu = rt_enter(k);
+	struct task_struct *before = cpu->current;
+	u64 ret;
+
+	cpu->current = current;
+	ret = fn(ctx);
+	cpu->current = before;
+	rt_leave(cpu);
+	return ret;
+}
+
+int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, u64 repeat, u64 *retval, double *mean_ns)
+{
+	struct rt_cpu *cpu = rt_enter(k);
+	u64 start = now_ns(), ret = 0;
+
+	for (u64 i = 0; i < repeat; i++)
+		ret = fn(ctx);
+	*mean_ns = (double)(now_ns() - start) / (repeat ? repeat : 1);
+	*retval = ret;
+	rt_leave(cpu);
+	return 0;
+}
+
+/* -- packets: run->data holds 256 bytes of headroom, the packet, and room behind it -- */
+
+#define HEADROOM 256
+
+int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
+{
+	struct rt_cpu *cpu = rt_enter(k);
+	u8 *data = run->data + HEADROOM, *data_end = data + run->data_size, *frame_end = run->data + run->data_capacity;
+	u64 start, ret = 0;
+
+	if (run->is_xdp) {
+		struct rt_xdp xdp = { .data = data, .data_end = data_end, .data_meta = data, .hard_start = run->data,
+				      .frame_end = frame_end };
+		if (run->ctx_size)
+			memcpy(&xdp.md, run->ctx, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
+		xdp.data = data + xdp.md.data;
+		xdp.data_meta = data;
+		start = now_ns();
+		for (u32 i = 0; i < run->repeat; i++)
+			ret = fn(&xdp);
+		run->mean_ns = (double)(now_ns() - start) / run->repeat;
+		data = xdp.data_meta < xdp.data ? xdp.data_meta : xdp.data;
+		data_end = xdp.data_end;
+		xdp.md.data = (u32)(xdp.data - data);
+		xdp.md.data_end = (u32)(data_end - data);
+		xdp.md.data_meta = 0;
+		if (run->ctx_size)
+			memcpy(run->ctx, &xdp.md, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
+	} else {
+		struct rt_skb skb = { .data = data, .data_end = data_end, .data_meta = data };
+
+		if (run->ctx_size)
+			memcpy(&skb.skb, run->ctx, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
+		skb.skb.len = run->data_size;
+		start = now_ns();
+		for (u32 i = 0; i < run->repeat; i++)
+			ret = fn(&skb);
+		run->mean_ns = (double)(now_ns() - start) / run->repeat;
+		if (run->ctx_size)
+			memcpy(run->ctx, &skb.skb, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
+	}
+	rt_leave(cpu);
+	run->retval = (u32)ret;
+	run->data_size = (u32)(data_end - data);
+	if (data != run->data)
+		memmove(run->data, data, run->data_size);
+	return 0;
+}
+
+s64 rt_skb_load_bytes(struct rt_skb *skb, u64 offset, void *to, u64 len)
+{
+	u64 size = skb->data_end - skb->data;
+
+	if ((u32)offset > size || (u32)len > size - (u32)offset) {
+		memset(to, 0, (u32)len);
+		return -EFAULT;
+	}
+	memcpy(to, skb->data + (u32)offset, (u32)len);
+	return 0;
+}
+
+s64 rt_xdp_adjust_head(struct rt_xdp *xdp, u64 by)
+{
+	u8 *data = xdp->data + (s32)by;
+
+	/* Linux keeps its frame structure (40 bytes) at the start of the headroom. */
+	if (data < xdp->hard_start + 40 || data > xdp->data_end - 14)
+		return -EINVAL;
+	xdp->data_meta += data - xdp->data;
+	xdp->data = data;
+	return 0;
+}
+
+s64 rt_xdp_adjust_tail(struct rt_xdp *xdp, u64 by)
+{
+	u8 *data_end = xdp->data_end + (s32)by;
+
+	if (data_end > xdp->frame_end || data_end < xdp->data + 14)
+		return -EINVAL;
+	if ((s32)by > 0)
+		memset(xdp->data_end, 0, (s32)by);
+	xdp->data_end = data_end;
+	return 0;
+}
+
+/* -- tracepoints -- */
+
+struct probes {
+	u32 count;
+	rt_prog_fn fn[];
+};
+
+struct rt_tracepoint {
+	struct rt_kernel *kernel;
+	struct probes *probes; /* atomic: replaced whole, the old one freed after readers */
+};
+
+struct rt_tracepoint *rt_tracepoint_new(struct rt_kernel *k)
+{
+	struct rt_tracepoint *tp = calloc(1, sizeof(*tp));
+
+	if (tp)
+		tp->kernel = k;
+	return tp;
+}
+
+static void release_probes(struct rt_kernel *k, void *obj, size_t size)
+{
+	(void)k;
+	(void)size;
+	free(obj);
+}
+
+static int replace(struct rt_tracepoint *tp, struct probes *fresh)
+{
+	struct probes *old = __atomic_exchange_n(&tp->probes, fresh, __ATOMIC_ACQ_REL);
+
+	if (old)
+		rt_defer(tp->kernel, release_probes, old, 0);
+	return 0;
+}
+
+void rt_tracepoint_free(struct rt_tracepoint *tp)
+{
+	if (!tp)
+		return;
+	replace(tp, NULL);
+	rt_rcu_barrier(tp->kernel);
+	free(tp);
+}
+
+/* Attaching and detaching are serialised by the caller (Python's kernel lock). */
+int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn)
+{
+	u32 count = tp->probes ? tp->probes->count : 0;
+	struct probes *fresh = malloc(sizeof(*fresh) + (count + 1) * sizeof(fn));
+
+	if (!fresh)
+		return -ENOMEM;
+	if (count)
+		memcpy(fresh->fn, tp->probes->fn, count * sizeof(fn));
+	fresh->fn[count] = fn;
+	fresh->count = count + 1;
+	return replace(tp, fresh);
+}
+
+int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn)
+{
+	u32 count = tp->probes ? tp->probes->count : 0, kept = 0;
+	int found = 0;
+	struct probes *fresh = malloc(sizeof(*fresh) + count * sizeof(fn));
+
+	if (!fresh)
+		return -ENOMEM;
+	for (u32 i = 0; i < count; i++) {
+		if (!found && tp->probes->fn[i] == fn)
+			found = 1;
+		else
+			fresh->fn[kept++] = tp->probes->fn[i];
+	}
+	fresh->count = kept;
+	if (!found) {
+		free(fresh);
+		return -ENOENT;
+	}
+	return replace(tp, fresh);
+}
+
+int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *current, u64 repeat)
+{
+	for (u64 r = 0; r < repeat; r++) {
+		struct rt_cpu *cpu = rt_enter(tp->kernel);
+		struct task_struct *before = cpu->current;
+		struct probes *p = __atomic_load_n(&tp->probes, __ATOMIC_ACQUIRE);
+
+		cpu->current = current;
+		for (u32 i = 0; p && i < p->count; i++)
+			p->fn[i](args);
+		cpu->current = before;
+		rt_leave(cpu);
+	}
+	return 0;
+}
+
+u64 rt_raw_run(struct rt_kernel *k, u64 fn, void *memory, u64 size)
+{
+	struct rt_cpu *cpu = rt_enter(k);
+	u64 ret = ((u64 (*)(void *, u64))(uintptr_t)fn)(memory, size);
+
+	rt_leave(cpu);
+	return ret;
+}
