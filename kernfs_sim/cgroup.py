@@ -17,7 +17,7 @@ from .task import Task, Tasks
 from .views import Views
 
 CGROUP2_MAGIC = 0x63677270
-CGRP_SELF_FLAGS = 1 << 1 | 1 << 2  # CSS_ONLINE | CSS_VISIBLE
+CSS_ONLINE, CSS_VISIBLE = 1 << 1, 1 << 3
 
 
 class Cgroup(KernfsDir):
@@ -50,7 +50,7 @@ class Cgroup(KernfsDir):
         kn.id, kn.mode, kn.flags, kn.name, kn.priv = self.id, self.mode, 1, self._name, c
         c.kn, c.level, c.max_depth, c.max_descendants = kn, self.level, (1 << 31) - 1, (1 << 31) - 1
         c.root, c.dom_cgrp = self.fs.root_c, c
-        c.self.cgroup, c.self.flags, c.self.id, c.self.serial_nr = c, CGRP_SELF_FLAGS, 0, next(self.fs.serials)
+        c.self.cgroup, c.self.flags, c.self.id, c.self.serial_nr = c, CSS_ONLINE | CSS_VISIBLE, 0, next(self.fs.serials)
         # Linux keeps children on a list in order of creation.
         for head in (c.self.children, c.self.sibling, self.cset.tasks):
             head.next = head.prev = ffi.addressof(head)
@@ -112,10 +112,14 @@ class Cgroup(KernfsDir):
         assert isinstance(child, Cgroup)
         self.fs.remove(child)
 
-    def release_native(self) -> None:
-        native = self.fs.native
+    def go_offline(self) -> None:
+        """rmdir: no walk comes here any more; who holds the cgroup still sees its structures."""
         item = self.c.self.sibling
         item.prev.next, item.next.prev = item.next, item.prev
+        self.c.self.flags &= ~CSS_ONLINE
+
+    def free(self) -> None:
+        native = self.fs.native
         native.free(self.c, ffi.sizeof("struct cgroup") + self._pointer_bytes)
         native.free(self.kn, ffi.sizeof("struct kernfs_node"))
         native.free(self.cset, ffi.sizeof("struct css_set"))
@@ -213,13 +217,13 @@ class CgroupFs(SuperBlock):
         for tell in self.on_change:
             tell("cgroup_rmdir", cgroup)
         parent = cgroup.up
+        cgroup.go_offline()
+        del self._taken[cgroup.id]
         parent.remove(cgroup.name)
         at: Cgroup | None = parent
         while at is not None:
             at.c.nr_descendants -= 1
             at = at.up
-        del self._taken[cgroup.id]
-        cgroup.release_native()
 
     def __iter__(self) -> Iterator[Cgroup]:
         return self.root.descendants()

@@ -14,9 +14,10 @@ from bpfjit.interp import Machine
 from bpfjit.jit import Engine
 from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
-from runtime import KernelHandle, Symbols, Tracepoint
+from runtime import Index, KernelHandle, Symbols, Tracepoint
 
 from .bpf import commands
+from .bpf.iters import IterLink, OpenIter
 from .bpf.show import map_text
 from .caller import Caller, InProcess
 from .cgroup import CgroupFs
@@ -69,6 +70,7 @@ class Kernel:
         self._jit: Engine | None = None
         self.last_mean_ns = 0.0  # of the last test run, finer than bpf_attr's whole ns
         self.maps: Idr[MapObject] = Idr()
+        self.map_index = Index(self.native)  # the same maps, as iterators walk them
         self.progs: Idr[ProgObject] = Idr()
         self.links: Idr[LinkObject] = Idr()
         self.btfs: Idr[BtfObject] = Idr()
@@ -164,6 +166,8 @@ class Kernel:
         return len(raw), not addr or len(raw) <= size
 
     def _open_link_pin(self, link: LinkObject, flags: int) -> OpenFile:
+        if isinstance(link, IterLink):
+            return OpenIter(self, link, flags)
         raise refuse(errno.EIO, f"a pinned link to {link.target} cannot be read")
 
     def fire(self, tracepoint: str, args: list[int], current: Any = None, repeat: int = 1) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
-from runtime import KernelHandle, ffi
+from runtime import Index, KernelHandle, ffi
 
 if TYPE_CHECKING:
     from .cgroup import Cgroup
@@ -47,6 +47,7 @@ class Tasks:
         self.native = native
         self.home: Cgroup | None = None
         self._by_pid: dict[int, Task] = {}
+        self.index = Index(native)
 
     def create(
         self, pid: int, comm: str = "", cgroup: Cgroup | None = None, *, tgid: int | None = None, uid: int = 0, gid: int = 0
@@ -59,6 +60,7 @@ class Tasks:
         leader = self._by_pid.get(tgid) if tgid is not None and tgid != pid else None
         task = Task(self, pid, tgid if tgid is not None else pid, comm, uid, gid, leader)
         self._by_pid[pid] = task
+        self.index.add(pid, task.c)
         home = cgroup or self.home
         assert home is not None
         self.move(task, home)
@@ -87,6 +89,7 @@ class Tasks:
         """The task exits."""
         self._leave(task)
         del self._by_pid[task.pid]
+        self.index.remove(task.pid)
         self.native.free(task.c, ffi.sizeof("struct task_struct"))
         self.native.free(task._cred, ffi.sizeof("struct cred"))
 

@@ -164,6 +164,54 @@ class Tracepoint:
             self.close()
 
 
+class Index:
+    """Kernel objects by ascending number: what an iterator over tasks or maps walks."""
+
+    def __init__(self, kernel: KernelHandle) -> None:
+        self.kernel = kernel
+        self.ptr: CData = lib.rt_index_new(kernel.ptr)
+        if self.ptr == ffi.NULL:
+            raise MemoryError("no room for an index")
+
+    def add(self, number: int, obj: CData) -> None:
+        ok(lib.rt_index_add(self.ptr, number, obj), f"index of {number}")
+
+    def remove(self, number: int) -> None:
+        ok(lib.rt_index_remove(self.ptr, number), f"index of {number}")
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        if ptr != ffi.NULL:
+            lib.rt_index_free(ptr)
+
+    def __del__(self) -> None:
+        if getattr(self, "ptr", None) is not None:
+            self.close()
+
+
+class Iter:
+    """One open iterator: a session over a target. `how` is a struct rt_iter_how."""
+
+    def __init__(self, kernel: KernelHandle, fn: CData, how: CData, session_id: int) -> None:
+        self.ptr: CData = lib.rt_iter_open(kernel.ptr, fn, how, session_id)
+        if self.ptr == ffi.NULL:
+            raise MemoryError("no room for an open iterator")
+
+    def read(self, size_bytes: int, current: CData) -> bytes:
+        buf = ffi.new("char[]", size_bytes) if size_bytes else ffi.NULL
+        n = ok(lib.rt_iter_read(self.ptr, buf, size_bytes, current), "iterator")
+        return bytes(ffi.buffer(buf, n)) if n else b""
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        if ptr != ffi.NULL:
+            lib.rt_iter_close(ptr)
+
+    def __del__(self) -> None:
+        if getattr(self, "ptr", None) is not None:
+            self.close()
+
+
 class View:
     """One open view: a program that shows one kernel object."""
 

@@ -16,6 +16,7 @@ NOUNS = {
     "verify": "verify",
     "prog": "prog",
     "raw": "raw",
+    "iter": "iter",
 }
 
 

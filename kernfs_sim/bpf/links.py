@@ -12,6 +12,7 @@ from bpfjit.uapi import bpf as uapi
 
 from ..caller import Caller, read_string
 from ..objects import LinkObject, ProgObject
+from . import iters
 from .fd import install_new, prog_of
 
 if TYPE_CHECKING:
@@ -62,5 +63,5 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.LinkCreate) -> int:
     if attr.attach_type == uapi.BPF_TRACE_RAW_TP:
         return raw_tracepoint_open(kernel, caller, uapi.RawTracepointOpen(prog_fd=attr.prog_fd))
     if attr.attach_type == uapi.BPF_TRACE_ITER:
-        raise refuse(errno.EOPNOTSUPP, "iterator links are not simulated yet")
+        return iters.create_link(kernel, caller, attr, prog)
     raise refuse(errno.EINVAL, f"attach type {attr.attach_type} has no links here")

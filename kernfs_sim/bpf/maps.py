@@ -58,8 +58,14 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         native.ptr.btf_key_type_id, native.ptr.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
     native.ptr.name = name.encode()
     m.id = native.ptr.id = kernel.maps.add(m)
-    m.on_release = lambda gone: kernel.maps.remove(gone.id)
+    kernel.map_index.add(m.id, native.ptr)
+    m.on_release = lambda gone: _forget(kernel, gone)
     return install_new(caller, m)
+
+
+def _forget(kernel: Kernel, m: MapObject) -> None:
+    kernel.maps.remove(m.id)
+    kernel.map_index.remove(m.id)
 
 
 def _check_shape(kernel: Kernel, attr: uapi.MapCreate) -> None:

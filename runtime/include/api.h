@@ -83,3 +83,31 @@ s64 rt_sys_bpf(int cmd, void *attr, u32 size);
 
 /* -- bare instruction streams -- */
 u64 rt_raw_run(struct rt_kernel *k, u64 fn, void *memory, u64 size);
+
+/* -- registries: kernel objects by ascending number, which iterators walk -- */
+struct rt_index;
+struct rt_index *rt_index_new(struct rt_kernel *k);
+void rt_index_free(struct rt_index *x);
+int rt_index_add(struct rt_index *x, u64 key, void *obj);
+int rt_index_remove(struct rt_index *x, u64 key);
+
+/* -- iterators: read as bpf_seq_read() serves them -- */
+enum rt_iter_kind {
+	RT_ITER_TASK = 1,
+	RT_ITER_CGROUP = 2,
+	RT_ITER_BPF_MAP = 3,
+	RT_ITER_BPF_MAP_ELEM = 4,
+};
+
+struct rt_iter_how {
+	u32 kind; /* enum rt_iter_kind */
+	u32 order; /* cgroups: enum bpf_cgroup_iter_order */
+	void *subject; /* an rt_index, a struct cgroup or a struct bpf_map */
+	u32 tid; /* tasks: only this one */
+	u32 tgid; /* tasks: only the threads of this one */
+};
+
+struct rt_iter;
+struct rt_iter *rt_iter_open(struct rt_kernel *k, rt_prog_fn fn, const struct rt_iter_how *how, u64 session_id);
+void rt_iter_close(struct rt_iter *it);
+s64 rt_iter_read(struct rt_iter *it, void *buf, size_t size, struct task_struct *current);

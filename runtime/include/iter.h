@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* Iterators: one ops struct for each target, which iter.c drives. */
+#pragma once
+
+#include "rt.h"
+
+struct rt_iter {
+	struct seq_file seq;
+	struct bpf_iter_meta meta;
+	struct rt_kernel *kernel;
+	const struct rt_iter_ops *ops;
+	rt_prog_fn fn;
+	struct rt_iter_how how;
+	int stopped; /* the call at the end was made: it is not made again */
+	/* where the walk is: what it means is the target's */
+	u64 pos;
+	u32 hint;
+	struct rt_cursor cursor, ahead;
+	void *key, *value;
+	void *current;
+	int terminate, visited_all;
+	char *values; /* per-CPU map elements: every CPU's value side by side */
+};
+
+/*
+ * start: the element at the walk's place, NULL at its end, or an errno (rt_error). next: moves past the
+ * element. show: runs the program, in the end with NULL. What show returns is what a seq_file's does.
+ */
+struct rt_iter_ops {
+	void *(*start)(struct rt_iter *it);
+	void *(*next)(struct rt_iter *it);
+	int (*show)(struct rt_iter *it, void *element);
+};
+
+extern const struct rt_iter_ops rt_iter_task_ops, rt_iter_cgroup_ops, rt_iter_map_ops, rt_iter_map_elem_ops;
+
+void *rt_index_from(struct rt_index *x, u64 *key, u32 *hint);
+
+static inline void *rt_error(int err)
+{
+	return (void *)(intptr_t)err;
+}
+
+static inline int rt_is_error(const void *p)
+{
+	return (uintptr_t)p >= (uintptr_t)-4095;
+}
+
+/* Runs the program on a context: 0, or -EAGAIN when it returns 1. */
+static inline int rt_iter_run(struct rt_iter *it, void *ctx)
+{
+	return (u32)it->fn(ctx) ? -EAGAIN : 0;
+}

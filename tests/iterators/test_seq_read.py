@@ -1,0 +1,196 @@
+"""bpf_seq_read(): the same rules on the simulated and the live kernel."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from bpfjit.uapi import bpf as uapi
+
+from .worlds import World
+
+ELEMENTS = 8
+ALL = [(i, i) for i in range(ELEMENTS)]
+END = (-1, ELEMENTS - 1)  # seq_num of the call at the end is the last index
+
+
+def lengths(parts: list[bytes]) -> list[int]:
+    return [len(p) for p in parts]
+
+
+def read_errno(world: World, fd: int, size: int) -> int | None:
+    with pytest.raises(OSError) as e:
+        world.read(fd, size)
+    return e.value.errno
+
+
+@pytest.mark.parametrize(
+    ("element_bytes", "size", "expected"),
+    [
+        (10, 65536, [80]),
+        (10, 7, [7, 3] * 8),
+        (10, 10, [10] * 8),
+        (10, 15, [15, 5] * 4),
+        (10, 25, [25, 5, 25, 5, 20]),
+        (10, 1, [1] * 80),
+        (4000, 65536, [32000]),
+        (5000, 65536, [30000, 10000]),
+        (20000, 65536, [20000] * 8),
+    ],
+)
+def test_reads_fill_then_leave_the_rest_alone(world: World, element_bytes: int, size: int, expected: list[int]) -> None:
+    world.set(element_bytes=element_bytes)
+    assert lengths(world.drain(world.walk(), size)) == expected
+
+
+def test_each_element_is_shown_once_then_the_end(world: World) -> None:
+    world.drain(world.walk(), 65536)
+    assert world.calls() == [*ALL, END]
+
+
+def test_element_that_does_not_fit_runs_again_with_its_seq_num(world: World) -> None:
+    world.set(element_bytes=20000)
+    world.drain(world.walk(), 65536)
+    # Every element but the first of a fill is tried, rolled back and run again.
+    again = [pair for i in range(ELEMENTS) for pair in ([(i, i)] if i == 0 else [(i, i), (i, i)])]
+    assert world.calls() == [*again, END]
+
+
+@pytest.mark.parametrize(("element_bytes", "fits"), [(32767, True), (32768, False), (40000, False)])
+def test_one_element_is_at_most_32767_bytes(world: World, element_bytes: int, fits: bool) -> None:
+    world.set(element_bytes=element_bytes)
+    fd = world.walk()
+    if fits:
+        assert len(world.read(fd, 65536)) == element_bytes
+        assert world.get("helper_ret") == 0xFFFFFFB5  # the second element did not: -EOVERFLOW
+    else:
+        assert read_errno(world, fd, 65536) == errno.E2BIG
+        assert read_errno(world, fd, 65536) == errno.E2BIG
+        assert world.get("helper_ret") == 0xFFFFFFB5
+        assert world.calls() == [(0, 0), (0, 0)]  # it never advances
+
+
+def test_stop_call_that_overflows_is_rolled_back_and_run_again(world: World) -> None:
+    world.set(element_bytes=4000, stop_bytes=1000)
+    fd = world.walk()
+    assert lengths(world.drain(fd, 65536)) == [32000, 1000]
+    assert world.calls() == [*ALL, END, END]
+
+
+def test_stop_call_too_large_for_a_buffer_is_e2big(world: World) -> None:
+    world.set(element_bytes=10, stop_bytes=40000)
+    fd = world.walk()
+    assert len(world.read(fd, 65536)) == 80
+    assert read_errno(world, fd, 65536) == errno.E2BIG
+    assert read_errno(world, fd, 65536) == errno.E2BIG
+
+
+def test_stop_call_output_comes_last(world: World) -> None:
+    world.set(element_bytes=10, stop_bytes=5)
+    assert lengths(world.drain(world.walk(), 65536)) == [85]
+
+
+def test_read_of_zero_runs_one_element_and_keeps_it(world: World) -> None:
+    fd = world.walk()
+    assert world.read(fd, 0) == b""
+    assert world.calls() == [(0, 0)]
+    assert len(world.read(fd, 65536)) == 10
+    assert len(world.read(fd, 65536)) == 70
+
+
+def test_return_of_1_drops_the_output_and_tries_again(world: World) -> None:
+    world.set(again_key=0)
+    fd = world.walk()
+    assert read_errno(world, fd, 65536) == errno.EAGAIN
+    assert read_errno(world, fd, 65536) == errno.EAGAIN
+    assert world.calls() == [(0, 0), (0, 0)]
+    world.set(again_key=0xFFFFFFFF)
+    assert len(world.read(fd, 65536)) == 80
+
+
+def test_return_of_1_further_on_is_a_short_read(world: World) -> None:
+    world.set(again_key=3)
+    fd = world.walk()
+    assert len(world.read(fd, 65536)) == 30
+    assert read_errno(world, fd, 65536) == errno.EAGAIN
+    world.set(again_key=0xFFFFFFFF)
+    assert lengths(world.drain(fd, 65536)) == [50]
+    assert world.calls()[:6] == [(0, 0), (1, 1), (2, 2), (3, 3), (3, 3), (3, 3)]
+
+
+def test_after_the_end_reads_give_nothing_and_run_nothing(world: World) -> None:
+    fd = world.walk()
+    world.drain(fd, 65536)
+    ran = world.get("ncalls")
+    assert world.read(fd, 100) == b"" == world.read(fd, 100)
+    assert world.get("ncalls") == ran
+
+
+def test_a_million_silent_objects_are_eagain(world: World) -> None:
+    """Exactly a million are walked in one read; the facts say EAGAIN comes past that."""
+    fd = world.walk("silent", "million")
+    assert world.read(fd, 100) == b""
+    assert world.get("ncalls") == 1_000_001
+
+
+def test_two_opens_are_sessions_of_their_own(world: World) -> None:
+    link = world.link("walk", map_fd=world.obj.maps["elems"].fd)
+    first, second = world.open(link), world.open(link)
+    assert len(world.read(first, 10)) == 10
+    assert len(world.read(second, 65536)) == 80
+    assert lengths(world.drain(first, 65536)) == [70]
+    raw = [world.obj.maps["calls"].lookup(i.to_bytes(4, "little")) for i in (0, 1)]
+    sessions = [int.from_bytes(r[16:24], "little") for r in raw]
+    assert sessions[0] >= 1
+
+
+def test_open_file_outlives_its_link(world: World) -> None:
+    link = world.link("walk", map_fd=world.obj.maps["elems"].fd)
+    fd = world.open(link)
+    assert len(world.read(fd, 10)) == 10
+    link.close()
+    assert lengths(world.drain(fd, 65536)) == [70]
+
+
+def test_map_stays_in_the_context_at_the_end(world: World) -> None:
+    world.drain(world.walk(), 65536)
+    raw = world.obj.maps["calls"].lookup((8).to_bytes(4, "little"))
+    assert int.from_bytes(raw[0:4], "little") == 0xFFFFFFFF
+    assert int.from_bytes(raw[4:8], "little") == 1
+
+
+def test_iterators_are_not_made_of_other_links_or_with_flags(world: World) -> None:
+    link = world.link("walk", map_fd=world.obj.maps["elems"].fd)
+    with pytest.raises(OSError) as e:
+        world.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd, flags=1).pack()))
+    assert e.value.errno == errno.EINVAL
+    with pytest.raises(OSError) as e:
+        world.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=world.obj.maps["elems"].fd).pack()))
+    assert e.value.errno == errno.EINVAL
+
+
+def test_writes_and_seeks_are_refused(world: World) -> None:
+    fd = world.walk()
+    if world.name == "live":
+        outcomes = [
+            _errno(lambda: os.write(fd, b"x")),
+            _errno(lambda: os.lseek(fd, 0, 0)),
+            _errno(lambda: os.pread(fd, 1, 0)),
+        ]
+    else:
+        file = world.bpf.kernel.caller.fds.get(fd)  # type: ignore[attr-defined]
+        caller = world.bpf.kernel.caller  # type: ignore[attr-defined]
+        outcomes = [
+            _errno(lambda: file.write(caller, b"x")),
+            _errno(lambda: file.lseek(0)),
+            _errno(lambda: file.pread(caller, 1, 0)),
+        ]
+    assert outcomes == [errno.EBADF, errno.ESPIPE, errno.ESPIPE]
+
+
+def _errno(call: object) -> int | None:
+    with pytest.raises(OSError) as e:
+        call()  # type: ignore[operator]
+    return e.value.errno

@@ -1,0 +1,136 @@
+"""One interface to two kernels: the simulated one and the one that runs us."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bpfjit import live_bpf, open_object
+from bpfjit.loader import Link, LoadedObject
+from bpfjit.loader.bpf import Bpf
+from bpfjit.uapi import bpf as uapi
+from kernfs_sim import Kernel
+
+HERE = Path(__file__).parent
+
+
+def link_info(**fields: int) -> bytes:
+    """A union bpf_iter_link_info with these fields ("map.map_fd" as map_fd=…)."""
+    layout = uapi.LAYOUTS["bpf_iter_link_info"]
+    raw = bytearray(layout.size)
+    for name, value in fields.items():
+        dotted = next(f for f in layout.fields if f.split(".")[1] == name)
+        offset, size = layout.fields[dotted]
+        raw[offset : offset + size] = value.to_bytes(size, "little")
+    return bytes(raw)
+
+
+class World:
+    """A kernel, the test object loaded into it, and reads of fds."""
+
+    name = ""
+    bpf: Bpf
+
+    def __init__(self, obj: LoadedObject) -> None:
+        self.obj = obj
+
+    def read(self, fd: int, size: int) -> bytes:
+        raise NotImplementedError
+
+    def set(self, **values: int) -> None:
+        """Set the program's global variables."""
+        spec = self.obj.spec
+        assert spec.btf is not None
+        for m in self.obj.maps.values():
+            if m.spec.section not in (".data", ".bss"):
+                continue
+            data = bytearray(m.lookup(bytes(4)))
+            for var in spec.btf.type(m.spec.value_type_id).secvars:
+                name = spec.btf.type(var.type_id).name
+                if name in values:
+                    data[var.offset : var.offset + 4] = (values[name] & 0xFFFFFFFF).to_bytes(4, "little")
+            m.update(bytes(4), bytes(data))
+
+    def get(self, name: str) -> int:
+        spec = self.obj.spec
+        assert spec.btf is not None
+        for m in self.obj.maps.values():
+            if m.spec.section in (".data", ".bss"):
+                for var in spec.btf.type(m.spec.value_type_id).secvars:
+                    if spec.btf.type(var.type_id).name == name:
+                        return int.from_bytes(m.lookup(bytes(4))[var.offset : var.offset + 4], "little")
+        raise KeyError(name)
+
+    def calls(self) -> list[tuple[int, int]]:
+        """(key, seq_num) of every call of `walk`, -1 for the call at the end."""
+        found = []
+        for i in range(min(self.get("ncalls"), 64)):
+            raw = self.obj.maps["calls"].lookup(i.to_bytes(4, "little"))
+            key = int.from_bytes(raw[0:4], "little")
+            found.append((-1 if key == 0xFFFFFFFF else key, int.from_bytes(raw[8:16], "little")))
+        return found
+
+    def link(self, prog: str, **info: int) -> Link:
+        link = self.obj.attach_prog(self.obj.progs[prog], link_info(**info) if info else b"")
+        self.obj.links[f"{prog}.{link.fd}"] = link
+        return link
+
+    def open(self, link: Link) -> int:
+        return self.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
+
+    def walk(self, prog: str = "walk", map: str = "elems") -> int:
+        """An open iterator over a map's elements."""
+        return self.open(self.link(prog, map_fd=self.obj.maps[map].fd))
+
+    def drain(self, fd: int, size: int) -> list[bytes]:
+        """Reads of `size` until the end."""
+        found = []
+        while data := self.read(fd, size):
+            found.append(data)
+        return found
+
+
+class Simulated(World):
+    name = "simulated"
+
+    def __init__(self, kernel: Kernel, data: Path) -> None:
+        self.kernel = kernel
+        self.bpf = kernel.bpf
+        super().__init__(open_object(data).load(kernel.bpf))
+
+    def read(self, fd: int, size: int) -> bytes:
+        return bytes(self.kernel.caller.fds.get(fd).read(self.kernel.caller, size))
+
+
+class Live(World):
+    name = "live"
+
+    def __init__(self, data: Path) -> None:
+        self.bpf = live_bpf
+        super().__init__(open_object(data).load(live_bpf))
+
+    def read(self, fd: int, size: int) -> bytes:
+        return os.read(fd, size)
+
+
+def live_is_there() -> bool:
+    """Whether this machine's kernel lets us make a map."""
+    attr = uapi.MapCreate(map_type=uapi.BPF_MAP_TYPE_ARRAY, key_size=4, value_size=4, max_entries=1)
+    try:
+        live_bpf.close(live_bpf(uapi.BPF_MAP_CREATE, bytearray(attr.pack())))
+    except OSError:
+        return False
+    return True
+
+
+def worlds(which: str, data: Path) -> Iterator[World]:
+    if which == "simulated":
+        with Kernel(cpus=2) as kernel:
+            world = Simulated(kernel, data)
+            with world.obj:
+                yield world
+    else:
+        live = Live(data)
+        with live.obj:
+            yield live
