@@ -14,7 +14,7 @@ from bpfjit.interp import Machine
 from bpfjit.jit import Engine
 from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
-from runtime import Index, KernelHandle, Symbols, Tracepoint
+from runtime import Index, KernelHandle, Symbols, Tracepoint, lib
 
 from .bpf import commands
 from .bpf.iters import IterLink, OpenIter
@@ -81,6 +81,10 @@ class Kernel:
         self.tracepoints = {row.name: Tracepoint(self.native) for row in TRACEPOINTS}
         self.tasks = Tasks(self.native)
         self.cgroups = CgroupFs(self.native, self.tasks)
+        self.idle = self.tasks.create_idle(self.cgroups.root)
+        lib.rt_kernel_idle(self.native.ptr, self.idle.c)
+        # What a tracepoint passes where a scenario says nothing of the registers: they are an object all the same.
+        self.pt_regs = self.native.new("struct pt_regs")
         self.caller = InProcess()
         self.bpf = SimBpf(self, self.caller)
         self.vfs = Vfs()

@@ -106,6 +106,8 @@ class Scenario:
                 elif kind == "cgroup":
                     cgroup = self._cgroup(kernel, value)
                     raw.append(int(ffi.cast("uintptr_t", cgroup.c)))
+                elif kind == "pt_regs":
+                    raw.append(int(ffi.cast("uintptr_t", kernel.pt_regs)))
                 elif kind == "cgroup_path":
                     raw.append(int(ffi.cast("uintptr_t", cgroup._name)))
                 else:

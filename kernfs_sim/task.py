@@ -66,6 +66,13 @@ class Tasks:
         self.move(task, home)
         return task
 
+    def create_idle(self, home: Cgroup) -> Task:
+        """The idle task, pid 0 and in no list: what is current where no other task does the work."""
+        task = Task(self, 0, 0, "swapper/0", 0, 0, None)
+        task.c.cgroups = home.cset
+        task.c.sched_task_group = home.task_group
+        return task
+
     def find(self, pid: int) -> Task | None:
         return self._by_pid.get(pid)
 

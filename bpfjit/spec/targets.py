@@ -31,8 +31,8 @@ class Target:
 class Tracepoint:
     """A tracepoint: its arguments by the scenario's names, in the order of the raw arguments.
 
-    Each argument is "task", "cgroup" or "int"; `extra` names raw arguments that a scenario does not
-    give, with the value they get.
+    Each argument is "task", "cgroup", "cgroup_path", "pt_regs" or "int"; those without a name are not a
+    scenario's to give.
     """
 
     name: str
@@ -53,8 +53,8 @@ TRACEPOINTS = (
     Tracepoint("sched_stat_wait", (("task", "task"), ("delta", "int"))),
     Tracepoint("sched_switch", (("preempt", "int"), ("prev", "task"), ("next", "task"), ("", "int"))),
     Tracepoint("sched_wakeup", (("task", "task"),)),
-    Tracepoint("sys_enter", (("", "int"), ("id", "int"))),
-    Tracepoint("sys_exit", (("", "int"), ("ret", "int"))),
+    Tracepoint("sys_enter", (("", "pt_regs"), ("id", "int"))),
+    Tracepoint("sys_exit", (("", "pt_regs"), ("ret", "int"))),
     Tracepoint("cgroup_mkdir", (("cgroup", "cgroup"), ("", "cgroup_path"))),
     Tracepoint("cgroup_rmdir", (("cgroup", "cgroup"), ("", "cgroup_path"))),
 )

@@ -126,7 +126,7 @@ class Call:
         if reg.umin == 0:
             mem.helper_memory(w, regno - 1, 0, writes=False, args=self.ctx_args)
         # What the helper may leave unwritten keeps what is known of it: only a certain size overwrites.
-        mem.helper_memory(w, regno - 1, reg.umax, writes=writes, args=self.ctx_args)
+        mem.helper_memory(w, regno - 1, reg.umax, writes=writes, args=self.ctx_args, certain=reg.is_const)
         self.size_max = reg.umax
 
     def _constant_string(self, regno: int, reg: Reg) -> None:

@@ -29,7 +29,9 @@ from .walk import MAX_PACKET_OFF, Env, Walk, kind_of, non_null
 
 MAX_PROCESSED = 1_000_000
 MAX_JUMP_SEQUENCE = 8192
-_NARGS = {h.id: len(h.args) for h in HELPERS}
+# A variadic helper may read all five.
+_NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
+_MOVING_PACKETS = {h.id for h in HELPERS if h.changes_packet}
 _CALLING_BACK = {h.id for h in HELPERS if h.callback is not Callback.NONE}
 
 
@@ -74,6 +76,7 @@ class Checker:
         self.args = ctx.arguments(program, self.env.kernel_btf)
         self.contracts = funcs.global_functions(program, graph.starts)
         w = self.w = Walk(program, self.env, graph, self.log)
+        self.moving = funcs.reaching(w.insns, graph, _MOVING_PACKETS)
         self._walk_function(0)
         for index in self.contracts:
             self.log.say(f"Validating {funcs.name_of(program, graph.starts[index])}() func#{index}...")
@@ -403,6 +406,8 @@ class Checker:
         if contract is not None:
             name = funcs.name_of(self.program, w.cfg.starts[index])
             funcs.check_call(w, contract, f"{index} ('{name}')", self.args)
+            if index in self.moving:
+                calls.forget_packet(w)
             for i in range(6):
                 w.regs[i] = UNINIT
             w.write(0, st.scalar())
@@ -519,10 +524,8 @@ class Checker:
     def _check_depth(self, w: Walk) -> None:
         """No chain of calls needs more than 512 bytes of stack or 8 frames; no function calls itself."""
         edges: dict[int, set[int]] = {i: set() for i in range(len(w.cfg.starts))}
-        for pc, insn in enumerate(w.insns):
-            pseudo_func = insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC
-            if pseudo_func or (insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL):
-                edges[w.cfg.subprog_at[pc]].add(w.cfg.subprog_at[pc + insn.imm + 1])
+        for caller, callee in funcs.call_edges(w.insns, w.cfg):
+            edges[caller].add(callee)
         sizes = [max(32, -(-n // 32) * 32) for n in w.stack_bytes]
         memo: dict[int, tuple[int, int]] = {}
 

@@ -195,13 +195,15 @@ def _map_pointer(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
     return sized_scalar(size)
 
 
-def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[ctx.Argument, ...]) -> None:
-    """A helper gets `size` bytes behind register `regno`."""
+def helper_memory(
+    w: Walk, regno: int, size: int, *, writes: bool, args: tuple[ctx.Argument, ...], certain: bool = True
+) -> None:
+    """A helper gets `size` bytes behind register `regno` (at most that many, unless `certain`)."""
     reg = w.regs[regno]
     if reg.flags & OR_NULL or not reg.is_pointer:
         w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
     if reg.type == T.STACK:
-        stack.helper_access(w, reg, regno, size, writes=writes)
+        stack.helper_access(w, reg, regno, size, writes=writes, certain=certain)
     elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY):
         if size == 0 and reg.type in (T.PACKET, T.PACKET_META):
             return
@@ -209,7 +211,7 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
             _packet(w, reg, regno, 0, size, False)
         else:
             access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
-    elif reg.type == T.BTF and not writes:
+    elif reg.type == T.BTF and reg.flags & st.TRUSTED and not writes:
         _kernel_object_bytes(w, reg, regno, size)
     elif reg.type == T.CTX and w.program.type.ctx is CtxKind.RW_BUFFER:
         access(w, reg, regno, 0, size, args, st.ZERO if writes else None)

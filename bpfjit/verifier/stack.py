@@ -51,7 +51,12 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg) -> Non
     frame = w.state.frames[reg.frame]
     low, high = check_range(w, reg, regno, off, size, "write to")
     w.need_stack(frame, low)
+    if value.type == st.STACK and frame is not w.state.frame:
+        # It would outlive the frame it points into.
+        w.reject("cannot spill pointers to stack into stack frame of the caller", errno.EINVAL)
     if low != high:
+        # Which bytes are written is not known: the others keep what they had, so that must be something.
+        _need_contents(w, frame, low, high + size - low)
         for at in range(low, high + size):
             slot_kind = _byte(frame, at)
             if slot_kind == ZEROED and value.type == SCALAR and value.is_const and value.value == 0:
@@ -123,6 +128,12 @@ def _is_zero(frame: Frame, off: int) -> bool:
     return kind == ZEROED
 
 
+def _need_contents(w: Walk, frame: Frame, low: int, size: int) -> None:
+    """Bytes that may stay unwritten while they count as written are zero from the start."""
+    if any(_byte(frame, at) == INVALID for at in range(low, low + size)):
+        w.zero_stack[frame.subprog] = 1
+
+
 def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int) -> None:
     """Every byte must have been written; the privileged may read others (which are zero here)."""
     for i, at in enumerate(range(low, low + size)):
@@ -133,14 +144,16 @@ def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int) ->
             return
 
 
-def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool) -> None:
-    """A helper reads or fills `size` bytes behind a stack pointer."""
+def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool, certain: bool = True) -> None:
+    """A helper reads or fills `size` bytes behind a stack pointer; fewer, where the size is not `certain`."""
     frame = w.state.frames[reg.frame]
     if size == 0 and reg.is_const:
         return
     low, high = check_range(w, reg, regno, 0, size, "write to" if writes else "read from")
     w.need_stack(frame, low)
     if writes:
+        if low != high or not certain:
+            _need_contents(w, frame, low, high + size - low)
         if low == high:
             _set_bytes(frame, low, size, MISC)
         else:

@@ -19,6 +19,7 @@ int rt_symbol(int i, const char **name, void **addr);
 struct rt_kernel *rt_kernel_new(int ncpus);
 void rt_kernel_free(struct rt_kernel *k);
 int rt_ncpus(struct rt_kernel *k);
+void rt_kernel_idle(struct rt_kernel *k, struct task_struct *idle);
 void *rt_kobj_alloc(struct rt_kernel *k, size_t size);
 void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size);
 int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size);

@@ -61,6 +61,7 @@ struct rt_kernel {
 	size_t heap_used;
 	void *heap_free[64]; /* by size in 64-byte units, larger ones are not reused */
 	u64 pointer_key[2];
+	struct task_struct *idle; /* current where no other task does the work */
 	char *trace;
 	size_t trace_used, trace_size;
 };

@@ -61,7 +61,7 @@ u64 rt_get_numa_node_id(void)
 	return 0;
 }
 
-/* -- the current task; there is none where no task does the work (a test run) -- */
+/* -- the current task: the idle task where no other does the work -- */
 
 u64 rt_get_current_task(void)
 {
@@ -72,14 +72,14 @@ u64 rt_get_current_pid_tgid(void)
 {
 	struct task_struct *t = rt_this_cpu->current;
 
-	return t ? (u64)(u32)t->tgid << 32 | (u32)t->pid : (u64)-EINVAL;
+	return (u64)(u32)t->tgid << 32 | (u32)t->pid;
 }
 
 u64 rt_get_current_uid_gid(void)
 {
 	struct task_struct *t = rt_this_cpu->current;
 
-	return t ? (u64)t->cred->gid.val << 32 | t->cred->uid.val : (u64)-EINVAL;
+	return (u64)t->cred->gid.val << 32 | t->cred->uid.val;
 }
 
 s64 rt_get_current_comm(char *buf, u64 size)
@@ -88,8 +88,6 @@ s64 rt_get_current_comm(char *buf, u64 size)
 	u32 n = (u32)size;
 
 	memset(buf, 0, n);
-	if (!t)
-		return -EINVAL;
 	memcpy(buf, t->comm, n < sizeof(t->comm) ? n : sizeof(t->comm));
 	buf[n - 1] = 0;
 	return 0;
@@ -99,16 +97,16 @@ u64 rt_get_current_cgroup_id(void)
 {
 	struct task_struct *t = rt_this_cpu->current;
 
-	return t ? t->cgroups->dfl_cgrp->kn->id : 0;
+	return t->cgroups->dfl_cgrp->kn->id;
 }
 
 u64 rt_get_current_ancestor_cgroup_id(u64 level)
 {
 	struct task_struct *t = rt_this_cpu->current;
-	struct cgroup *c = t ? t->cgroups->dfl_cgrp : NULL;
+	struct cgroup *c = t->cgroups->dfl_cgrp;
 	s32 want = (s32)level;
 
-	return c && want >= 0 && want <= c->level ? c->ancestors[want]->kn->id : 0;
+	return want >= 0 && want <= c->level ? c->ancestors[want]->kn->id : 0;
 }
 
 /* -- reads of any address -- */

@@ -74,6 +74,12 @@ int rt_ncpus(struct rt_kernel *k)
 	return k->ncpus;
 }
 
+/* The task that is current where no other does the work, as when a test run is asked for from outside. */
+void rt_kernel_idle(struct rt_kernel *k, struct task_struct *idle)
+{
+	k->idle = idle;
+}
+
 static int try_hold(struct rt_cpu *cpu)
 {
 	return !__atomic_load_n(&cpu->held, __ATOMIC_RELAXED) && !__atomic_exchange_n(&cpu->held, 1, __ATOMIC_ACQUIRE);
@@ -103,7 +109,7 @@ struct rt_cpu *rt_enter(struct rt_kernel *k)
 	__atomic_store_n(&cpu->rcu_seq, cpu->rcu_seq + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* the reader is visible before it reads */
 	cpu->nesting = 1;
-	cpu->current = NULL;
+	cpu->current = k->idle;
 	rt_this_cpu = cpu;
 	return cpu;
 }

@@ -16,7 +16,8 @@ u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struc
 	struct task_struct *before = cpu->current;
 	u64 ret;
 
-	cpu->current = current;
+	if (current)
+		cpu->current = current;
 	ret = fn(ctx);
 	cpu->current = before;
 	rt_leave(cpu);
@@ -211,6 +212,7 @@ int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *
 		struct task_struct *before = cpu->current;
 		struct probes *p = __atomic_load_n(&tp->probes, __ATOMIC_ACQUIRE);
 
+		if (current)
 		cpu->current = current;
 		for (u32 i = 0; p && i < p->count; i++)
 			p->fn[i](args);

@@ -130,6 +130,7 @@ s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task
 		struct rt_cpu *cpu = rt_enter(v->kernel);
 		struct task_struct *before = cpu->current;
 
+		if (current)
 		cpu->current = current;
 		s64 err = show(v);
 		cpu->current = before;
@@ -166,6 +167,7 @@ s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 co
 		struct task_struct *before = cpu->current;
 		u64 stop = i + 64 < count ? i + 64 : count;
 
+		if (current)
 		cpu->current = current;
 		for (; i < stop; i++) {
 			seq.buf = buf + used;
