@@ -1,0 +1,84 @@
+"""Compiled code on disk: one file a program, found by everything that its code depends on.
+
+The IR names the outside by symbols, so its text, the LLVM that compiles it and the machine it is for say all.
+A file is written whole under another name and then renamed; it begins with a digest of itself, and one that
+does not match, or belongs to somebody else, is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+_DIGEST_BYTES = 32
+
+
+def default_directory() -> Path | None:
+    """$XDG_CACHE_HOME/bpfjit, else ~/.cache/bpfjit; None where $BPFJIT_NO_CACHE is set or there is no home."""
+    if os.environ.get("BPFJIT_NO_CACHE", "0") not in ("", "0"):
+        return None
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base and os.path.isabs(base):
+        return Path(base) / "bpfjit"
+    with contextlib.suppress(RuntimeError):
+        return Path.home() / ".cache" / "bpfjit"
+    return None
+
+
+class ObjectCache:
+    """Objects by key in a directory of our own. Whatever goes wrong with it costs a compilation, never a result."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @staticmethod
+    def key(*parts: str) -> str:
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "little") + part.encode())
+        return digest.hexdigest()
+
+    def _path(self, key: str) -> Path:
+        return self.directory / f"{key}.o"
+
+    def get(self, key: str) -> bytes | None:
+        """The object stored under `key`, if it is there, ours and whole; a damaged one is thrown away."""
+        path = self._path(key)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return None
+            data = file.read()
+        image = data[_DIGEST_BYTES:]
+        if hashlib.sha256(key.encode() + image).digest() == data[:_DIGEST_BYTES]:
+            return image
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+
+    def put(self, key: str, image: bytes) -> None:
+        """Store an object; a directory that cannot be written is left alone."""
+        data = hashlib.sha256(key.encode() + image).digest() + image
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self.directory.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return
+            fd, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+        except OSError:
+            return
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+            os.rename(name, self._path(key))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
