@@ -12,7 +12,7 @@ from runtime import KernelHandle, View, ffi
 from .caller import Caller
 from .fs.inode import OpenFile
 from .fs.kernfs import ExposedFile, write_command
-from .objects import LinkObject
+from .objects import LinkObject, ProgObject
 
 MAX_READ_BYTES = 1 << 21
 
@@ -44,21 +44,21 @@ class OpenView(OpenFile):
         self._views = views
         self._exposed = inode
         self._view: View | None = None
-        self._link: LinkObject | None = None
+        self._prog: ProgObject | None = None
 
     def _native(self) -> View:
         if self._view is None:
-            link = self._views.link_of(self._exposed).get()
-            fn = ffi.cast("rt_prog_fn", link.prog.native.addr)
-            self._link = link
+            # The program it begins with, whatever becomes of the link.
+            self._prog = self._views.link_of(self._exposed).prog.get()
+            fn = ffi.cast("rt_prog_fn", self._prog.native.addr)
             self._view = View(self._views.native, fn, self._views.subject)
         return self._view
 
     def pread(self, caller: Caller, size: int, pos: int) -> bytes:
         self._exposed.need_active()
         data = self._native().read(min(size, MAX_READ_BYTES), pos, ffi.NULL)
-        assert self._link is not None
-        self._link.prog.check_fault()
+        assert self._prog is not None
+        self._prog.check_fault()
         return data
 
     def write(self, caller: Caller, data: bytes) -> int:
@@ -67,5 +67,5 @@ class OpenView(OpenFile):
     def release(self) -> None:
         if self._view is not None:
             self._view.close()
-        if self._link is not None:
-            self._link.put()
+        if self._prog is not None:
+            self._prog.put()

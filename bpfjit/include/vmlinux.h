@@ -638,6 +638,15 @@ enum {
 	MAX_BPF_FUNC_ARGS = 5,
 };
 
+enum {
+	BPF_F_ALLOW_OVERRIDE = 1,
+	BPF_F_ALLOW_MULTI = 2,
+	BPF_F_REPLACE = 4,
+	BPF_F_BEFORE = 8,
+	BPF_F_AFTER = 16,
+	BPF_F_ID = 32,
+};
+
 enum bpf_ret_code {
 	BPF_OK = 0,
 	BPF_DROP = 2,

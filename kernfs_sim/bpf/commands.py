@@ -12,7 +12,7 @@ from bpfjit.uapi import bpf as uapi
 from bpfjit.uapi.layout import Attr
 
 from ..caller import Caller
-from . import btf, info, iters, links, maps, pin, progs, run
+from . import btf, info, iters, link_update, links, maps, pin, progs, run
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -61,6 +61,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_OBJ_GET_INFO_BY_FD, uapi.GetInfo, "info", info.get_info, ("info_len",)),
     Command(uapi.BPF_RAW_TRACEPOINT_OPEN, uapi.RawTracepointOpen, "cookie", links.raw_tracepoint_open),
     Command(uapi.BPF_BTF_LOAD, uapi.BtfLoad, "btf_token_fd", btf.load, ("btf_log_true_size",)),
+    Command(uapi.BPF_LINK_UPDATE, uapi.LinkUpdate, "old_prog_fd", link_update.update),
+    Command(uapi.BPF_LINK_DETACH, uapi.LinkDetach, "link_fd", link_update.detach),
     Command(uapi.BPF_ITER_CREATE, uapi.IterCreate, "flags", iters.create),
     Command(uapi.BPF_LINK_CREATE, uapi.LinkCreate, "iter_info_len", links.create),
 )
