@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from ..isa.encoding import ALU64, Insn, X
 from ..isa.ops import ALU_END, alu_op, end_bits, swaps
 from . import state as st
@@ -52,7 +54,10 @@ def step(w: Walk, insn: Insn) -> None:
             w.reject(f"R{insn.dst} tried to subtract pointer from scalar")
         _pointer(w, insn, op.name, op.symbol, width, src, dst)
     else:
-        w.write(insn.dst, transfer(op.name, width, dst, src))
+        got = transfer(op.name, width, dst, src)
+        if op.name == "add" and width == 64 and dst.id and src.is_const and abs(dst.off + src.smin) < 1 << 31:
+            got.id, got.off = dst.id, dst.off + src.smin  # still that number, a constant further
+        w.write(insn.dst, got)
 
 
 def _move(w: Walk, insn: Insn, name: str, width: int) -> None:
@@ -76,8 +81,7 @@ def _move(w: Walk, insn: Insn, name: str, width: int) -> None:
     if name == "mov" and (width == 64 or src.umax <= 0xFFFFFFFF):
         # The two registers now hold one value: what a jump says of one holds of the other.
         if not src.id and not src.is_const:
-            src = src.copy()
-            src.id = w.new_id()
+            src = w.linked(src)
             w.regs[insn.src] = src
         w.write(insn.dst, src)
         return
@@ -86,21 +90,21 @@ def _move(w: Walk, insn: Insn, name: str, width: int) -> None:
 
 def _truncated(src: Reg) -> Reg:
     r = src.copy()
-    r.id = 0
+    r.id = r.off = 0
     zero_extend(r)
     return r
 
 
 def _check_sane(w: Walk, ptr: Reg, off: Reg) -> None:
-    """Offsets stay far below what could overflow, both known and unknown parts."""
+    """Offsets stay far below what could overflow, both known and unknown parts. Linux's errno here is EINVAL."""
     if off.is_const and abs(off.smin) >= MAX_VAR_OFF:
-        w.reject(f"math between {type_name(ptr)} pointer and {off.smin} is not allowed")
+        w.reject(f"math between {type_name(ptr)} pointer and {off.smin} is not allowed", errno.EINVAL)
     if abs(ptr.off) >= MAX_VAR_OFF:
-        w.reject(f"{type_name(ptr)} pointer offset {ptr.off} is not allowed")
+        w.reject(f"{type_name(ptr)} pointer offset {ptr.off} is not allowed", errno.EINVAL)
     if off.smin == st.S64_MIN:
-        w.reject(f"math between {type_name(ptr)} pointer and register with unbounded min value is not allowed")
+        w.reject(f"math between {type_name(ptr)} pointer and register with unbounded min value is not allowed", errno.EINVAL)
     if abs(off.smin) >= MAX_VAR_OFF:
-        w.reject(f"value {off.smin} makes {type_name(ptr)} pointer be out of bounds")
+        w.reject(f"value {off.smin} makes {type_name(ptr)} pointer be out of bounds", errno.EINVAL)
 
 
 def _pointer(w: Walk, insn: Insn, name: str, symbol: str, width: int, ptr: Reg, off: Reg) -> None:
@@ -139,9 +143,9 @@ def _pointer(w: Walk, insn: Insn, name: str, symbol: str, width: int, ptr: Reg, 
             if name == "sub" or off.smin < 0 or not off.is_const:
                 r.range = 0
     if abs(r.off) >= MAX_VAR_OFF:
-        w.reject(f"{type_name(r)} pointer offset {r.off} is not allowed")
+        w.reject(f"{type_name(r)} pointer offset {r.off} is not allowed", errno.EINVAL)
     if r.smin <= -MAX_VAR_OFF:
-        w.reject(f"{type_name(r)} pointer and register with unbounded min value is not allowed")
+        w.reject(f"{type_name(r)} pointer and register with unbounded min value is not allowed", errno.EINVAL)
     if ptr.type == T.STACK and not off.is_const and not w.env.privileged:
         w.reject(f"R{dst} variable stack access prohibited for !root")
     w.write(dst, r)

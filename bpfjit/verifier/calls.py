@@ -125,8 +125,10 @@ class Call:
             return
         if reg.umin == 0:
             mem.helper_memory(w, regno - 1, 0, writes=False, args=self.ctx_args)
-        # What the helper may leave unwritten keeps what is known of it: only a certain size overwrites.
-        mem.helper_memory(w, regno - 1, reg.umax, writes=writes, args=self.ctx_args, certain=reg.is_const)
+        if writes and not reg.is_const and pointer.type == T.STACK:
+            # The helper may leave some of it unwritten, which the program may read all the same.
+            mem.helper_memory(w, regno - 1, reg.umax, writes=False, args=self.ctx_args)
+        mem.helper_memory(w, regno - 1, reg.umax, writes=writes, args=self.ctx_args)
         self.size_max = reg.umax
 
     def _constant_string(self, regno: int, reg: Reg) -> None:

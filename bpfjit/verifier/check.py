@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 
+from ..errors import BtfError
 from ..isa.encoding import CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, MEMSX, ST, Insn, X, imm64
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, JUMP_OPS, LOAD_ACQ, STORE_REL, XCHG, is_alu, is_atomic
 from ..program import (
@@ -18,20 +19,19 @@ from ..program import (
 from ..spec.helpers import HELPERS
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, branch, calls, cfg, ctx, funcs, mem
+from . import alu, calls, cfg, ctx, depth, funcs, jump, mem, returns
 from . import state as st
 from .bounds import sign_extend, truncate
 from .log import Log, type_name
-from .prune import state_covers
+from .prune import forget_single_ids, state_covers, widen
 from .refusal import Refusal
 from .state import OR_NULL, SCALAR, UNINIT, Frame, Reg, Slot, State, T
-from .walk import MAX_PACKET_OFF, Env, Walk, kind_of, non_null
+from .walk import Env, Walk, kind_of
 
 MAX_PROCESSED = 1_000_000
 MAX_JUMP_SEQUENCE = 8192
 # A variadic helper may read all five.
 _NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
-_MOVING_PACKETS = {h.id for h in HELPERS if h.changes_packet}
 _CALLING_BACK = {h.id for h in HELPERS if h.callback is not Callback.NONE}
 
 
@@ -55,12 +55,14 @@ class Checker:
         self.log = Log(program, env.kernel_btf, env.log_level)
         self.processed = 0
         self.total_states = 0
+        self.kept_states = 0
         self.peak_states = 0
         self.max_per_insn = 0
         self.todo: list[tuple[State, int, int]] = []
         self.visited: dict[int, list[_Visited]] = {}
         self.args: tuple[ctx.Argument, ...] = ()
         self.contracts: dict[int, tuple[Reg, ...]] = {}
+        self.packet_changers: set[int] = set()
         self.since_state = 0
         self.jumps_since_state = 0
 
@@ -74,9 +76,9 @@ class Checker:
         cfg.check_encoding(program)
         graph = cfg.build(program, _NARGS, _CALLING_BACK)
         self.args = ctx.arguments(program, self.env.kernel_btf)
+        self.packet_changers = depth.packet_changers(program, graph)
         self.contracts = funcs.global_functions(program, graph.starts)
         w = self.w = Walk(program, self.env, graph, self.log)
-        self.moving = funcs.reaching(w.insns, graph, _MOVING_PACKETS)
         self._walk_function(0)
         for index in self.contracts:
             self.log.say(f"Validating {funcs.name_of(program, graph.starts[index])}() func#{index}...")
@@ -101,6 +103,7 @@ class Checker:
         w.state.branches = 1
         w.pc = w.cfg.starts[index]
         self.visited = {}
+        self.kept_states = 0
         self.since_state = self.jumps_since_state = 0
         self.entry_subprog = index
         self._paths()
@@ -156,41 +159,41 @@ class Checker:
     # -- states kept and compared ----------------------------------------------------------------
 
     def _seen_before(self) -> bool:
+        """Whether a state kept here covers the present one; if not, it may be kept itself. Rejects an endless loop."""
         w, pc = self.w, self.w.pc
         kept = self.visited.setdefault(pc, [])
         force = bool(w.cfg.checkpoint[pc])
         add = force or (self.jumps_since_state >= 2 and self.processed - self.since_state >= 8)
         current = w.state
+        # A callback that came back to its call begins another round: one that nothing new can come of is the last.
+        another_round, current.back = current.back, False
         for entry in kept[:]:
             old = entry.state
-            if old.branches:
-                # Still under way: this may be a loop. Callbacks converge by being covered.
-                if force and state_covers(old, current, pc, w.cfg):
+            if not old.branches or another_round:
+                if state_covers(old, current, pc, w.cfg):
+                    entry.hits += 1
                     return True
-                if not force and state_covers(old, current, pc, w.cfg, exact=True):
-                    raise Refusal(f"infinite loop detected at insn {pc}", errno.EINVAL, pc)
-                entry.misses += add
-                continue
-            if state_covers(old, current, pc, w.cfg):
-                entry.hits += 1
-                return True
+            elif state_covers(old, current, pc, w.cfg, exact=True):
+                # That state is still under way and has come back to itself.
+                raise Refusal(f"infinite loop detected at insn {pc}", errno.EINVAL, pc)
             if add:
                 entry.misses += 1
                 if entry.misses > entry.hits * 3 + 3:
                     kept.remove(entry)  # it costs more than it saves
+                    self.kept_states -= 1
         if not add:
             return False
         saved = current.copy()
+        forget_single_ids(saved)
         saved.first_pc = pc
         saved.branches = 1
         current.parent = saved
         current.branches = 1
         kept.append(_Visited(saved))
         self.total_states += 1
+        self.kept_states += 1
+        self.peak_states = max(self.peak_states, self.kept_states)
         self.max_per_insn = max(self.max_per_insn, len(kept))
-        self.peak_states = max(
-            self.peak_states, sum(map(len, self.visited.values())) if self.total_states < 64 else self.total_states
-        )
         self.since_state = self.processed
         self.jumps_since_state = 0
         return False
@@ -203,7 +206,6 @@ class Checker:
         if state.parent is not None:
             state.parent.branches += 1
         self.todo.append((state, pc, self.log.mark()))
-        state.depth += 1
         if len(self.todo) > MAX_JUMP_SEQUENCE:
             raise Refusal(f"The sequence of {MAX_JUMP_SEQUENCE + 1} jumps is too complex.", errno.E2BIG, w.pc)
 
@@ -224,8 +226,11 @@ class Checker:
         elif is_atomic(insn):
             self._atomic(insn)
         elif cls in (ST, 3):
+            base = w.read(insn.dst)
             value = w.read(insn.src) if cls == 3 else st.const_scalar(insn.imm)
-            mem.access(w, w.read(insn.dst), insn.dst, insn.off, insn.size, self.args, value)
+            if base.type == T.STACK and value.type == SCALAR and cls == 3:
+                value = w.regs[insn.src] = w.linked(value)  # the slot and the register are one number
+            mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value)
         elif insn.code == CALL:
             return self._call(insn)
         elif insn.code == EXIT:
@@ -272,7 +277,7 @@ class Checker:
             if got.is_pointer:
                 w.reject(f"R{insn.src} sign-extending load of a pointer")
             got = got.copy()
-            got.id = 0
+            got.id = got.off = 0
             sign_extend(got, insn.size)
         elif got.type == SCALAR and not got.id and not got.is_const and base.type == T.STACK:
             got = self._link_spill(base, insn, got)
@@ -288,8 +293,7 @@ class Checker:
         slot = frame.stack.get(index)
         if slot is None or slot.reg is not got:
             return got
-        linked = got.copy()
-        linked.id = w.new_id()
+        linked = w.linked(got)
         frame.stack[index] = Slot(slot.kinds, linked)
         return linked
 
@@ -322,7 +326,7 @@ class Checker:
         if old.is_pointer:
             return mem.sized_scalar(size)
         r = old.copy()
-        r.id = 0
+        r.id = r.off = 0
         truncate(r, size)
         return r
 
@@ -335,54 +339,15 @@ class Checker:
         dst = w.read(insn.dst)
         src = w.read(insn.src) if insn.code & X else st.const_scalar(insn.imm)
         target = w.pc + 1 + insn.off
-        outcome = self._decide(name, width, dst, src)
+        outcome = jump.decide(w, name, width, dst, src)
         if outcome is not None:
             w.facts.taken[w.pc] |= 2 if outcome else 1
             return target if outcome else w.pc + 1
         w.facts.taken[w.pc] |= 3
         other = w.state.copy()
-        self._refine(insn, name, width, dst, src, other)
+        jump.refine(w, insn, name, width, dst, src, other)
         self._push(other, target)
         return w.pc + 1
-
-    def _decide(self, name: str, width: int, dst: Reg, src: Reg) -> bool | None:
-        if dst.type == SCALAR and src.type == SCALAR:
-            return branch.decide(name, width, dst, src)
-        # A pointer that is surely there is not NULL.
-        for p, other in ((dst, src), (src, dst)):
-            if p.is_pointer and other.type == SCALAR and other.is_const and other.value == 0 and width == 64:
-                if not p.flags & OR_NULL and name in ("jeq", "jne") and p.type != T.BTF:
-                    return name == "jne"
-                if p.type == T.BTF and p.flags & (st.TRUSTED | st.RCU) and not p.flags & OR_NULL and name in ("jeq", "jne"):
-                    return name == "jne"
-        if not self.env.privileged and not _comparable(dst, src, name):
-            self.w.reject("pointer comparison prohibited")
-        return None
-
-    def _refine(self, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken: State) -> None:
-        """Narrow both ways: `taken` is the state at the target, w.state the one that falls through."""
-        w = self.w
-        if dst.type == SCALAR and src.type == SCALAR:
-            t_dst, t_src = branch.narrow(name, width, dst, src)
-            f_dst, f_src = branch.narrow(branch.NEGATED[name], width, dst, src)
-            for state, d, s in ((taken, t_dst, t_src), (w.state, f_dst, f_src)):
-                _assign(state, insn.dst, dst, d)
-                if insn.code & X and insn.src != insn.dst:
-                    _assign(state, insn.src, src, s)
-            return
-        if name in ("jeq", "jne") and width == 64:
-            for p, other in ((dst, src), (src, dst)):
-                if p.flags & OR_NULL and other.type == SCALAR and other.is_const and other.value == 0:
-                    null_state, there = (taken, w.state) if name == "jeq" else (w.state, taken)
-                    _resolve_null(null_state, p.id, True)
-                    _resolve_null(there, p.id, False)
-                    return
-                if p.flags & OR_NULL and other.is_pointer and not other.flags & OR_NULL and other.type not in (T.BTF,):
-                    # Equal to a pointer that is there: so it is there.
-                    _resolve_null(taken if name == "jeq" else w.state, p.id, False)
-                    return
-        if insn.code & X and width == 64:
-            _packet_ranges(name, dst, src, taken, w.state)
 
     # -- calls -------------------------------------------------------------------------------------
 
@@ -406,10 +371,10 @@ class Checker:
         if contract is not None:
             name = funcs.name_of(self.program, w.cfg.starts[index])
             funcs.check_call(w, contract, f"{index} ('{name}')", self.args)
-            if index in self.moving:
-                calls.forget_packet(w)
             for i in range(6):
                 w.regs[i] = UNINIT
+            if index in self.packet_changers:
+                calls.forget_packet(w)
             w.write(0, st.scalar())
             return w.pc + 1
         frame = self._new_frame(w.state, index)
@@ -445,63 +410,24 @@ class Checker:
         frames = w.state.frames
         w.facts.exit_kinds[frames[-1].subprog] |= kind_of(r0)
         if len(frames) == 1:
-            self._check_return(r0)
+            returns.check_return(w, r0, is_main=not self.entry_subprog)
             return None
         if r0.type == T.STACK:
             w.reject("cannot return stack pointer to the caller")
         frame = frames.pop()
         if frame.callback:
             w.state.frames.append(frame)
-            w.read(0)
-            if r0.type != SCALAR or r0.smin < 0 or r0.smax > 1:
-                w.reject(_range_text("At callback return", r0, 0, 1), errno.EINVAL)
+            returns.check_callback_return(w, r0)
             w.state.frames.pop()
-            self._widen(frame.call_site)
+            w.state.back = True
+            for entry in reversed(self.visited.get(frame.call_site, [])):
+                if len(entry.state.frames) == len(w.state.frames):
+                    widen(entry.state, w.state)
+                    break
             return frame.call_site
         w.regs[0] = r0
         w.facts.result[frame.call_site] |= kind_of(r0)
         return frame.call_site + 1
-
-    def _widen(self, pc: int) -> None:
-        """Numbers that a callback changes from round to round are taken for anything, so that rounds converge."""
-        w = self.w
-        for entry in reversed(self.visited.get(pc, [])):
-            old = entry.state
-            if len(old.frames) != len(w.state.frames):
-                continue
-            for before, now in zip(old.frames, w.state.frames, strict=True):
-                for i in range(10):
-                    if _changed(before.regs[i], now.regs[i]):
-                        now.regs[i] = st.scalar()
-                for index, slot in now.stack.items():
-                    was = before.stack.get(index)
-                    if was is None or was is slot or slot.reg is None or slot.kinds[0] != st.SPILL:
-                        continue
-                    if was.reg is not None and was.kinds[0] == st.SPILL and not _changed(was.reg, slot.reg):
-                        continue
-                    if slot.reg.type == SCALAR:
-                        now.stack[index] = Slot(slot.kinds, self._sized(slot.spilled_bytes))
-            return
-
-    def _sized(self, size: int) -> Reg:
-        return st.scalar() if size == 8 else mem.sized_scalar(size)
-
-    def _check_return(self, r0: Reg) -> None:
-        w, program = self.w, self.program
-        w.read(0)
-        if self.entry_subprog:
-            if r0.type != SCALAR:
-                w.reject("At subprogram exit the register R0 is not a scalar value", errno.EINVAL)
-            return
-        if r0.is_pointer and not self.env.privileged:
-            w.reject("R0 leaks addr as return value")
-        wanted = (0, 1) if program.attach_type == uapi.BPF_TRACE_ITER else program.type.ret_range
-        if wanted is None:
-            return
-        if r0.type != SCALAR:
-            w.reject(f"At program exit the register R0 is not a known value ({type_name(r0)})", errno.EINVAL)
-        if r0.smin < wanted[0] or r0.smax > wanted[1]:
-            w.reject(_range_text("At program exit", r0, *wanted), errno.EINVAL)
 
     # -- the end -------------------------------------------------------------------------------------
 
@@ -519,133 +445,7 @@ class Checker:
             )
             for i, (start, end) in enumerate(zip(starts, ends, strict=True))
         )
-        self._check_depth(w)
-
-    def _check_depth(self, w: Walk) -> None:
-        """No chain of calls needs more than 512 bytes of stack or 8 frames; no function calls itself."""
-        edges: dict[int, set[int]] = {i: set() for i in range(len(w.cfg.starts))}
-        for caller, callee in funcs.call_edges(w.insns, w.cfg):
-            edges[caller].add(callee)
-        sizes = [max(32, -(-n // 32) * 32) for n in w.stack_bytes]
-        memo: dict[int, tuple[int, int]] = {}
-
-        def depth(i: int, path: frozenset[int]) -> tuple[int, int]:
-            if i in path:
-                raise Refusal(f"recursive call from {funcs.name_of(self.program, w.cfg.starts[i])}()", errno.EINVAL)
-            if i not in memo:
-                below = [depth(j, path | {i}) for j in sorted(edges[i])]
-                memo[i] = (
-                    sizes[i] + max((b for b, _ in below), default=0),
-                    1 + max((f for _, f in below), default=0),
-                )
-            return memo[i]
-
-        for i in range(len(w.cfg.starts)):
-            size, frames = depth(i, frozenset())
-            if size > 512:
-                raise Refusal(f"combined stack size of {frames} calls is {size}. Too large", errno.EACCES)
-            if frames > st.MAX_FRAMES:
-                raise Refusal(f"the call stack of {frames} frames is too deep !", errno.E2BIG)
-
-
-def _changed(before: Reg, now: Reg) -> bool:
-    if before is now or now.type != SCALAR or before.type != SCALAR:
-        return False
-    return (before.umin, before.umax, before.smin, before.smax, before.value, before.mask) != (
-        now.umin,
-        now.umax,
-        now.smin,
-        now.smax,
-        now.value,
-        now.mask,
-    )
-
-
-def _comparable(a: Reg, b: Reg, name: str) -> bool:
-    packets = {T.PACKET, T.PACKET_META, T.PACKET_END}
-    if a.type in packets and b.type in packets:
-        return True
-    return name in ("jeq", "jne") and any(r.type == SCALAR and r.is_const and r.value == 0 for r in (a, b))
-
-
-def _range_text(where: str, r0: Reg, low: int, high: int) -> str:
-    parts = [where, "the register R0 has"]
-    if r0.type != SCALAR:
-        return f"{where} the register R0 is not a known value ({type_name(r0)})"
-    if r0.smin > st.S64_MIN:
-        parts.append(f"smin={r0.smin}")
-    if r0.smax < st.S64_MAX:
-        parts.append(f"smax={r0.smax}")
-    if len(parts) == 2:
-        parts.append("unknown scalar value")
-    return " ".join(parts) + f" should have been in [{low}, {high}]"
-
-
-def _assign(state: State, regno: int, before: Reg, after: Reg) -> None:
-    """Give a register, and every other one that is known to hold the same number, what a jump said of it."""
-    state.frames[-1].regs[regno] = after
-    if not before.id:
-        return
-    for frame in state.frames:
-        for i, r in enumerate(frame.regs):
-            if r.type == SCALAR and r.id == before.id:
-                frame.regs[i] = after
-        for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id == before.id and slot.is_full_spill:
-                frame.stack[index] = Slot(slot.kinds, after)
-
-
-def _resolve_null(state: State, pointer_id: int, is_null: bool) -> None:
-    """Everything that shares the pointer's id is now NULL, or is now there."""
-
-    def resolved(r: Reg) -> Reg:
-        if not r.flags & OR_NULL or r.id != pointer_id:
-            return r
-        if is_null:
-            return st.ZERO
-        there = non_null(r)
-        if there.type not in (T.PACKET, T.PACKET_META):
-            there.id = 0
-        return there
-
-    for frame in state.frames:
-        frame.regs[:] = [resolved(r) for r in frame.regs]
-        for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.flags & OR_NULL:
-                frame.stack[index] = Slot(slot.kinds, resolved(slot.reg))
-
-
-# For `pkt OP end`: which way proves that the packet reaches at least to pkt, and whether one byte more.
-_REACHES = {"jgt": (False, 0), "jlt": (True, 1), "jge": (False, 1), "jle": (True, 0)}
-
-
-def _packet_ranges(name: str, dst: Reg, src: Reg, taken: State, fallen: State) -> None:
-    """`data + n <= data_end` proves n bytes of packet for every pointer with the same id."""
-    for p, end, op in ((dst, src, name), (src, dst, branch.MIRRORED.get(name, ""))):
-        ok = p.type == T.PACKET and end.type == T.PACKET_END
-        ok = ok or (p.type == T.PACKET_META and end.type == T.PACKET and end.off == 0 and end.is_const)
-        if not ok or op not in _REACHES:
-            continue
-        on_taken, extra = _REACHES[op]
-        state = taken if on_taken else fallen
-        reach = p.off + extra
-        if p.off < 0 or p.umax > MAX_PACKET_OFF or p.umax + p.off > MAX_PACKET_OFF:
-            return
-        for frame in state.frames:
-            for i, r in enumerate(frame.regs):
-                frame.regs[i] = _reaching(r, p, reach)
-            for index, slot in frame.stack.items():
-                if slot.reg is not None:
-                    frame.stack[index] = Slot(slot.kinds, _reaching(slot.reg, p, reach))
-        return
-
-
-def _reaching(r: Reg, p: Reg, reach: int) -> Reg:
-    if r.type != p.type or r.id != p.id or r.range >= reach:
-        return r
-    r = r.copy()
-    r.range = reach
-    return r
+        depth.check_depth(self.program, w.cfg, w.stack_bytes)
 
 
 def verify(program: Program, env: Env) -> Verified:
@@ -673,6 +473,11 @@ def verify(program: Program, env: Env) -> Verified:
 
     try:
         walk = checker.run()
+    except BtfError as e:
+        s = stats()
+        checker.log.say(str(e))
+        summary(s)
+        raise Rejected(f"BTF: {e}", errno.EINVAL, checker.log.text(), s) from None
     except Refusal as e:
         s = stats()
         for line in e.reason.split("\n"):

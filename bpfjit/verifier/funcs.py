@@ -7,16 +7,12 @@ memory of the pointed-at type's size, or NULL.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 
 from ..btf import Btf, Kind
 from ..btf.types import COMPOSITES, ENUMS
-from ..isa.encoding import CALL, LD_IMM64, Insn
 from ..program import Program
-from ..uapi import bpf as uapi
 from . import ctx, mem
 from . import state as st
-from .cfg import Cfg
 from .refusal import Refusal
 from .state import OR_NULL, SCALAR, Reg, T
 from .walk import Walk
@@ -67,28 +63,6 @@ def _argument(program: Program, btf: Btf, type_id: int, name: str, index: int) -
             r.size = btf.size_of(t.ref)
             return r
     raise Refusal(f"Arg#{index} type {t.kind.name} in {name}() is not supported yet.", errno.EINVAL)
-
-
-def call_edges(insns: Sequence[Insn], graph: Cfg) -> set[tuple[int, int]]:
-    """(function, function it calls or takes the address of), by index."""
-    edges = set()
-    for pc, insn in enumerate(insns):
-        called = insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL
-        taken = insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC
-        if called or taken:
-            edges.add((graph.subprog_at[pc], graph.subprog_at[pc + insn.imm + 1]))
-    return edges
-
-
-def reaching(insns: Sequence[Insn], graph: Cfg, helpers: set[int]) -> set[int]:
-    """The functions (by index) that call one of these helpers, themselves or through others."""
-    found = {
-        graph.subprog_at[pc] for pc, insn in enumerate(insns) if insn.code == CALL and insn.src == 0 and insn.imm in helpers
-    }
-    edges = call_edges(insns, graph)
-    while more := {caller for caller, callee in edges if callee in found} - found:
-        found |= more
-    return found
 
 
 def name_of(program: Program, start: int) -> str:

@@ -32,7 +32,8 @@ def _check_alignment(w: Walk, reg: Reg, off: int, size: int) -> None:
         kind = {T.STACK: "stack ", T.PACKET: "packet ", T.PACKET_META: "packet ", T.CTX: "context "}.get(
             T(reg.type), "value "
         )
-        w.reject(f"misaligned {kind}access off {tnum_text(reg.value, reg.mask)}+{reg.off}+{off} size {size}")
+        variable = tnum_text(reg.value, reg.mask) if reg.mask else str(st.s64(reg.value))
+        w.reject(f"misaligned {kind}access off {variable}+{reg.off}+{off} size {size}")
 
 
 def _check_region(w: Walk, reg: Reg, regno: int, off: int, size: int, limit: int, what: str) -> None:
@@ -126,7 +127,9 @@ def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bo
     if write:
         w.reject("only read is supported")
     found = btf_walk.member_at(btf, reg.btf_id, at, size, w.pc)
-    w.touch(Region.KERNEL if reg.flags & (st.TRUSTED | st.RCU) else Region.PROBE)
+    # A flexible array's length is not known: its elements may lie behind the object.
+    sure = reg.flags & (st.TRUSTED | st.RCU) and at + size <= btf.resolve(reg.btf_id).size
+    w.touch(Region.KERNEL if sure else Region.PROBE)
     if not found.btf_id:
         return sized_scalar(size)
     flags = btf_walk.member_flags(btf, reg.btf_id, found.member, reg.flags, w.program.sleepable)
@@ -139,6 +142,17 @@ def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bo
     return r
 
 
+# An access through these is compiled for what they are: the same instruction may meet no other kind.
+_APART = frozenset({T.CTX, T.BTF})
+
+
+def _one_kind(w: Walk, reg: Reg) -> None:
+    """Paths that meet at an instruction must bring pointers that one piece of code can serve."""
+    before = w.pointer_at.setdefault(w.pc, reg.type)
+    if before != reg.type and (before in _APART or reg.type in _APART):
+        w.reject("same insn cannot be used with different pointers", errno.EINVAL)
+
+
 def access(
     w: Walk, reg: Reg, regno: int, off: int, size: int, args: tuple[ctx.Argument, ...], value: Reg | None = None
 ) -> Reg:
@@ -147,6 +161,7 @@ def access(
     if not reg.is_pointer or reg.flags & OR_NULL:
         w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
     _check_alignment(w, reg, off, size)
+    _one_kind(w, reg)
     if reg.type == T.STACK:
         w.touch(Region.STACK)
         if value is not None:
@@ -195,15 +210,13 @@ def _map_pointer(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
     return sized_scalar(size)
 
 
-def helper_memory(
-    w: Walk, regno: int, size: int, *, writes: bool, args: tuple[ctx.Argument, ...], certain: bool = True
-) -> None:
-    """A helper gets `size` bytes behind register `regno` (at most that many, unless `certain`)."""
+def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[ctx.Argument, ...]) -> None:
+    """A helper gets `size` bytes behind register `regno`."""
     reg = w.regs[regno]
     if reg.flags & OR_NULL or not reg.is_pointer:
         w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
     if reg.type == T.STACK:
-        stack.helper_access(w, reg, regno, size, writes=writes, certain=certain)
+        stack.helper_access(w, reg, regno, size, writes=writes)
     elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY):
         if size == 0 and reg.type in (T.PACKET, T.PACKET_META):
             return
@@ -226,4 +239,7 @@ def _kernel_object_bytes(w: Walk, reg: Reg, regno: int, size: int) -> None:
     at = reg.off + st.s64(reg.value)
     if not reg.is_const or at < 0:
         w.reject(f"R{regno} is ptr_{btf.resolve(reg.btf_id).name} invalid negative access: off={at}")
+    t = btf.resolve(reg.btf_id)
+    if at + size > t.size:
+        w.reject(f"access beyond struct {t.name} at off {at} size {size}")
     btf_walk.member_at(btf, reg.btf_id, at, size, w.pc)

@@ -6,9 +6,12 @@ register and every stack byte of the new one lies within what the old one was wa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from . import tnum
+from .bounds import truncate
 from .cfg import Cfg
-from .state import INVALID, MISC, NOT_INIT, SCALAR, SPILL, ZEROED, Frame, Reg, Slot, State, T
+from .state import INVALID, MISC, NOT_INIT, SCALAR, SPILL, ZEROED, Frame, Reg, Slot, State, T, scalar, unknown_scalar
 
 
 class _Ids:
@@ -53,7 +56,7 @@ def covers(old: Reg, new: Reg, ids: _Ids, exact: bool) -> bool:
         return False
     if old.type == SCALAR:
         # Scalars that were one value must be one value again; ones that were not may be.
-        return not old.id or ids.match(old.id, new.id)
+        return not old.id or (old.off == new.off and ids.match(old.id, new.id))
     if (old.off, old.map, old.btf_id, old.size, old.frame) != (new.off, new.map, new.btf_id, new.size, new.frame):
         return False
     if old.type in (T.PACKET, T.PACKET_META) and (new.range != old.range if exact else new.range < old.range):
@@ -121,3 +124,62 @@ def state_covers(old: State, new: State, pc: int, cfg: Cfg, *, exact: bool = Fal
         if not _frame_covers(o, n, live, ids, exact):
             return False
     return True
+
+
+def widen(old: State, state: State) -> None:
+    """Numbers that a callback changes from round to round are taken for anything, so that rounds converge."""
+    for before, now in zip(old.frames, state.frames, strict=True):
+        for i in range(10):
+            if _changed(before.regs[i], now.regs[i]):
+                now.regs[i] = scalar()
+        for index, slot in now.stack.items():
+            was = before.stack.get(index)
+            if was is None or was is slot or slot.reg is None or slot.kinds[0] != SPILL or slot.reg.type != SCALAR:
+                continue
+            if was.reg is None or was.kinds[0] != SPILL or _changed(was.reg, slot.reg):
+                now.stack[index] = Slot(slot.kinds, _sized(slot.spilled_bytes))
+
+
+def _sized(size_bytes: int) -> Reg:
+    r = unknown_scalar()
+    truncate(r, size_bytes)
+    return r
+
+
+def _changed(before: Reg, now: Reg) -> bool:
+    if before is now or now.type != SCALAR or before.type != SCALAR:
+        return False
+    return not (_within(before, now) and _within(now, before))
+
+
+def forget_single_ids(state: State) -> None:
+    """Drop the ids of scalars that nothing else shares: they say nothing, and keep other states from being covered."""
+    seen: set[int] = set()
+    shared: set[int] = set()
+    for r in _scalars_with_id(state):
+        (shared if r.id in seen else seen).add(r.id)
+    if seen == shared:
+        return
+
+    def plain(r: Reg) -> Reg:
+        if r.type != SCALAR or not r.id or r.id in shared:
+            return r
+        r = r.copy()
+        r.id = r.off = 0
+        return r
+
+    for frame in state.frames:
+        frame.regs[:] = [plain(r) for r in frame.regs]
+        for index, slot in frame.stack.items():
+            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id not in shared and slot.reg.id:
+                frame.stack[index] = Slot(slot.kinds, plain(slot.reg))
+
+
+def _scalars_with_id(state: State) -> Iterator[Reg]:
+    for frame in state.frames:
+        for r in frame.regs:
+            if r.type == SCALAR and r.id:
+                yield r
+        for slot in frame.stack.values():
+            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id:
+                yield slot.reg

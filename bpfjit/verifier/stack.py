@@ -6,7 +6,7 @@ import errno
 
 from . import state as st
 from .bounds import truncate
-from .state import INVALID, MISC, SCALAR, SPILL, STACK_BYTES, ZEROED, Frame, Reg, Slot
+from .state import INVALID, MISC, SCALAR, SPILL, STACK_BYTES, ZEROED, Frame, Reg, Slot, T
 from .walk import Walk
 
 
@@ -15,14 +15,16 @@ def check_range(w: Walk, reg: Reg, regno: int, off: int, size: int, what: str) -
     if reg.is_const:
         low = high = reg.off + off + reg.smin
         if low < -STACK_BYTES or low + size > 0:
-            w.reject(f"invalid {what} stack R{regno} off={low} size={size}")
+            number = errno.EINVAL if -STACK_BYTES <= low < 0 else errno.EACCES
+            w.reject(f"invalid {what} stack R{regno} off={low} size={size}", number)
         return low, high
     if reg.smin <= -(1 << 29) or reg.smax >= 1 << 29:
         w.reject(f"invalid unbounded variable-offset {what} stack R{regno}")
     low, high = reg.off + off + reg.smin, reg.off + off + reg.smax
     if low < -STACK_BYTES or high + size > 0:
         w.reject(
-            f"invalid variable-offset {what} stack R{regno} var_off=({reg.value:#x}; {reg.mask:#x}) off={off} size={size}"
+            f"invalid variable-offset {what} stack R{regno} var_off=({reg.value:#x}; {reg.mask:#x}) off={off} size={size}",
+            errno.EINVAL,
         )
     return low, high
 
@@ -51,12 +53,9 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg) -> Non
     frame = w.state.frames[reg.frame]
     low, high = check_range(w, reg, regno, off, size, "write to")
     w.need_stack(frame, low)
-    if value.type == st.STACK and frame is not w.state.frame:
-        # It would outlive the frame it points into.
-        w.reject("cannot spill pointers to stack into stack frame of the caller", errno.EINVAL)
     if low != high:
-        # Which bytes are written is not known: the others keep what they had, so that must be something.
-        _need_contents(w, frame, low, high + size - low)
+        if any(_byte(frame, at) == INVALID for at in range(low, high + size)):
+            w.zero_stack[frame.subprog] = 1  # what this store does not hit is taken for written from now on
         for at in range(low, high + size):
             slot_kind = _byte(frame, at)
             if slot_kind == ZEROED and value.type == SCALAR and value.is_const and value.value == 0:
@@ -64,6 +63,8 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg) -> Non
             _set_bytes(frame, at, 1, MISC)
         return
     index = (-low - 1) // 8
+    if value.type == T.STACK and reg.frame != w.state.frames[-1].number:
+        w.reject("cannot spill pointers to stack into stack frame of the caller", errno.EINVAL)
     if value.type != SCALAR and size != 8:
         w.reject("invalid size of register spill")
     if value.type != SCALAR and low % 8:
@@ -74,7 +75,7 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg) -> Non
         stored = value
         if value.umax >> size * 8:
             stored = value.copy()
-            stored.id = 0
+            stored.id = stored.off = 0
             truncate(stored, size)
         old = frame.stack.get(index, st.EMPTY)
         rest = bytes(MISC if k == SPILL else k for k in old.kinds[size:])
@@ -107,7 +108,7 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
             if not spilled.umax >> size * 8:
                 return spilled
             r = spilled.copy()
-            r.id = 0
+            r.id = r.off = 0
             truncate(r, size)
             return r
     check_initialised(w, frame, low, size, regno)
@@ -128,12 +129,6 @@ def _is_zero(frame: Frame, off: int) -> bool:
     return kind == ZEROED
 
 
-def _need_contents(w: Walk, frame: Frame, low: int, size: int) -> None:
-    """Bytes that may stay unwritten while they count as written are zero from the start."""
-    if any(_byte(frame, at) == INVALID for at in range(low, low + size)):
-        w.zero_stack[frame.subprog] = 1
-
-
 def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int) -> None:
     """Every byte must have been written; the privileged may read others (which are zero here)."""
     for i, at in enumerate(range(low, low + size)):
@@ -144,16 +139,14 @@ def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int) ->
             return
 
 
-def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool, certain: bool = True) -> None:
-    """A helper reads or fills `size` bytes behind a stack pointer; fewer, where the size is not `certain`."""
+def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool) -> None:
+    """A helper reads or fills `size` bytes behind a stack pointer."""
     frame = w.state.frames[reg.frame]
     if size == 0 and reg.is_const:
         return
     low, high = check_range(w, reg, regno, 0, size, "write to" if writes else "read from")
     w.need_stack(frame, low)
     if writes:
-        if low != high or not certain:
-            _need_contents(w, frame, low, high + size - low)
         if low == high:
             _set_bytes(frame, low, size, MISC)
         else:

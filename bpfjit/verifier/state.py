@@ -54,9 +54,10 @@ def s32(value: int) -> int:
 class Reg:
     """One register: its type and, for scalars and the variable part of a pointer's offset, its bounds.
 
-    value/mask: the tnum. off: a pointer's fixed offset. id: which registers are the same unknown (scalars), or
-    become non-null together, or have the same packet range. map: index of a map pointer's or value's map.
-    size: bytes behind MEM. range: bytes of packet proved to be there. frame: whose stack; which subprog (FUNC).
+    value/mask: the tnum. off: a pointer's fixed offset, or how far a scalar lies from the others of its id. id:
+    which registers are the same unknown (scalars), or become non-null together, or have the same packet range. map:
+    index of a map pointer's or value's map. size: bytes behind MEM. range: bytes of packet proved to be there.
+    frame: whose stack; which subprog (FUNC).
     """
 
     __slots__ = (
@@ -227,17 +228,20 @@ class Frame:
 
 
 class State:
-    """One path's state: the frames, and how far it has come. `branches` counts its unfinished continuations."""
+    """One path's state: the frames, and where it comes from.
 
-    __slots__ = ("branches", "depth", "first_pc", "frames", "jumps", "parent")
+    parent: the kept state that this one goes on from; branches: how many of its continuations are not walked to
+    their end yet. first_pc: where it was kept or put aside. back: a callback has just returned to its call.
+    """
+
+    __slots__ = ("back", "branches", "first_pc", "frames", "parent")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
         self.parent: State | None = None
         self.branches = 0
         self.first_pc = 0
-        self.jumps = 0
-        self.depth = 0
+        self.back = False
 
     @property
     def frame(self) -> Frame:
@@ -247,6 +251,4 @@ class State:
         s = State([f.copy() for f in self.frames])
         s.parent = self.parent
         s.first_pc = self.first_pc
-        s.jumps = self.jumps
-        s.depth = self.depth
         return s

@@ -157,7 +157,7 @@ _MOVSX = {"movsx8": 1, "movsx16": 2, "movsx32": 4}
 def transfer(name: str, width: int, dst: Reg, src: Reg) -> Reg:
     """The scalar `dst name= src` gives, on `width` bits."""
     d = dst.copy()
-    d.id = 0
+    d.id = d.off = 0
     if name == "mov":
         d = src.copy()
         if width == 32:
@@ -165,7 +165,7 @@ def transfer(name: str, width: int, dst: Reg, src: Reg) -> Reg:
         return d
     if name in _MOVSX:
         d = src.copy()
-        d.id = 0
+        d.id = d.off = 0
         sign_extend(d, _MOVSX[name], width)
         return d
     shift = _SHIFTS.get((name, width))
@@ -185,7 +185,7 @@ def transfer(name: str, width: int, dst: Reg, src: Reg) -> Reg:
 def byte_swap(dst: Reg, bits: int, swaps: bool) -> Reg:
     """A byte swap or truncation to `bits`."""
     d = dst.copy()
-    d.id = 0
+    d.id = d.off = 0
     full = (1 << bits) - 1
     if not d.mask:
         value = d.value & full

@@ -44,6 +44,7 @@ class Walk:
         self.facts.entry_kinds = [[0] * 6 for _ in cfg.starts]
         self.facts.exit_kinds = [0] * len(cfg.starts)
         self.stack_bytes = [0] * len(cfg.starts)
+        self.pointer_at: dict[int, int] = {}  # by load or store: the type of pointer that it goes through
         self.zero_stack = bytearray(len(cfg.starts))
         self.state = State([Frame(0, 0, -1)])
         self.pc = 0
@@ -52,6 +53,14 @@ class Walk:
     def new_id(self) -> int:
         self.ids += 1
         return self.ids
+
+    def linked(self, reg: Reg) -> Reg:
+        """The scalar with an id of its own, by which copies of it will be known."""
+        if reg.id or reg.is_const:
+            return reg
+        reg = reg.copy()
+        reg.id, reg.off = self.new_id(), 0
+        return reg
 
     def reject(self, reason: str, number: int = errno.EACCES) -> NoReturn:
         raise Refusal(reason, number, self.pc)

@@ -1,0 +1,65 @@
+"""The calls of a program as a graph: how much stack a chain of them needs, and what a function does further down."""
+
+from __future__ import annotations
+
+import errno
+
+from ..isa.encoding import CALL, LD_IMM64
+from ..program import Program
+from ..spec.helpers import HELPER_BY_ID
+from ..uapi import bpf as uapi
+from . import funcs
+from .cfg import Cfg
+from .refusal import Refusal
+from .state import MAX_FRAMES, STACK_BYTES
+
+_GRANULE_BYTES = 16  # a frame takes a multiple of this in native code, one at least
+
+
+def call_graph(program: Program, cfg: Cfg) -> list[set[int]]:
+    """By function: the functions that it calls or takes the address of."""
+    edges: list[set[int]] = [set() for _ in cfg.starts]
+    for pc, insn in enumerate(program.insns):
+        pseudo_func = insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC
+        if pseudo_func or (insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL):
+            edges[cfg.subprog_at[pc]].add(cfg.subprog_at[pc + insn.imm + 1])
+    return edges
+
+
+def packet_changers(program: Program, cfg: Cfg) -> set[int]:
+    """Functions in which, or below which, a helper may move the packet."""
+    found = set()
+    for pc, insn in enumerate(program.insns):
+        if insn.code == CALL and insn.src == 0:
+            row = HELPER_BY_ID.get(insn.imm)
+            if row is not None and row.changes_packet:
+                found.add(cfg.subprog_at[pc])
+    edges = call_graph(program, cfg)
+    while more := {i for i, below in enumerate(edges) if below & found} - found:
+        found |= more
+    return found
+
+
+def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:
+    """No chain of calls needs more than 512 bytes of stack or 8 frames; no function calls itself. Raises Refusal."""
+    edges = call_graph(program, cfg)
+    sizes = [max(_GRANULE_BYTES, -(-n // _GRANULE_BYTES) * _GRANULE_BYTES) for n in stack_bytes]
+    memo: dict[int, tuple[int, int]] = {}
+
+    def depth(i: int, path: frozenset[int]) -> tuple[int, int]:
+        if i in path:
+            name = funcs.name_of(program, cfg.starts[i])
+            raise Refusal(f"recursive call from {name}()", errno.EINVAL)
+        if len(path) >= MAX_FRAMES:
+            raise Refusal(f"the call stack of {len(path) + 1} frames is too deep !", errno.E2BIG)
+        if i not in memo:
+            below = [depth(j, path | {i}) for j in sorted(edges[i])]
+            memo[i] = sizes[i] + max((b for b, _ in below), default=0), 1 + max((f for _, f in below), default=0)
+        return memo[i]
+
+    for i in range(len(cfg.starts)):
+        size, frames = depth(i, frozenset())
+        if frames > MAX_FRAMES:
+            raise Refusal(f"the call stack of {frames} frames is too deep !", errno.E2BIG)
+        if size > STACK_BYTES:
+            raise Refusal(f"combined stack size of {frames} calls is {size}. Too large", errno.EACCES)

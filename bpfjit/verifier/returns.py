@@ -1,0 +1,48 @@
+"""What programs, functions and callbacks may return."""
+
+from __future__ import annotations
+
+import errno
+
+from ..uapi import bpf as uapi
+from . import state as st
+from .log import type_name
+from .state import SCALAR, Reg
+from .walk import Walk
+
+
+def check_return(w: Walk, r0: Reg, *, is_main: bool) -> None:
+    """r0 as the program, or a function that is verified on its own, ends. Rejects."""
+    program = w.program
+    w.read(0)
+    if not is_main:
+        if r0.type != SCALAR:
+            w.reject("At subprogram exit the register R0 is not a scalar value", errno.EINVAL)
+        return
+    if r0.is_pointer and not w.env.privileged:
+        w.reject("R0 leaks addr as return value")
+    wanted = (0, 1) if program.attach_type == uapi.BPF_TRACE_ITER else program.type.ret_range
+    if program.attach_type == uapi.BPF_TRACE_RAW_TP and program.attach_name:
+        wanted = (0, 0)  # BTF-typed tracepoints: nobody would look at the result
+    if wanted is not None:
+        _check_range(w, "At program exit", r0, *wanted)
+
+
+def check_callback_return(w: Walk, r0: Reg) -> None:
+    """A callback says 0 to go on, 1 to stop. Rejects."""
+    w.read(0)
+    _check_range(w, "At callback return", r0, 0, 1)
+
+
+def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int) -> None:
+    if r0.type != SCALAR:
+        w.reject(f"{where} the register R0 is not a known value ({type_name(r0)})", errno.EINVAL)
+    if low <= r0.smin and r0.smax <= high:
+        return
+    parts = []
+    if r0.smin > st.S64_MIN:
+        parts.append(f"smin={r0.smin}")
+    if r0.smax < st.S64_MAX:
+        parts.append(f"smax={r0.smax}")
+    has = " ".join(parts) or "unknown scalar value"
+    w.reject(f"{where} the register R0 has {has} should have been in [{low}, {high}]", errno.EINVAL)

@@ -1,0 +1,206 @@
+"""The two judges of a program's bytes: our verifier, and the live kernel's through bpf(2)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from functools import cache
+
+from bpfjit.btf import Btf, FuncInfo, Kind, LineInfo, parse_btf
+from bpfjit.isa.encoding import Insn, encode, ld_imm64
+from bpfjit.loader.bpf import Buffers, kernel_btf, live_bpf
+from bpfjit.program import MapInfo, MapRef, Program, Rejected, Verified
+from bpfjit.spec.map_types import MAP_TYPE_BY_ID
+from bpfjit.spec.prog_types import PROG_TYPES
+from bpfjit.uapi import bpf as uapi
+from bpfjit.verifier import Env, verify
+
+TYPES = {row.name: row for row in PROG_TYPES}
+_IDS = {row.name: row.id for row in PROG_TYPES}
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """A map that cases may name; `content` makes it a frozen read-only one with that value."""
+
+    type: int
+    key: int
+    value: int
+    entries: int = 4
+    flags: int = 0
+    content: bytes = b""
+
+
+MAPS = {
+    "array": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1),
+    "big": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 256, 1),
+    "many": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 48, 8),
+    "hash": MapSpec(uapi.BPF_MAP_TYPE_HASH, 8, 48),
+    "hash4": MapSpec(uapi.BPF_MAP_TYPE_HASH, 4, 8),
+    "percpu": MapSpec(uapi.BPF_MAP_TYPE_PERCPU_ARRAY, 4, 16, 1),
+    "lru": MapSpec(uapi.BPF_MAP_TYPE_LRU_HASH, 8, 16),
+    "rdonly": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG),
+    "wronly": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_WRONLY_PROG),
+    "rodata": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG, b"%d %d\0ab" + bytes(8)),
+    "noterm": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 8, 1, uapi.BPF_F_RDONLY_PROG, b"abcdefgh"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One program for both judges. `maps`: by instruction, the map's name and the offset into its value or None."""
+
+    type: str
+    insns: tuple[Insn, ...]
+    maps: dict[int, tuple[str, int | None]] = field(default_factory=dict)
+    attach: str = ""
+    gpl: bool = True
+    sleepable: bool = False
+    flags: int = 0
+    btf: bytes = b""
+    funcs: tuple[tuple[int, int], ...] = ()
+    lines: tuple[tuple[int, int, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """accepted, or the errno, the log, and its last line before the statistics."""
+
+    errno: int
+    log: str
+    verified: Verified | None = None
+
+    @property
+    def ok(self) -> bool:
+        return not self.errno
+
+    @property
+    def reason(self) -> str:
+        lines = [x for x in self.log.splitlines() if x and not x.startswith(_TRAILER)]
+        return lines[-1] if lines else ""
+
+
+_TRAILER = ("processed ", "verification time", "stack depth", "max_states", "mark_precise")
+_ATTACH = {"bpf_iter_": uapi.BPF_TRACE_ITER, "btf_trace_": uapi.BPF_TRACE_RAW_TP}
+
+
+def attach_type(case: Case) -> int:
+    return next((value for prefix, value in _ATTACH.items() if case.attach.startswith(prefix)), 0)
+
+
+def ours(case: Case, btf: Btf | None, log_level: int = 1) -> Verdict:
+    """Our verifier's verdict."""
+    names = sorted({name for name, _ in case.maps.values()})
+    infos = []
+    for i, name in enumerate(names):
+        m = MAPS[name]
+        frozen = bool(m.content)
+        constant = m.content or None
+        infos.append(MapInfo(i + 1, name, MAP_TYPE_BY_ID[m.type], m.key, m.value, m.entries, m.flags, frozen, constant))
+    program = Program(
+        "case",
+        TYPES[case.type],
+        case.insns,
+        attach_type(case),
+        case.attach,
+        tuple(infos),
+        {pc: MapRef(names.index(name), off) for pc, (name, off) in case.maps.items()},
+        parse_btf(case.btf) if case.btf else None,
+        tuple(FuncInfo(off, type_id) for off, type_id in case.funcs),  # type: ignore[arg-type]
+        tuple(LineInfo(*x) for x in case.lines),
+        case.gpl,
+        case.sleepable or case.type == "syscall",
+        strict_alignment=bool(case.flags & uapi.BPF_F_STRICT_ALIGNMENT),
+    )
+    try:
+        verified = verify(program, Env(btf, True, log_level))
+    except Rejected as e:
+        return Verdict(e.errno, e.log)
+    return Verdict(0, verified.log, verified)
+
+
+class Live:
+    """The kernel underneath: maps are made once, programs loaded and closed again."""
+
+    def __init__(self) -> None:
+        self.btf = kernel_btf(live_bpf)
+        self._maps: dict[str, int] = {}
+
+    def close(self) -> None:
+        for fd in self._maps.values():
+            os.close(fd)
+        self._maps.clear()
+
+    def _map(self, name: str) -> int:
+        if name not in self._maps:
+            m = MAPS[name]
+            make = uapi.MapCreate(
+                map_type=m.type, key_size=m.key, value_size=m.value, max_entries=m.entries, map_flags=m.flags
+            )
+            fd = live_bpf(uapi.BPF_MAP_CREATE, bytearray(make.pack()))
+            if m.content:
+                b = Buffers()
+                elem = uapi.MapElem(map_fd=fd, key=b.put(bytes(4)), value=b.put(m.content.ljust(m.value, b"\0")))
+                live_bpf(uapi.BPF_MAP_UPDATE_ELEM, bytearray(elem.pack()))
+                live_bpf(uapi.BPF_MAP_FREEZE, bytearray(uapi.MapElem(map_fd=fd).pack()))
+            self._maps[name] = fd
+        return self._maps[name]
+
+    def judge(self, case: Case, log_level: int = 1, log_bytes: int = 1 << 20) -> Verdict:
+        fd, log, number = self._load(case, log_level, log_bytes)
+        if fd >= 0:
+            os.close(fd)
+        return Verdict(number, log)
+
+    def _load(self, case: Case, log_level: int, log_bytes: int) -> tuple[int, str, int]:
+        insns = list(case.insns)
+        for pc, (name, off) in case.maps.items():
+            pseudo = uapi.BPF_PSEUDO_MAP_FD if off is None else uapi.BPF_PSEUDO_MAP_VALUE
+            insns[pc : pc + 2] = ld_imm64(insns[pc].dst, self._map(name) | (off or 0) << 32, pseudo)
+        b, log = Buffers(), bytearray(log_bytes)
+        attr = uapi.ProgLoad(
+            prog_type=_IDS[case.type],
+            insn_cnt=len(insns),
+            insns=b.put(encode(insns)),
+            license=b.put(b"GPL\0" if case.gpl else b"Proprietary\0"),
+            log_level=log_level,
+            log_size=len(log) if log_level else 0,
+            log_buf=b.put(log) if log_level else 0,
+            prog_flags=case.flags | (uapi.BPF_F_SLEEPABLE if case.sleepable or case.type == "syscall" else 0),
+            expected_attach_type=attach_type(case),
+        )
+        btf_fd = -1
+        if case.attach:
+            kind = Kind.TYPEDEF if case.attach.startswith("btf_trace_") else Kind.FUNC
+            found = self.btf.find(kind, case.attach)
+            assert found is not None, case.attach
+            attr.attach_btf_id = found
+        if case.btf:
+            load = uapi.BtfLoad(btf=b.put(case.btf), btf_size=len(case.btf))
+            btf_fd = live_bpf(uapi.BPF_BTF_LOAD, bytearray(load.pack()))
+            attr.prog_btf_fd = btf_fd
+            funcs = b"".join(x.to_bytes(4, "little") for pair in case.funcs for x in pair)
+            lines = b"".join(x.to_bytes(4, "little") for row in case.lines for x in row)
+            attr.func_info_rec_size, attr.func_info_cnt, attr.func_info = 8, len(case.funcs), b.put(funcs)
+            attr.line_info_rec_size, attr.line_info_cnt, attr.line_info = 16, len(case.lines), b.put(lines)
+        try:
+            fd, number = live_bpf(uapi.BPF_PROG_LOAD, bytearray(attr.pack())), 0
+        except OSError as e:
+            fd, number = -1, e.errno or errno.EIO
+        finally:
+            if btf_fd >= 0:
+                os.close(btf_fd)
+        return fd, log.split(b"\0", 1)[0].decode("utf-8", "replace"), number
+
+
+@cache
+def live_or_reason() -> Live | str:
+    """The live judge, or why it is not to be had."""
+    probe = Case("socket_filter", (Insn(0xB7), Insn(0x95)))
+    try:
+        live = Live()
+        got = live.judge(probe)
+    except OSError as e:
+        return f"the live kernel is not to be had: {e}"
+    return live if got.ok else f"the live kernel is not to be had: errno {got.errno}"

@@ -1,0 +1,78 @@
+"""Every case of cases/*.toml: our verdict is the stated one, and Linux's on the same bytes is the same.
+
+A case: name, asm (bpf_text.py), refused (what the log must hold; absent: accepted), and where not the file's
+own: type, attach, gpl, sleepable. `stricter`: why we refuse what Linux accepts.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bpf_text import assemble
+from judges import Case, Live, ours
+
+from bpfjit.btf import Btf, Kind
+
+
+def _load() -> list[Any]:
+    found = []
+    for path in sorted((Path(__file__).parent / "cases").glob("*.toml")):
+        data = tomllib.loads(path.read_text())
+        for row in data["case"]:
+            found.append(pytest.param({**data.get("all", {}), **row}, id=f"{path.stem}/{row['name']}"))
+    return found
+
+
+def offsets(btf: Btf) -> Any:
+    def offset_of(name: str) -> int:
+        struct, _, rest = name.partition(".")
+        type_id = btf.find(Kind.STRUCT, struct)
+        assert type_id is not None, name
+        t, at = btf.type(type_id), 0
+        for part in rest.split("."):
+            member = next(m for m in t.members if m.name == part)
+            at += member.bit_offset // 8
+            t = btf.resolve(member.type_id)
+        return at
+
+    return offset_of
+
+
+def case_of(row: dict[str, Any], btf: Btf) -> Case:
+    code = assemble(row["asm"], offsets(btf))
+    return Case(
+        row.get("type", "socket_filter"),
+        tuple(code.insns),
+        code.maps,
+        row.get("attach", ""),
+        row.get("gpl", True),
+        row.get("sleepable", False),
+        row.get("flags", 0),
+    )
+
+
+def test_names_are_unique() -> None:
+    ids = [p.id for p in _load()]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("row", _load())
+def test_our_verdict(row: dict[str, Any], types: Btf) -> None:
+    got = ours(case_of(row, types), types)
+    assert got.ok == ("refused" not in row), got.log
+    assert row.get("refused", "") in got.log, got.log
+
+
+@pytest.mark.parametrize("row", _load())
+def test_linux_agrees(row: dict[str, Any], live: Live) -> None:
+    case = case_of(row, live.btf)
+    got, mine = live.judge(case), ours(case, live.btf)
+    if "stricter" in row:
+        assert got.ok, f"no longer stricter than Linux:\n{got.log}"
+        return
+    assert got.ok == ("refused" not in row), got.log
+    assert row.get("refused", "") in got.log, got.log
+    assert got.errno == mine.errno, f"errno {mine.errno}, Linux says {got.errno}:\n{got.log}"
