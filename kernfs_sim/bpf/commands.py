@@ -12,7 +12,7 @@ from bpfjit.uapi import bpf as uapi
 from bpfjit.uapi.layout import Attr
 
 from ..caller import Caller
-from . import btf, info, iters, link_update, links, maps, pin, progs, run
+from . import batch, btf, info, iters, link_update, links, maps, pin, progs, run
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -40,6 +40,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_MAP_DELETE_ELEM, uapi.MapElem, "key", maps.delete),
     Command(uapi.BPF_MAP_GET_NEXT_KEY, uapi.MapElem, "value", maps.get_next_key),
     Command(uapi.BPF_MAP_FREEZE, uapi.MapElem, "map_fd", maps.freeze),
+    Command(uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM, uapi.MapElem, "flags", batch.lookup_and_delete),
+    Command(uapi.BPF_MAP_LOOKUP_BATCH, uapi.MapBatch, "flags", batch.lookup_batch, ("count",)),
+    Command(uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH, uapi.MapBatch, "flags", batch.lookup_and_delete_batch, ("count",)),
+    Command(uapi.BPF_MAP_UPDATE_BATCH, uapi.MapBatch, "flags", batch.update_batch, ("count",)),
+    Command(uapi.BPF_MAP_DELETE_BATCH, uapi.MapBatch, "flags", batch.delete_batch, ("count",)),
     Command(uapi.BPF_PROG_LOAD, uapi.ProgLoad, "keyring_id", progs.load, ("log_true_size",)),
     Command(uapi.BPF_OBJ_PIN, uapi.Obj, "path_fd", pin.pin),
     Command(uapi.BPF_OBJ_GET, uapi.Obj, "path_fd", pin.get),

@@ -112,3 +112,8 @@ struct rt_iter;
 struct rt_iter *rt_iter_open(struct rt_kernel *k, rt_prog_fn fn, const struct rt_iter_how *how, u64 session_id);
 void rt_iter_close(struct rt_iter *it);
 s64 rt_iter_read(struct rt_iter *it, void *buf, size_t size, struct task_struct *current);
+
+/* -- many elements at once -- */
+s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u64 count, int take);
+s64 rt_map_write_batch(struct bpf_map *map, const char *keys, const char *values, u64 count, u64 flags, int *err);
+s64 rt_map_seek(struct bpf_map *map, const void *key);

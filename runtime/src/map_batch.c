@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Many elements of a map in one call; the CPU is let go now and then, programs wait for it. */
+#include "rt.h"
+
+#define STRIDE 128
+
+/*
+ * Keys and values from *pos on, at most `count`: how many. With `take` they are deleted too. *pos is
+ * where the next call goes on, ~0 once the map has been walked to its end.
+ */
+s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u64 count, int take)
+{
+	struct rt_map *m = rt_map_of(map);
+	struct rt_cursor at = { .pos = *pos };
+	u64 n = 0;
+
+	while (n < count && at.pos != ~0ULL) {
+		struct rt_cpu *cpu = rt_enter(m->kernel);
+		u64 stop = n + STRIDE < count ? n + STRIDE : count;
+
+		while (n < stop) {
+			void *key, *value;
+			char *k = keys + n * map->key_size, *v = values + n * m->value_bytes;
+
+			if (!map->ops->walk(m, &at, &key, &value)) {
+				at.pos = ~0ULL;
+				break;
+			}
+			memcpy(k, key, map->key_size);
+			if (map->ops->copy_out(m, k, v))
+				continue; /* deleted under our hands */
+			if (take)
+				map->ops->delete(m, k);
+			n++;
+		}
+		rt_leave(cpu);
+	}
+	*pos = at.pos;
+	return (s64)n;
+}
+
+/* Stores elements one by one; how many before the first that was refused, whose errno is left in *err. */
+s64 rt_map_write_batch(struct bpf_map *map, const char *keys, const char *values, u64 count, u64 flags, int *err)
+{
+	struct rt_map *m = rt_map_of(map);
+	u64 n = 0;
+
+	*err = 0;
+	while (n < count && !*err) {
+		struct rt_cpu *cpu = rt_enter(m->kernel);
+		u64 stop = n + STRIDE < count ? n + STRIDE : count;
+
+		for (; n < stop; n++) {
+			const char *k = keys + n * map->key_size;
+
+			*err = values ? map->ops->copy_in(m, k, values + n * m->value_bytes, flags) : map->ops->delete(m, k);
+			if (*err)
+				break;
+		}
+		rt_leave(cpu);
+	}
+	return (s64)n;
+}
+
+/* The place behind `key`, or -ENOENT. */
+s64 rt_map_seek(struct bpf_map *map, const void *key)
+{
+	struct rt_cpu *cpu = rt_enter(rt_map_of(map)->kernel);
+	s64 at = map->ops->seek(rt_map_of(map), key);
+
+	rt_leave(cpu);
+	return at;
+}
