@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from bpfjit.isa.encoding import Insn, encode
+from bpfjit.isa.encoding import CALL, LD_IMM64, Insn, encode
 from bpfjit.loader import live_bpf
 from bpfjit.loader.bpf import Bpf, Buffers
 from bpfjit.uapi import bpf as uapi
 
 PACKET = bytes(range(64))
+
+
+def _functions(insns: Sequence[Insn]) -> list[int]:
+    """Starts of the program's functions; Linux wants BTF for each once one is taken by address."""
+    starts = {0}
+    for pc, insn in enumerate(insns):
+        if (insn.code, insn.src) in ((CALL, uapi.BPF_PSEUDO_CALL), (LD_IMM64, uapi.BPF_PSEUDO_FUNC)):
+            starts.add(pc + 1 + insn.imm)
+    return sorted(starts)
+
+
+def _function_types() -> bytes:
+    """BTF of one static function `int f(void)`: type 1 int, 2 its prototype, 3 itself."""
+    strings = b"\0int\0f\0"
+    types = struct.pack("<IIII", 1, 1 << 24, 4, 1 << 24 | 32)
+    types += struct.pack("<III", 0, 13 << 24, 1)
+    types += struct.pack("<III", 5, 12 << 24, 2)
+    return struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings
 
 
 class Refused(Exception):
@@ -47,10 +66,20 @@ def load(
     attr = uapi.ProgLoad(prog_type=prog_type, insn_cnt=len(insns), insns=buffers.put(code), license=buffers.put(b"GPL\0"))
     attr.prog_flags = flags
     attr.log_level, attr.log_size, attr.log_buf = log_level or 1, len(log), buffers.put(log)
+    btf_fd = -1
+    if any(insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC for insn in insns):
+        types = _function_types()
+        btf_fd = bpf(uapi.BPF_BTF_LOAD, bytearray(uapi.BtfLoad(btf=buffers.put(types), btf_size=len(types)).pack()))
+        infos = b"".join(struct.pack("<II", start, 3) for start in _functions(insns))
+        attr.prog_btf_fd, attr.func_info, attr.func_info_rec_size = btf_fd, buffers.put(infos), 8
+        attr.func_info_cnt = len(infos) // 8
     try:
         fd = bpf(uapi.BPF_PROG_LOAD, bytearray(attr.pack()))
     except OSError as e:
         raise Refused(e.errno or 0, log.split(b"\0", 1)[0].decode(errors="replace")) from None
+    finally:
+        if btf_fd >= 0:
+            bpf.close(btf_fd)
     return Loaded(fd, log.split(b"\0", 1)[0].decode(errors="replace"))
 
 
@@ -78,6 +107,13 @@ def element(bpf: Bpf, fd: int, size: int, index: int = 0) -> bytes:
     attr = uapi.MapElem(map_fd=fd, key=buffers.put(index.to_bytes(4, "little")), value=buffers.put(value))
     bpf(uapi.BPF_MAP_LOOKUP_ELEM, bytearray(attr.pack()))
     return bytes(value)
+
+
+def set_element(bpf: Bpf, fd: int, value: bytes, index: int = 0) -> None:
+    """Store one array element."""
+    buffers = Buffers()
+    attr = uapi.MapElem(map_fd=fd, key=buffers.put(index.to_bytes(4, "little")), value=buffers.put(value))
+    bpf(uapi.BPF_MAP_UPDATE_ELEM, bytearray(attr.pack()))
 
 
 def live_is_there() -> bool:
