@@ -21,45 +21,76 @@ def add(commands: Any) -> None:
     parser.set_defaults(command=raw)
 
 
-def _bytes(text: str, what: str) -> bytes:
+def _bytes(text: str | bytes, what: str) -> bytes:
     try:
-        return bytes.fromhex("".join(text.split()))
+        plain = text.decode("ascii") if isinstance(text, bytes) else text
+        return bytes.fromhex("".join(plain.split()))
     except ValueError:
         raise UsageError(f"{what} is not hex") from None
 
 
+class RawProgram:
+    """Bare instructions, verified against `memory_bytes` of memory and compiled: run() as often as wanted.
+
+    Raises UsageError for what is no instruction stream, VerifierError for a program that is refused.
+    """
+
+    def __init__(self, code: bytes, memory_bytes: int, engine: str) -> None:
+        from runtime import KernelHandle, Symbols
+
+        from ..interp import Machine
+        from ..jit import Engine
+        from ..verifier import Env, verify
+
+        if not code:
+            raise UsageError("no instructions")
+        try:
+            insns = tuple(decode(code))
+        except ValueError as e:
+            raise UsageError(str(e)) from None
+        program = Program("raw", RAW, insns, memory_bytes=memory_bytes)
+        try:
+            self.verified = verify(program, Env(None, log_level=1))
+        except Rejected as e:
+            raise VerifierError(e.reason.splitlines()[0], errno=e.errno, log=e.log, program="raw") from None
+        self._kernel = KernelHandle(1)
+        binding = Binding(Symbols())
+        self.native = Machine(self.verified, binding) if engine == "interp" else Engine().compile(self.verified, binding)
+
+    def run(self, memory: bytes) -> tuple[int, bytes]:
+        """r0, unsigned, and the memory afterwards. `memory` is memory_bytes long. Raises InterpreterFault."""
+        from runtime import ffi, lib
+
+        size = self.verified.program.memory_bytes
+        if len(memory) != size:
+            raise ValueError(f"{len(memory)} bytes of memory, verified for {size}")
+        buffer = ffi.new("uint64_t[]", -(-size // 8) or 1)  # aligned, as atomics want it
+        ffi.memmove(buffer, memory, size)
+        result = int(lib.rt_raw_run(self._kernel.ptr, self.native.addr, buffer if size else ffi.NULL, size))
+        fault = getattr(self.native, "fault", None)
+        if fault is not None:
+            raise fault
+        return result, bytes(ffi.buffer(buffer))[:size]
+
+    def close(self) -> None:
+        self.native.close()
+        self._kernel.close()
+
+    def __enter__(self) -> RawProgram:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
 def run_raw(code: bytes, memory: bytes, engine: str) -> int:
-    """Verify and run an instruction stream; r0. Raises VerifierError, UsageError for a broken stream."""
-    from runtime import KernelHandle, Symbols, ffi, lib
-
-    from ..interp import Machine
-    from ..jit import Engine
-    from ..verifier import Env, verify
-
-    try:
-        insns = tuple(decode(code))
-    except ValueError as e:
-        raise UsageError(str(e)) from None
-    program = Program("raw", RAW, insns, memory_bytes=len(memory))
-    try:
-        verified = verify(program, Env(None, log_level=1))
-    except Rejected as e:
-        raise VerifierError(e.reason.splitlines()[0], errno=e.errno, log=e.log, program="raw") from None
-    kernel = KernelHandle(1)
-    binding = Binding(Symbols())
-    native = Machine(verified, binding) if engine == "interp" else Engine().compile(verified, binding)
-    buffer = ffi.new("char[]", memory or b"\0")
-    result = int(lib.rt_raw_run(kernel.ptr, native.addr, buffer if memory else ffi.NULL, len(memory)))
-    fault = getattr(native, "fault", None)
-    if fault is not None:
-        raise fault
-    native.close()
-    kernel.close()
-    return result
+    """Verify and run an instruction stream once; r0. Raises as RawProgram does."""
+    with RawProgram(code, len(memory), engine) as program:
+        return program.run(memory)[0]
 
 
 def raw(args: argparse.Namespace) -> int:
-    code = _bytes(sys.stdin.read(), "standard input")
+    code = _bytes(sys.stdin.buffer.read(), "standard input")
     result = run_raw(code, _bytes(args.memory, "MEM_HEX"), args.engine)
     if args.json or args.pretty:
         common.print_json({"r0": f"{result:x}"}, pretty=args.pretty)

@@ -1,8 +1,9 @@
 """The checking interpreter: runs a verified program instruction by instruction and believes nothing.
 
-Every memory access must lie in a region that the verifier said it may touch at that instruction, and in
-memory that really is of that region. A violation is a bug of the verifier (or of this file): an
-InterpreterFault. It is slow, and the judge of the JIT.
+Every memory access, and all memory that a helper is handed, must lie in a region that the verifier said may be
+touched at that instruction, and in memory that really is of that region. A function gets exactly the stack that the
+verifier says it needs, filled with rubbish unless it said that unwritten bytes are read. A violation is a bug of the
+verifier (or of this file): an InterpreterFault. It is slow, and the judge of the JIT.
 """
 
 from __future__ import annotations
@@ -13,7 +14,22 @@ from typing import Any
 from runtime import ffi
 
 from ..isa.domain import INTS, Word
-from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, MEMSX, STX, U64, Insn, X, imm64
+from ..isa.encoding import (
+    ALU64,
+    CALL,
+    EXIT,
+    JA,
+    JA32,
+    JMP32,
+    LD_IMM64,
+    LDX,
+    MEMSX,
+    STX,
+    U64,
+    Insn,
+    X,
+    imm64,
+)
 from ..isa.ops import (
     ALU_END,
     ATOMIC_OPS,
@@ -29,14 +45,14 @@ from ..isa.ops import (
     swaps,
 )
 from ..isa.text import disasm
-from ..program import Binding, Region, Verified
+from ..program import Binding, MapInfo, Region, Subprog, Verified
 from ..spec.helpers import HELPER_BY_ID
-from ..spec.kinds import CtxKind
+from ..spec.kinds import Arg, ArgKind, Callback, CtxKind, Helper
 from ..uapi import bpf as uapi
 
 _HELPER = "uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
 _CALLBACK = "uint64_t(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
-_STACK_BYTES = 512
+_RUBBISH = b"\xa5"
 
 
 class InterpreterFault(AssertionError):
@@ -60,7 +76,10 @@ class Machine:
         self.executed = 0
         self._helpers: dict[int, Any] = {}
         self._callbacks: dict[int, Any] = {}
+        self._subprogs = {sub.start: sub for sub in self.facts.subprogs}
         self._frames: list[tuple[int, int, Any]] = []  # (low, high, buffer) of each stack in use
+        self._keys: list[tuple[int, int]] = []  # (low, high) of the keys that callbacks were handed
+        self._calling: list[Callback] = []  # what each helper under way enters the program with
         self._ctx = (0, 0)
         if self.program.type.ctx is CtxKind.MEMORY:
             self._entry = ffi.callback("uint64_t(void *, uint64_t)", self._enter_raw, onerror=self._on_error)
@@ -101,11 +120,15 @@ class Machine:
 
     def _run(self, start: int, args: list[int]) -> int:
         regs = [0, *args, 0, 0, 0, 0, 0]
-        with _Stack(self) as top:
+        if start not in self._subprogs:
+            raise InterpreterFault(f"{start} is not the start of a function")
+        with _Stack(self, self._subprogs[start]) as top:
             regs[10] = top
             pc = start
             while True:
                 self.executed += 1
+                if not self.facts.visited[pc]:
+                    raise InterpreterFault(f"{pc}: {disasm(self.insns, pc)} is reached, the verifier did not see how")
                 insn = self.insns[pc]
                 if insn.code == EXIT:
                     return regs[0]
@@ -172,7 +195,14 @@ class Machine:
         if start not in self._callbacks:
 
             def enter(*args: int) -> int:
-                return 1 if self.fault else self._run(start, list(args))
+                if self.fault:
+                    return 1
+                size = self._key_bytes(args[0]) if self._calling[-1] is Callback.MAP_ELEM else 0
+                self._keys.append((args[1], args[1] + size))
+                try:
+                    return self._run(start, list(args))
+                finally:
+                    self._keys.pop()
 
             # A fault inside ends the loop that calls back: 1 means stop.
             self._callbacks[start] = ffi.callback(_CALLBACK, enter, error=1, onerror=self._on_error)
@@ -182,19 +212,53 @@ class Machine:
         if insn.src == uapi.BPF_PSEUDO_CALL:
             regs[0] = self._run(pc + insn.imm + 1, regs[1:6])
             return
+        row = HELPER_BY_ID[insn.imm]
         function = self._helpers.get(insn.imm)
         if function is None:
-            function = ffi.cast(_HELPER, self.binding.helpers[HELPER_BY_ID[insn.imm].symbol])
+            function = ffi.cast(_HELPER, self.binding.helpers[row.symbol])
             self._helpers[insn.imm] = function
-        regs[0] = function(*regs[1:6])
+        self._check_arguments(pc, row, regs)
+        self._calling.append(row.callback)
+        try:
+            regs[0] = function(*regs[1:6])
+        finally:
+            self._calling.pop()
         if self.fault:
             raise self.fault
+
+    def _check_arguments(self, pc: int, row: Helper, regs: list[int]) -> None:
+        """All memory that a helper is handed is the program's to hand out."""
+        for i, arg in enumerate(row.args, 1):
+            addr = regs[i]
+            size = self._argument_bytes(arg, regs, i)
+            if size and not (arg.nullable and not addr) and not self.in_memory(addr, size):
+                raise InterpreterFault(
+                    f"{pc}: bpf_{row.name} is handed {size} bytes at {addr:#x} that are not the program's"
+                )
+
+    def _argument_bytes(self, arg: Arg, regs: list[int], i: int) -> int:
+        if arg.kind in (ArgKind.MEM, ArgKind.UNINIT_MEM):
+            return regs[i + 1]
+        if arg.kind is ArgKind.MAP_KEY:
+            return self._key_bytes(regs[1])
+        if arg.kind is ArgKind.MAP_VALUE:
+            return self._map_at(regs[1]).value_size
+        return arg.size
+
+    def _map_at(self, addr: int) -> MapInfo:
+        if addr not in self.binding.maps:
+            raise InterpreterFault(f"no map of this program lies at {addr:#x}")
+        return self.program.maps[self.binding.maps.index(addr)]
+
+    def _key_bytes(self, addr: int) -> int:
+        return self._map_at(addr).key_size
 
     # -- memory --------------------------------------------------------------------------------------
 
     def _load(self, pc: int, insn: Insn, regs: list[int]) -> int:
         native = self.facts.native_off.get(pc)
         if native is not None:
+            self._check(pc, regs[insn.src] + native, 8)
             return _peek(regs[insn.src] + native, 8)
         addr = self._at(regs[insn.src], insn.off)
         if self.facts.region[pc] & Region.PROBE:
@@ -260,6 +324,10 @@ class Machine:
     def in_kernel(self, addr: int, size: int) -> bool:
         return self.binding.kernel_owns(addr, size) or any(m <= addr < m + 256 for m in self.binding.maps)
 
+    def in_key(self, addr: int, size: int) -> bool:
+        """An array's keys are the walker's own and nowhere in the map, so each is known by the call that brought it."""
+        return any(low <= addr and addr + size <= high for low, high in self._keys)
+
     def in_memory(self, addr: int, size: int) -> bool:
         """Memory behind a pointer argument: whatever else the program may touch."""
         return any(holds(self, addr, size) for _, holds in _HOLDS if holds is not Machine.in_memory)
@@ -269,7 +337,7 @@ _HOLDS: tuple[tuple[Region, Callable[[Machine, int, int], bool]], ...] = (
     (Region.STACK, Machine.in_stack),
     (Region.CTX, Machine.in_ctx),
     (Region.MAP_VALUE, Machine.in_map),
-    (Region.MAP_KEY, lambda machine, addr, size: True),  # an array's keys are the walker's own, nowhere in the map
+    (Region.MAP_KEY, Machine.in_key),
     (Region.PACKET, Machine.in_packet),
     (Region.KERNEL, Machine.in_kernel),
     (Region.MEMORY, Machine.in_memory),
@@ -277,16 +345,19 @@ _HOLDS: tuple[tuple[Region, Callable[[Machine, int, int], bool]], ...] = (
 
 
 class _Stack:
-    """One function's zeroed stack, known to the machine while the function runs."""
+    """One function's stack, known to the machine while the function runs."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, sub: Subprog) -> None:
         self.machine = machine
-        self.buffer = ffi.new(f"uint64_t[{_STACK_BYTES // 8}]")
+        self.size = sub.stack_bytes
+        self.buffer = ffi.new("uint64_t[]", max(1, self.size // 8))
+        if not sub.zero_stack:
+            ffi.memmove(self.buffer, _RUBBISH * self.size, self.size)
 
     def __enter__(self) -> int:
         low = int(ffi.cast("uintptr_t", self.buffer))
-        self.machine._frames.append((low, low + _STACK_BYTES, self.buffer))
-        return low + _STACK_BYTES
+        self.machine._frames.append((low, low + self.size, self.buffer))
+        return low + self.size
 
     def __exit__(self, *exc: object) -> None:
         self.machine._frames.pop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..uapi import bpf as uapi
 from .encoding import (
     ABS,
     ALU,
@@ -22,6 +23,7 @@ from .encoding import (
     MEMSX,
     ST,
     STX,
+    U32,
     Insn,
     X,
     imm64,
@@ -41,6 +43,7 @@ from .ops import (
 )
 
 _SIZE = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
+_REFERENCES = frozenset({uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_FUNC})
 
 
 def _mem(insn: Insn, reg: str, prefix: str = "u") -> str:
@@ -63,12 +66,12 @@ def _alu(insn: Insn) -> str:
 
 
 def _atomic(insn: Insn) -> str:
-    size, s = insn.size * 8, "r" if insn.size == 8 else "w"
-    place = f"({_SIZE[insn.size]} *)(r{insn.dst} {insn.off:+d})"
+    # The registers are r's for 32 bits too: so Linux prints them.
+    place, wide = f"({_SIZE[insn.size]} *)(r{insn.dst} {insn.off:+d})", "64" if insn.size == 8 else ""
     if insn.imm == CMPXCHG:
-        return f"r0 = atomic{'64' if size == 64 else ''}_cmpxchg((r{insn.dst} {insn.off:+d}), r0, r{insn.src})"
+        return f"r0 = atomic{wide}_cmpxchg({place}, r0, r{insn.src})"
     if insn.imm == XCHG:
-        return f"{s}{insn.src} = atomic{'64' if size == 64 else ''}_xchg((r{insn.dst} {insn.off:+d}), {s}{insn.src})"
+        return f"r{insn.src} = atomic{wide}_xchg({place}, r{insn.src})"
     if insn.imm == LOAD_ACQ:
         return f"r{insn.dst} = load_acquire(({_SIZE[insn.size]} *)(r{insn.src} {insn.off:+d}))"
     if insn.imm == STORE_REL:
@@ -77,10 +80,8 @@ def _atomic(insn: Insn) -> str:
     if op is None:
         return f"BUG_{insn.code:02x}"
     if insn.imm & FETCH:
-        return (
-            f"{s}{insn.src} = atomic{'64' if size == 64 else ''}_fetch_{op.name}((r{insn.dst} {insn.off:+d}), {s}{insn.src})"
-        )
-    return f"lock *{place} {op.symbol} {s}{insn.src}"
+        return f"r{insn.src} = atomic{wide}_fetch_{op.name}({place}, r{insn.src})"
+    return f"lock *{place} {op.symbol} r{insn.src}"
 
 
 def _jump(insn: Insn, call_name: Callable[[Insn], str] | None) -> str:
@@ -100,20 +101,35 @@ def _jump(insn: Insn, call_name: Callable[[Insn], str] | None) -> str:
     if op is None:
         return f"BUG_jmp_{insn.code:02x}"
     r = "w" if insn.code & 7 == JMP32 else "r"
-    operand = (
-        f"{r}{insn.src}" if insn.code & X else f"{insn.imm & 0xFFFFFFFFFFFFFFFF:#x}" if insn.imm >= 0 else str(insn.imm)
-    )
+    operand = f"{r}{insn.src}" if insn.code & X else f"{insn.imm & U32:#x}"
     return f"if {r}{insn.dst} {op.symbol} {operand} goto pc{insn.off:+d}"
 
 
-def disasm(insns: Sequence[Insn], pc: int, call_name: Callable[[Insn], str] | None = None) -> str:
-    """The instruction at `pc` as text; `call_name` names helpers and functions."""
+def _reference(insns: Sequence[Insn], pc: int) -> str:
+    """What a ld_imm64 with a pseudo source stands for."""
+    insn, value_off = insns[pc], insns[pc + 1].imm & U32
+    if insn.src == uapi.BPF_PSEUDO_FUNC:
+        return f"subprog[{insn.imm:+d}]"
+    place = f"[0]+{value_off}" if insn.src == uapi.BPF_PSEUDO_MAP_VALUE else ""
+    return f"map[fd:{insn.imm & U32}]{place}"
+
+
+def disasm(
+    insns: Sequence[Insn], pc: int, call_name: Callable[[Insn], str] | None = None, *, references: bool = False
+) -> str:
+    """The instruction at `pc` as text; `call_name` names helpers and functions.
+
+    With `references`, a ld_imm64 of a map or function says so ("map[fd:3][0]+8", "subprog[+2]"), so that
+    bpfjit.isa.asm reads back what was there; without, it shows the number, as a verifier log does.
+    """
     insn = insns[pc]
     cls, mode = insn.code & 7, insn.code & 0xE0
     if cls in (ALU, ALU64):
         return _alu(insn)
     if insn.code == LD_IMM64:
         if pc + 1 < len(insns):
+            if references and insn.src in _REFERENCES:
+                return f"r{insn.dst} = {_reference(insns, pc)}"
             return f"r{insn.dst} = {imm64(insns, pc):#x}"
         return f"r{insn.dst} = {insn.imm:#x} (cut short)"
     if cls == LDX and mode in (MEM, MEMSX):

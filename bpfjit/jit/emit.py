@@ -40,7 +40,7 @@ class Emitter:
         self.facts = verified.facts
         self.insns = verified.program.insns
         self.symbols: dict[str, str] = {}  # name -> its declaration
-        self.maps_used: set[int] = set()
+        self.addresses_taken: set[int] = set()
         self.subprog_at = [0] * len(self.insns)
         for i, sub in enumerate(self.facts.subprogs):
             for pc in range(sub.start, sub.end):
@@ -52,6 +52,12 @@ class Emitter:
             FunctionEmitter(self, i, sub, name if i == 0 else f"{name}.{i}").text()
             for i, sub in enumerate(self.facts.subprogs)
             if self.facts.visited[sub.start]
+        ]
+        # A function whose address is only carried about, never called: there is one, and it is not entered.
+        bodies += [
+            f"define internal void @{self.function_name(name, i)}() {{ unreachable }}"
+            for i in sorted(self.addresses_taken)
+            if not self.facts.visited[self.facts.subprogs[i].start]
         ]
         swaps_ = [f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)]
         return "\n".join([*self.symbols.values(), *swaps_, "", *bodies]) + "\n"
@@ -197,7 +203,7 @@ class FunctionEmitter(Lines):
         params = [(r, self._arg_width(r)) for r in (range(1, 6) if self.index else (1, 2) if raw else (1,))]
         signature = ", ".join(f"{Value('', w).type} %r{r}" for r, w in params)
         ret = Value("", self.module.return_width(self.index)).type
-        linkage = "" if self.index == 0 or self.function.is_callback else "internal "
+        linkage = "internal " if self.index else ""
         head = f"define {linkage}{ret} @{self.module.function_name(self.entry, self.index)}({signature}) nounwind {{"
         order = self._order()
         widths = self._phi_widths(order)
@@ -353,11 +359,14 @@ class FunctionEmitter(Lines):
             self.set(insn.dst, self.offset(self.to_ptr(dst), insn.imm if name == "add" else -insn.imm))
             return
         src = self.regs.get(insn.src, ZERO)
-        base, by = (dst, src) if not dst.width else (src, dst)
-        amount = self.to_int(by)
         if name == "sub":
-            amount = self.sub(ZERO, amount)
-        self.set(insn.dst, self.offset(self.to_ptr(base), amount))
+            self.set(insn.dst, self.offset(self.to_ptr(dst), self.sub(ZERO, self.to_int(src))))
+        elif bool(dst.width) == bool(src.width):
+            # Which of the two is the address, only the path knows.
+            self.set(insn.dst, self.to_ptr(self.add(self.to_int(dst), self.to_int(src))))
+        else:
+            base, by = (src, dst) if dst.width else (dst, src)
+            self.set(insn.dst, self.offset(base, by))
 
     def _load_immediate(self, insn: Insn) -> None:
         ref = self.program.map_refs.get(self.pc)
@@ -367,6 +376,7 @@ class FunctionEmitter(Lines):
             self.set(insn.dst, self.offset(Value(f"@{symbol}", 0), ref.value_off or 0))
         elif insn.src == uapi.BPF_PSEUDO_FUNC:
             index = self.module.subprog_at[self.pc + insn.imm + 1]
+            self.module.addresses_taken.add(index)
             self.set(insn.dst, Value(f"@{self.module.function_name(self.entry, index)}", 0))
         else:
             self.set(insn.dst, self.const(64, imm64(self.insns, self.pc)))

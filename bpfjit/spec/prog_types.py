@@ -98,7 +98,8 @@ PROG_TYPES: tuple[ProgType, ...] = (
 PROG_TYPE_BY_ID = {row.id: row for row in PROG_TYPES}
 
 # Not a Linux type: bare instruction bytes over a piece of memory, for ISA suites. It cannot cross bpf(2).
-RAW = ProgType(-1, "raw", CtxKind.MEMORY, frozenset())
+# Its helpers are those that every program has: suites call one to see r1-r5 clobbered and r0 set.
+RAW = ProgType(-1, "raw", CtxKind.MEMORY, frozenset({"all"}))
 
 
 def helper_groups(prog_type: ProgType, attach_type: int) -> frozenset[str]:

@@ -30,8 +30,9 @@ from .walk import Env, Walk, kind_of
 
 MAX_PROCESSED = 1_000_000
 MAX_JUMP_SEQUENCE = 8192
-# A variadic helper may read all five.
+# trace_printk's row ends in "...": what its caller puts into the registers behind is read too.
 _NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
+_NO_ATOMICS = frozenset({T.CTX, T.PACKET, T.PACKET_META})
 _CALLING_BACK = {h.id for h in HELPERS if h.callback is not Callback.NONE}
 
 
@@ -267,12 +268,14 @@ class Checker:
             w.reject(f"unsupported pseudo reference {insn.src} in ld_imm64", errno.EINVAL)
         w.write(insn.dst, reg)
 
-    def _load(self, insn: Insn) -> None:
+    def _load(self, insn: Insn, *, atomic: bool = False) -> None:
         w = self.w
         base = w.read(insn.src)
         if insn.dst == 10:
             w.reject("frame pointer is read only")
-        got = mem.access(w, base, insn.src, insn.off, insn.size, self.args)
+        got = mem.access(w, base, insn.src, insn.off, insn.size, self.args, atomic=atomic)
+        if atomic and base.type in _NO_ATOMICS:
+            w.reject(f"BPF_ATOMIC loads from R{insn.src} {type_name(base)} is not allowed")
         if insn.code & 0xE0 == MEMSX:
             if got.is_pointer:
                 w.reject(f"R{insn.src} sign-extending load of a pointer")
@@ -300,22 +303,22 @@ class Checker:
     def _atomic(self, insn: Insn) -> None:
         w = self.w
         if insn.imm == LOAD_ACQ:
-            self._load(insn)
+            self._load(insn, atomic=True)
             return
         value = w.read(insn.src)
         base = w.read(insn.dst)
         if insn.imm == CMPXCHG and w.read(0).is_pointer and not w.env.privileged:
             w.reject("R0 leaks addr into mem")
-        if base.type in (T.CTX, T.PACKET, T.PACKET_META):
+        if base.type in _NO_ATOMICS:
             w.reject(f"BPF_ATOMIC stores into R{insn.dst} {type_name(base)} is not allowed")
         if insn.imm == STORE_REL:
-            mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value)
+            mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value, atomic=True)
             return
         if value.is_pointer:
             w.reject(f"R{insn.src} leaks addr into mem")
-        old = mem.access(w, base, insn.dst, insn.off, insn.size, self.args)
+        old = mem.access(w, base, insn.dst, insn.off, insn.size, self.args, atomic=True)
         unknown = mem.sized_scalar(insn.size)
-        mem.access(w, base, insn.dst, insn.off, insn.size, self.args, unknown)
+        mem.access(w, base, insn.dst, insn.off, insn.size, self.args, unknown, atomic=True)
         if insn.imm == CMPXCHG:
             w.write(0, mem.sized_scalar(insn.size) if old.is_pointer else self._loaded(old, insn.size))
         elif insn.imm & 1 or insn.imm == XCHG:

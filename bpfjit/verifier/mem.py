@@ -22,8 +22,8 @@ def sized_scalar(size: int) -> Reg:
     return r
 
 
-def _check_alignment(w: Walk, reg: Reg, off: int, size: int) -> None:
-    strict = w.program.strict_alignment or reg.type == T.STACK or reg.type == T.CTX
+def _check_alignment(w: Walk, reg: Reg, off: int, size: int, atomic: bool) -> None:
+    strict = atomic or w.program.strict_alignment or reg.type == T.STACK or reg.type == T.CTX
     if not strict or size == 1:
         return
     # The variable part is aligned when its known bits are zero and its unknown ones lie above.
@@ -154,13 +154,24 @@ def _one_kind(w: Walk, reg: Reg) -> None:
 
 
 def access(
-    w: Walk, reg: Reg, regno: int, off: int, size: int, args: tuple[ctx.Argument, ...], value: Reg | None = None
+    w: Walk,
+    reg: Reg,
+    regno: int,
+    off: int,
+    size: int,
+    args: tuple[ctx.Argument, ...],
+    value: Reg | None = None,
+    *,
+    atomic: bool = False,
 ) -> Reg:
-    """Check one access of `size` bytes at reg+off; `value` is what a store writes. Returns what a load leaves."""
+    """Check one access of `size` bytes at reg+off; `value` is what a store writes. Returns what a load leaves.
+
+    An `atomic` one is aligned whatever it points into.
+    """
     write = value is not None
     if not reg.is_pointer or reg.flags & OR_NULL:
         w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
-    _check_alignment(w, reg, off, size)
+    _check_alignment(w, reg, off, size, atomic)
     _one_kind(w, reg)
     if reg.type == T.STACK:
         w.touch(Region.STACK)
