@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..btf import RawBtf, parse_btf
 from ..errors import BpfError, BtfError, CompileError, ObjectError, UsageError, VerifierError, describe
 
 if TYPE_CHECKING:
     from kernfs_sim import Kernel
 
+    from ..btf import RawBtf
     from ..loader import Object
 
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 ENGINES = ("jit", "interp")
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are the contract's: one line on stderr, exit code 2, no abbreviations."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"bpfjit: error: {message}\n")
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """-j, -p and -d, which every command takes."""
-    parser.add_argument("-j", "--json", action="store_true", help="JSON on stdout and nothing else")
-    parser.add_argument("-p", "--pretty", action="store_true", help="indented JSON")
-    parser.add_argument("-d", "--debug", action="store_true", help="a traceback with an error")
+    """-j, -p and -d, which every command takes, before its name or after."""
+    # SUPPRESS: a subcommand that is not given the option must not undo what came before its name.
+    add = parser.add_argument
+    add("-j", "--json", action="store_true", default=argparse.SUPPRESS, help="JSON on stdout and nothing else")
+    add("-p", "--pretty", action="store_true", default=argparse.SUPPRESS, help="indented JSON")
+    add("-d", "--debug", action="store_true", default=argparse.SUPPRESS, help="a traceback with an error")
 
 
 def add_source(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
@@ -53,6 +66,8 @@ def open_source(args: argparse.Namespace, source: str) -> Object:
 
 
 def _btf(path: str) -> RawBtf:
+    from ..btf import parse_btf
+
     try:
         with open(path, "rb") as f:
             return parse_btf(f.read())
@@ -76,6 +91,10 @@ def new_kernel(args: argparse.Namespace) -> tuple[Kernel, Any]:
     return Kernel(engine=args.engine), None
 
 
+def wants_json(args: argparse.Namespace) -> bool:
+    return bool(args.json or args.pretty)
+
+
 def print_json(value: Any, *, pretty: bool = False) -> None:
     json.dump(value, sys.stdout, indent=2 if pretty else None, separators=None if pretty else (",", ":"))
     sys.stdout.write("\n")
@@ -84,35 +103,48 @@ def print_json(value: Any, *, pretty: bool = False) -> None:
 def run(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a command; whatever it raises for becomes one line on stderr and the contract's exit code."""
     try:
-        return command(args)
-    except VerifierError as e:
-        _say(f"{e}")
-        sys.stderr.write(e.log if e.log.endswith("\n") or not e.log else e.log + "\n")
-        code = FAILED
-    except (UsageError, ObjectError, CompileError) as e:
-        _say(str(e))
-        code = USAGE
-    except BtfError as e:
-        _say(str(e))
-        code = USAGE
-    except BpfError as e:
-        _say(str(e))
-        code = FAILED
+        code = command(args)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read us has had enough
+        # Whoever read us has had enough; what is still buffered must not be complained about at exit.
+        _drop_stdout()
         return FAILED
-    except OSError as e:
-        _say(describe(e) if e.filename is None else f"{e.filename}: {(e.strerror or '').lower()}")
-        code = FAILED
     except KeyboardInterrupt:
-        return 130
-    if args.debug:
-        import traceback
+        return INTERRUPTED
+    except Exception as e:  # the one place where errors end; a bug of ours is told as such
+        code, line = _verdict(e)
+        say(line, e.log if isinstance(e, VerifierError) else "")
+        if args.debug:
+            import traceback
 
-        traceback.print_exc()
-    return code
+            traceback.print_exception(e)
+        return code
 
 
-def _say(line: str) -> None:
-    sys.stdout.flush()
-    sys.stderr.write("bpfjit: error: " + line.replace("\n", " ") + "\n")
+def _verdict(e: Exception) -> tuple[int, str]:
+    """The exit code and the line for an error."""
+    if isinstance(e, UsageError | ObjectError | CompileError | BtfError):
+        return USAGE, str(e)
+    if isinstance(e, BpfError):
+        return FAILED, str(e)
+    if isinstance(e, OSError):
+        return FAILED, describe(e) if e.filename is None else f"{e.filename}: {(e.strerror or '').lower()}"
+    return FAILED, f"internal error, a bug of bpfjit: {type(e).__name__}: {e} (-d shows where)"
+
+
+def say(line: str, log: str = "") -> None:
+    """One error line on stderr, and a verifier's log after it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+    sys.stderr.write("bpfjit: error: " + " ".join(line.splitlines()) + "\n" + log)
+    if log and not log.endswith("\n"):
+        sys.stderr.write("\n")
+
+
+def _drop_stdout() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

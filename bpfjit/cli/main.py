@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -17,14 +17,22 @@ NOUNS = {
     "prog": "prog",
     "raw": "raw",
     "iter": "iter",
+    "bench": "bench",
+    "completion": "completion",
 }
+# Nouns of the contract that nobody has built: said so, rather than "invalid choice".
+LATER = ("mount", "gen", "map", "link", "btf", "dumper")
 
 
-def build_parser(nouns: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bpfjit", description="Verify, compile and run BPF programs beneath a simulated kernel."
+def build_parser(nouns: Sequence[str] = tuple(NOUNS)) -> common.Parser:
+    parser = common.Parser(
+        prog="bpfjit",
+        description="Verify, compile and run BPF programs beneath a simulated kernel.",
+        epilog=f"Not built yet: {', '.join(LATER)}.",
     )
     parser.add_argument("--version", action="version", version=f"bpfjit {__version__}")
+    common.add_output(parser)
+    parser.set_defaults(json=False, pretty=False, debug=False)
     commands = parser.add_subparsers(dest="noun", required=True, metavar="COMMAND")
     for noun in nouns:
         importlib.import_module(f".{NOUNS[noun]}", __package__).add(commands)
@@ -32,10 +40,18 @@ def build_parser(nouns: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command line's exit code: 0 done, 1 refused or failed, 2 bad usage or unreadable input."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files and C sources need not be UTF-8
     first = next((w for w in words if not w.startswith("-")), "")
-    parser = build_parser([first] if first in NOUNS else list(NOUNS))
-    args = parser.parse_args(words)
+    if first in LATER:
+        common.say(f"'{first}' is not built yet")
+        return common.USAGE
+    try:
+        args = build_parser([first] if first in NOUNS else list(NOUNS)).parse_args(words)
+    except SystemExit as e:  # argparse's way out: --help, --version, bad usage
+        return int(e.code or 0)
     return common.run(args.command, args)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,22 +85,24 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--repeat {args.repeat}, wanted 1 to {(1 << 32) - 1}")
     obj = common.open_source(args, args.source)
     name = only_prog(obj, args.prog)
+    if args.data_in == args.ctx_in == "-":
+        raise UsageError("--data-in and --ctx-in cannot both be standard input")
+    if args.data_out == args.ctx_out == "-":
+        raise UsageError("--data-out and --ctx-out cannot both be standard output")
     data, ctx = _read(args.data_in), _read(args.ctx_in)
     if args.kernel == "live":
         from ..loader import live_bpf
 
-        result = _run(args, obj, name, live_bpf, data, ctx)
+        result = _run(args, obj, name, live_bpf, data, ctx, lambda done: float(done.duration))
     else:
         from kernfs_sim import Kernel
 
         with Kernel(engine=args.engine) as kernel:
-            result = _run(args, obj, name, kernel.bpf, data, ctx)
-            result["duration_ns"] = kernel.last_mean_ns
-    if "-" in (args.data_out, args.ctx_out) and not (args.json or args.pretty):
-        return common.DONE  # stdout is the packet's
-    if args.json or args.pretty:
+            # The simulated kernel knows the mean finer than bpf_attr's whole ns.
+            result = _run(args, obj, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)
+    if common.wants_json(args):
         common.print_json(result, pretty=args.pretty)
-    else:
+    elif "-" not in (args.data_out, args.ctx_out):  # else stdout is the packet's
         print(f"retval {result['retval']}, duration {result['duration_ns']:.1f} ns")
     return common.DONE
 
@@ -107,7 +110,16 @@ def run(args: argparse.Namespace) -> int:
 _ONE_RUN = ("RAW_TRACEPOINT", "SYSCALL")  # Linux runs these once a call
 
 
-def _run(args: argparse.Namespace, obj: Object, name: str, bpf: Bpf, data: bytes, ctx: bytes) -> dict[str, Any]:
+def _run(
+    args: argparse.Namespace,
+    obj: Object,
+    name: str,
+    bpf: Bpf,
+    data: bytes,
+    ctx: bytes,
+    mean_ns: Callable[[uapi.TestRun], float],
+) -> dict[str, Any]:
+    """Load the whole object and run one of its programs --repeat times: the command's answer."""
     from ..loader.bpf import Buffers
 
     with obj.load(bpf, only=[p.name for p in obj.progs.values() if p.autoload or p.name == name]) as loaded:
@@ -115,12 +127,12 @@ def _run(args: argparse.Namespace, obj: Object, name: str, bpf: Bpf, data: bytes
         kind = prog.spec.kind
         assert kind is not None
         once = kind.prog_type in _ONE_RUN
-        buffers = Buffers()
         out, ctx_out = bytearray(65536), bytearray(max(256, len(ctx)))
         ctx_buffer = bytearray(ctx)
         packet = data or (b"" if once else bytes(14))
-        total_ns = 0
-        for _ in range(args.repeat if once else 1):
+        total_ns, calls = 0.0, args.repeat if once else 1
+        for _ in range(calls):
+            buffers = Buffers()
             attr = uapi.TestRun(
                 prog_fd=prog.fd,
                 data_in=buffers.put(packet),
@@ -134,16 +146,21 @@ def _run(args: argparse.Namespace, obj: Object, name: str, bpf: Bpf, data: bytes
                 if args.ctx_out:
                     attr.ctx_out, attr.ctx_size_out = buffers.put(ctx_out), len(ctx_out)
             raw = bytearray(attr.pack())
-            bpf(uapi.BPF_PROG_TEST_RUN, raw)
+            try:
+                bpf(uapi.BPF_PROG_TEST_RUN, raw)
+            except OSError as e:
+                raise OSError(e.errno, f"{obj.spec.file}, program {name}: test run: {e.strerror}") from None
             done = uapi.TestRun.unpack(raw)
-            total_ns += done.duration
-        if not once:
-            _write(args.data_out, bytes(out[: done.data_size_out]))
-            if args.ctx_out:
-                _write(args.ctx_out, bytes(ctx_out[: done.ctx_size_out]))
-        elif args.ctx_out:
-            _write(args.ctx_out, bytes(ctx_buffer))
-        return {"retval": done.retval, "duration_ns": float(total_ns) / (args.repeat if once else 1)}
+            total_ns += mean_ns(done)
+        result: dict[str, Any] = {"retval": done.retval, "duration_ns": total_ns / calls}
+        came = {"data_out": b"" if once else out[: done.data_size_out]}
+        came["ctx_out"] = ctx_buffer if once else ctx_out[: done.ctx_size_out]
+        for key, to in (("data_out", args.data_out), ("ctx_out", args.ctx_out)):
+            if to == "-" and common.wants_json(args):
+                result[key] = [f"{byte:#04x}" for byte in came[key]]  # as bpftool spells bytes in JSON
+            else:
+                _write(to, bytes(came[key]))
+        return result
 
 
 # -- dump ------------------------------------------------------------------------------------------
@@ -157,12 +174,12 @@ def dump(args: argparse.Namespace) -> int:
     with Kernel() as kernel, obj.load(kernel.bpf, only=[name]) as loaded:
         verified = kernel.caller.fds.get(loaded.progs[name].fd).object.verified
         if args.kind == "ir":
-            text = str(kernel.jit.optimised(verified))
+            text = kernel.jit.ir_listing(verified)
         elif args.kind == "asm":
-            text = kernel.jit.asm(verified)
+            text = kernel.jit.asm_listing(verified)
         else:
             text = listing(verified, facts=args.kind == "facts")
-    if args.json or args.pretty:
+    if common.wants_json(args):
         common.print_json({"program": name, "kind": args.kind, "text": text}, pretty=args.pretty)
     else:
         sys.stdout.write(text)

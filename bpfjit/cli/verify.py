@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import Any
+import errno
+from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError, VerifierError
-from ..loader import LoadedObject, Object, live_bpf
-from ..loader.bpf import Bpf
-from ..loader.object import parse_stats
+from ..errors import LoadError, UsageError, VerifierError
 from . import common
+
+if TYPE_CHECKING:
+    from ..loader import LoadedObject, Object
+    from ..loader.bpf import Bpf
 
 KERNELS = ("sim", "live", "both")
 
@@ -34,29 +35,49 @@ def select(obj: Object, names: list[str] | None) -> list[str]:
     return [name for name in obj.progs if name in names]
 
 
+_STATS, _LOG = 4, 1  # levels of the verifier's log: its counts alone, and what it does
+
+
 def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
+    from ..loader.object import LoadStats, parse_stats
+
     prog = loaded.object.progs[name]
     row: dict[str, Any] = {"object": loaded.spec.file, "program": name, "section": prog.section}
     try:
-        stats = loaded.load_prog(prog, log_level=4).stats
+        stats = loaded.load_prog(prog, log_level=_STATS).stats
         loaded.bpf.close(loaded.progs.pop(name).fd)
         row |= {"verdict": "accepted", "errno": 0, "reason": ""}
-        log = ""
     except VerifierError as e:
         stats = parse_stats(e.log, len(prog.insns))
+        stats.log = _full_log(loaded, name) or e.log
         row |= {"verdict": "rejected", "errno": e.errno, "reason": e.cause}
-        log = e.log
+    except LoadError as e:
+        # The loader's own refusal (an extern, a target that is not there): no kernel has seen the program.
+        stats = LoadStats(insns=len(prog.insns))
+        row |= {"verdict": "rejected", "errno": errno.EINVAL, "reason": e.cause}
     row |= {
         "insns": stats.insns,
         "processed_insns": stats.processed_insns,
         "states": stats.states,
         "duration_us": stats.duration_us,
-        "log": log,
+        "log": stats.log,
     }
     return row
 
 
+def _full_log(loaded: LoadedObject, name: str) -> str:
+    """What the verifier says instruction by instruction; asked for once more, so that the first load is timed without."""
+    try:
+        loaded.load_prog(loaded.object.progs[name], log_level=_LOG)
+    except VerifierError as e:
+        return e.log
+    loaded.bpf.close(loaded.progs.pop(name).fd)
+    return ""
+
+
 def _verdicts(args: argparse.Namespace, bpf: Bpf) -> list[dict[str, Any]]:
+    from ..loader import LoadedObject
+
     rows = []
     for source in args.source:
         obj = common.open_source(args, source)
@@ -75,31 +96,31 @@ def verify(args: argparse.Namespace) -> int:
         with Kernel() as kernel:
             rows = _verdicts(args, kernel.bpf)
     if args.kernel != "sim":
+        from ..loader import live_bpf
+
         live = _verdicts(args, live_bpf)
         if args.kernel == "live":
             rows = live
         else:
             for row, other in zip(rows, live, strict=True):
                 row["live"] = {k: v for k, v in other.items() if k not in ("object", "program", "section", "insns")}
-    if args.json or args.pretty:
+    if common.wants_json(args):
         common.print_json(rows, pretty=args.pretty)
-    else:
-        for row in rows:
+    for row in rows:
+        if not common.wants_json(args):
             _print(row)
+        if row["verdict"] == "rejected":
+            common.say(f"{row['object']}, section {row['section']}, program {row['program']}: {row['reason']}", row["log"])
     return common.FAILED if any(row["verdict"] == "rejected" for row in rows) else common.DONE
 
 
 def _print(row: dict[str, Any]) -> None:
-    place = f"{row['object']}: {row['program']} ({row['section']})"
-    counts = f"{row['insns']} instructions"
+    counts = [f"{row['insns']} instructions"]
     if row["processed_insns"] is not None:
-        counts += f", {row['processed_insns']} processed"
+        counts.append(f"{row['processed_insns']} processed")
     if row["duration_us"] is not None:
-        counts += f", {row['duration_us']:.0f} us"
-    print(f"{place}: {row['verdict']} ({counts})")
-    if row["verdict"] == "rejected":
-        sys.stdout.flush()
-        sys.stderr.write(f"bpfjit: error: program {row['program']}: {row['reason']}\n{row['log']}")
+        counts.append(f"{row['duration_us']:.0f} us")
+    print(f"{row['object']}: {row['program']} ({row['section']}): {row['verdict']} ({', '.join(counts)})")
     live = row.get("live")
     if live is not None:
         same = "agrees" if live["verdict"] == row["verdict"] else "DISAGREES"

@@ -33,35 +33,45 @@ def add(commands: Any) -> None:
 
 
 def full_match(pattern: str, path: str) -> bool:
-    """pathlib's full match on paths: `*` and `?` stay within a name, `**` crosses names."""
-    parts = [p for p in pattern.split("/") if p]
-    expression = ""
-    for part in parts:
+    """pathlib's full match (PurePath.full_match of Python 3.13): `*` stays within a name, `**` crosses names."""
+    absolute, parts = pattern.startswith("/"), [p for p in pattern.split("/") if p]
+    expression = "/" if absolute else ""
+    for i, part in enumerate(parts):
+        last = i == len(parts) - 1
         if part == "**":
-            expression += "(?:/[^/]+)*"
+            expression += ".*" if last else "(?:.+/)?"
         else:
-            expression += "/" + _name_expression(part)
-    return re.fullmatch(expression or "/", path) is not None
+            name = "[^/]+" if part == "*" else _name_expression(part)
+            expression += name if last else name + "/"
+    return re.fullmatch(expression, path, re.DOTALL) is not None
 
 
 def _name_expression(part: str) -> str:
     out, i = "", 0
     while i < len(part):
         c = part[i]
+        i += 1
         if c == "*":
             out += "[^/]*"
         elif c == "?":
             out += "[^/]"
-        elif c == "[" and "]" in part[i + 2 :]:
-            end = part.index("]", i + 2)
-            inner = part[i + 1 : end]
-            inner = "^" + inner[1:] if inner[0] == "!" else inner
-            out += "[" + inner.replace("\\", "\\\\") + "]"
-            i = end
+        elif c == "[" and (end := part.find("]", i + (2 if part[i : i + 1] == "!" else 1))) >= 0:
+            out += _set_expression(part[i:end])
+            i = end + 1
         else:
             out += re.escape(c)
-        i += 1
     return out
+
+
+def _set_expression(inside: str) -> str:
+    """What stands between [ and ]: characters and ranges, `!` first for any other."""
+    negated = inside.startswith("!")
+    chars = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[negated:])
+    # An empty range (z-a) matches nothing.
+    chars = re.sub(r"(?s)(\\?.)-(\\?.)", lambda m: m[0] if m[1][-1] <= m[2][-1] else "", chars)
+    if not chars:
+        return "[^/]" if negated else "(?!)"
+    return f"(?!/)[{'^' if negated else ''}{chars}]"
 
 
 def chosen(kernel: Kernel, patterns: Sequence[str] | None) -> list[Cgroup]:
@@ -128,10 +138,8 @@ def _print(args: argparse.Namespace, files: list[tuple[str, str, str, bytes]]) -
         return
     sys.stdout.flush()
     stdout = sys.stdout.buffer
-    for i, (path, _, _, data) in enumerate(files):
-        if i:
-            stdout.write(b"\n")
-        stdout.write(f"==> {path} <==\n".encode() + data)
-        if data and not data.endswith(b"\n"):
-            stdout.write(b"\n")
+    gap = b""
+    for path, _, _, data in files:
+        stdout.write(gap + f"==> {path} <==\n".encode() + data)
+        gap = b"\n\n" if data and not data.endswith(b"\n") else b"\n"
     stdout.flush()

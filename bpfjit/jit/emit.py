@@ -255,6 +255,7 @@ class FunctionEmitter(Lines):
         pc = block.start
         while True:
             self.pc = pc
+            self.out.append(f"  ; {pc}")  # listings find their way back by it (source.py)
             self._insn(self.insns[pc])
             if pc == block.end:
                 break

@@ -12,6 +12,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from ..program import Binding, Verified
+from . import source
 from .emit import Emitter
 
 CALL_CONVENTION = 1  # the version of what native code and runtime assume of each other
@@ -71,15 +72,19 @@ class Engine:
         builder = llvm.create_pass_builder(self.machine, options)
         builder.getModulePassManager().run(module, builder)
 
-    def optimised(self, verified: Verified) -> Any:
-        """The module after LLVM's passes: str() is IR."""
-        module = self._module(self.ir(verified))
+    def _annotated(self, verified: Verified) -> Any:
+        """The module after LLVM's passes, its instructions knowing the line records they come from."""
+        module = self._module(source.annotate(self.ir(verified), verified.program))
         self._optimise(module)
         return module
 
-    def asm(self, verified: Verified) -> str:
-        """The program as assembly text of this machine."""
-        return str(self.machine.emit_assembly(self.optimised(verified)))
+    def ir_listing(self, verified: Verified) -> str:
+        """The program's optimised IR, C source lines between."""
+        return source.ir_listing(str(self._annotated(verified)), verified.program)
+
+    def asm_listing(self, verified: Verified) -> str:
+        """The program as assembly text of this machine, C source lines between."""
+        return source.asm_listing(self.machine.emit_assembly(self._annotated(verified)), verified.program)
 
     def compile(self, verified: Verified, binding: Binding) -> Native:
         """Native code of a verified program, its symbols bound to the addresses of `binding`."""
