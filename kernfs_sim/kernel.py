@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bpfjit.btf import RawBtf, parse_btf
 from bpfjit.errors import refuse
 from bpfjit.interp import Machine
-from bpfjit.jit import Engine
+from bpfjit.jit import Engine, ObjectCache, default_directory
 from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
 from runtime import Index, KernelHandle, Symbols, Tracepoint, lib
@@ -56,15 +56,18 @@ class SimBpf:
 class Kernel:
     """A kernel with bpf(2), cgroups, tasks, tracepoints and its file systems mounted where Linux has them.
 
-    cpus: simulated CPUs (1 to 64). engine: "jit", or "interp" for the checking interpreter. Paths are those
+    cpus: simulated CPUs (1 to 64). engine: "jit", or "interp" for the checking interpreter. cache: keep compiled
+    code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). Paths are those
     of the simulated system; every call is made as `caller` (this process as root, unless another is given).
     Raises OSError as the kernel would. A context manager: close() gives everything back.
     """
 
-    def __init__(self, cpus: int = 1, *, engine: str = "jit") -> None:
+    def __init__(self, cpus: int = 1, *, engine: str = "jit", cache: bool = True) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine {engine!r}, wanted one of {', '.join(ENGINES)}")
         self.engine = engine
+        directory = default_directory() if cache else None
+        self._cache = ObjectCache(directory) if directory is not None else None
         self.native = KernelHandle(cpus)
         self._symbols = Symbols()
         self._jit: Engine | None = None
@@ -101,22 +104,22 @@ class Kernel:
         self.cgroups.on_change.append(lambda event, cgroup: self.vfs.changed())
 
     @classmethod
-    def from_scenario(cls, path: str | Path, *, engine: str = "jit") -> Kernel:
+    def from_scenario(cls, path: str | Path, *, engine: str = "jit", cache: bool = True) -> Kernel:
         """A kernel with a scenario's cpus, cgroups and tasks. Raises UsageError naming what is wrong in the file."""
-        return cls.from_loaded_scenario(load_scenario(path), engine=engine)
+        return cls.from_loaded_scenario(load_scenario(path), engine=engine, cache=cache)
 
     @classmethod
-    def from_loaded_scenario(cls, scenario: Scenario, *, engine: str = "jit") -> Kernel:
-        kernel = cls(scenario.cpus, engine=engine)
+    def from_loaded_scenario(cls, scenario: Scenario, *, engine: str = "jit", cache: bool = True) -> Kernel:
+        kernel = cls(scenario.cpus, engine=engine, cache=cache)
         scenario.populate(kernel)
         return kernel
 
     @classmethod
-    def from_host(cls, *, engine: str = "jit") -> Kernel:
+    def from_host(cls, *, engine: str = "jit", cache: bool = True) -> Kernel:
         """A kernel with this machine's cgroup2 hierarchy and the tasks in it. Raises OSError where there is none."""
         from .host import populate
 
-        kernel = cls(engine=engine)
+        kernel = cls(engine=engine, cache=cache)
         populate(kernel)
         return kernel
 
@@ -141,7 +144,7 @@ class Kernel:
     @property
     def jit(self) -> Engine:
         if self._jit is None:
-            self._jit = Engine()
+            self._jit = Engine(cache=self._cache)
         return self._jit
 
     def binding(self, maps: tuple[MapObject, ...]) -> Binding:

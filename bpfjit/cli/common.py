@@ -85,10 +85,10 @@ def new_kernel(args: argparse.Namespace) -> tuple[Kernel, Any]:
         from kernfs_sim.scenario import load
 
         scenario = load(args.scenario)
-        return Kernel.from_loaded_scenario(scenario, engine=args.engine), scenario
+        return Kernel.from_loaded_scenario(scenario, engine=args.engine, cache=not args.no_cache), scenario
     if args.host:
-        return Kernel.from_host(engine=args.engine), None
-    return Kernel(engine=args.engine), None
+        return Kernel.from_host(engine=args.engine, cache=not args.no_cache), None
+    return Kernel(engine=args.engine, cache=not args.no_cache), None
 
 
 def wants_json(args: argparse.Namespace) -> bool:

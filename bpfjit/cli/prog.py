@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         from kernfs_sim import Kernel
 
-        with Kernel(engine=args.engine) as kernel:
+        with Kernel(engine=args.engine, cache=not args.no_cache) as kernel:
             # The simulated kernel knows the mean finer than bpf_attr's whole ns.
             result = _run(args, obj, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)
     if common.wants_json(args):
@@ -171,7 +171,7 @@ def dump(args: argparse.Namespace) -> int:
 
     obj = common.open_source(args, args.source)
     name = only_prog(obj, args.prog)
-    with Kernel() as kernel, obj.load(kernel.bpf, only=[name]) as loaded:
+    with Kernel(cache=not args.no_cache) as kernel, obj.load(kernel.bpf, only=[name]) as loaded:
         verified = kernel.caller.fds.get(loaded.progs[name].fd).object.verified
         if args.kind == "ir":
             text = kernel.jit.ir_listing(verified)

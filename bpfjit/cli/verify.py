@@ -93,7 +93,7 @@ def verify(args: argparse.Namespace) -> int:
     if args.kernel != "live":
         from kernfs_sim import Kernel
 
-        with Kernel() as kernel:
+        with Kernel(cache=not args.no_cache) as kernel:
             rows = _verdicts(args, kernel.bpf)
     if args.kernel != "sim":
         from ..loader import live_bpf

@@ -1,5 +1,6 @@
 """The JIT: Verified -> LLVM IR -> native code."""
 
+from .cache import ObjectCache, default_directory
 from .engine import Engine, Native
 
-__all__ = ["Engine", "Native"]
+__all__ = ["Engine", "Native", "ObjectCache", "default_directory"]

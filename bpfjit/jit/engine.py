@@ -9,10 +9,12 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 
 from ..program import Binding, Verified
 from . import source
+from .cache import ObjectCache
 from .emit import Emitter
 
 CALL_CONVENTION = 1  # the version of what native code and runtime assume of each other
@@ -39,9 +41,9 @@ class Native:
 
 
 class Engine:
-    """Compiles verified programs; one for each kernel. `speed_level` is LLVM's -O level."""
+    """Compiles verified programs; one for each kernel. `speed_level` is LLVM's -O level, `cache` where objects are kept."""
 
-    def __init__(self, speed_level: int = 2) -> None:
+    def __init__(self, speed_level: int = 2, cache: ObjectCache | None = None) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         target = llvm.Target.from_default_triple()
@@ -54,6 +56,17 @@ class Engine:
             jit=True,
         )
         self.speed_level = speed_level
+        self.cache = cache
+        # Whatever beside its IR decides a program's code.
+        self._identity = (
+            str(CALL_CONVENTION),
+            llvmlite.__version__,
+            ".".join(map(str, llvm.llvm_version_info)),
+            str(target.name),
+            llvm.get_host_cpu_name(),
+            llvm.get_host_cpu_features().flatten(),
+            str(speed_level),
+        )
         self.lljit = llvm.create_lljit_compiler(self.machine, use_jit_link=True)
         self._names = itertools.count(1)
 
@@ -86,12 +99,22 @@ class Engine:
         """The program as assembly text of this machine, C source lines between."""
         return source.asm_listing(self.machine.emit_assembly(self._annotated(verified)), verified.program)
 
+    def _object(self, ir: str) -> bytes:
+        """The object of a module: from the cache, else compiled and put there."""
+        key = ObjectCache.key(*self._identity, ir) if self.cache is not None else ""
+        image = self.cache.get(key) if self.cache is not None else None
+        if image is None:
+            module = self._module(ir)
+            self._optimise(module)
+            image = bytes(self.machine.emit_object(module))
+            if self.cache is not None:
+                self.cache.put(key, image)
+        return image
+
     def compile(self, verified: Verified, binding: Binding) -> Native:
         """Native code of a verified program, its symbols bound to the addresses of `binding`."""
         emitter = Emitter(verified)
-        module = self._module(emitter.module("prog"))
-        self._optimise(module)
-        image = self.machine.emit_object(module)
+        image = self._object(emitter.module("prog"))
         builder = llvm.JITLibraryBuilder().add_object_img(image)
         for name, addr in addresses(emitter.symbols, binding).items():
             builder.import_symbol(name, addr)

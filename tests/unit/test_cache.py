@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bpfjit import open_object
 from bpfjit.jit.cache import ObjectCache, default_directory
+from kernfs_sim import Kernel
 
 KEY = ObjectCache.key("ir", "cpu")
 IMAGE = b"\x7fELF" + bytes(range(256))
@@ -100,3 +102,40 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_directory() == tmp_path / ".cache" / "bpfjit"
     monkeypatch.setenv("BPFJIT_NO_CACHE", "1")
     assert default_directory() is None
+
+
+EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "wait_latency.bpf.c"
+
+
+def load_example(kernel_cache: bool = True) -> int:
+    """Load the example; how many programs were optimised for it."""
+    optimised = 0
+    with Kernel(cache=kernel_cache) as kernel:
+        before = kernel.jit._optimise
+
+        def count(module: object) -> None:
+            nonlocal optimised
+            optimised += 1
+            before(module)
+
+        kernel.jit._optimise = count  # type: ignore[method-assign]
+        with open_object(EXAMPLE).load(kernel.bpf) as loaded:
+            loaded.attach()
+            loaded.links["wait_show"].pin("/sys/fs/bpf/wait_show")
+            loaded.links["wait_show"].pin("/sys/fs/cgroup/wait_show")
+            assert kernel.read_text("/sys/fs/cgroup/wait_show") == "1 0\n"
+    return optimised
+
+
+def test_programs_are_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BPFJIT_NO_CACHE", "0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load_example() == 2
+    assert load_example() == 0
+    assert load_example(kernel_cache=False) == 2
+    for path in (tmp_path / "bpfjit").iterdir():
+        path.write_bytes(path.read_bytes()[::-1])
+    assert load_example() == 2
+    assert load_example() == 0
+    monkeypatch.setenv("BPFJIT_NO_CACHE", "1")
+    assert load_example() == 2
