@@ -31,7 +31,11 @@ ffibuilder.set_source(
     include_dirs=[os.path.relpath(HERE / "include")],
     depends=sorted(os.path.relpath(path) for path in (HERE / "include").glob("*.h")),
     define_macros=[("_GNU_SOURCE", "1")],
-    extra_compile_args=["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter", "-pthread"],
+    # Memory of maps and kernel objects has whatever type it is used with: no type-based aliasing.
+    extra_compile_args=[
+        *("-std=gnu11", "-O2", "-g", "-pthread", "-fno-strict-aliasing"),
+        *("-Wall", "-Wextra", "-Wno-unused-parameter"),
+    ],
 )
 
 if __name__ == "__main__":

@@ -177,7 +177,8 @@ class MapType:
 
     per_cpu: a syscall's value is round_up(value_size, 8) * ncpus bytes. key_size: the size that a key
     must have (0: any). flags: those of BPF_MAP_CREATE that it takes. lookup: programs may hold
-    pointers to its values. `direct`: its first value may be addressed by ld_imm64.
+    pointers to its values. `direct`: its first value may be addressed by ld_imm64. unsupported_flags: those that Linux
+    answers with ENOTSUPP rather than EINVAL. `offload`: a type that a device could hold.
     """
 
     id: int
@@ -189,6 +190,8 @@ class MapType:
     direct: bool = False
     preallocated: bool = False
     walk_order: str = "hash"
+    unsupported_flags: int = 0
+    offload: bool = False
 
 
 @dataclass(frozen=True, slots=True)

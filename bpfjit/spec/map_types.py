@@ -7,15 +7,16 @@ from .kinds import MapType
 
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY | uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG
 _HASH = uapi.BPF_F_NO_PREALLOC | uapi.BPF_F_NUMA_NODE | uapi.BPF_F_ZERO_SEED | _ACCESS
-_ARRAY = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_MMAPABLE | uapi.BPF_F_PRESERVE_ELEMS | uapi.BPF_F_INNER_MAP | _ACCESS
+_ARRAY = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_MMAPABLE | uapi.BPF_F_INNER_MAP | _ACCESS
 
 MAP_TYPES: tuple[MapType, ...] = (
-    MapType(uapi.BPF_MAP_TYPE_HASH, "hash", _HASH),
+    MapType(uapi.BPF_MAP_TYPE_HASH, "hash", _HASH, offload=True),
     MapType(
         uapi.BPF_MAP_TYPE_ARRAY,
         "array",
         _ARRAY,
         key_bytes=4,
+        offload=True,
         delete=False,
         direct=True,
         preallocated=True,
@@ -25,14 +26,19 @@ MAP_TYPES: tuple[MapType, ...] = (
     MapType(
         uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
         "percpu_array",
-        _ARRAY & ~uapi.BPF_F_MMAPABLE & ~uapi.BPF_F_INNER_MAP,
+        uapi.BPF_F_NUMA_NODE | _ACCESS,
         key_bytes=4,
         per_cpu=True,
         delete=False,
         preallocated=True,
         walk_order="index",
     ),
-    MapType(uapi.BPF_MAP_TYPE_LRU_HASH, "lru_hash", (_HASH | uapi.BPF_F_NO_COMMON_LRU) & ~uapi.BPF_F_NO_PREALLOC),
+    MapType(
+        uapi.BPF_MAP_TYPE_LRU_HASH,
+        "lru_hash",
+        _HASH | uapi.BPF_F_NO_COMMON_LRU,
+        unsupported_flags=uapi.BPF_F_NO_PREALLOC,
+    ),
 )
 MAP_TYPE_BY_ID = {row.id: row for row in MAP_TYPES}
 MAP_TYPE_NAMES = {

@@ -12,26 +12,24 @@ from runtime import Map
 
 from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from ..objects import MapObject
-from .fd import btf_of, install_new, map_of
+from .fd import btf_of, install, map_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
-_MAX_VALUE = (1 << 22) - 1  # KMALLOC_MAX_SIZE: an element must fit one allocation
+_MAX_ELEMENT = (1 << 22) - 48  # KMALLOC_MAX_SIZE less Linux's own part of a hash element: key and value stay below
 _MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
+_MAX_VALUE = (1 << 31) - 1
+_ENOTSUPP = 524
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
 _PROG_ACCESS = uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG
-_MEMORY_LIMIT = 1 << 40
+_NO_NODE = (1 << 32) - 1
 
 
 def object_name(raw: bytes) -> str:
     """A map's or program's name: letters, digits, _ and ., NUL-terminated. Raises EINVAL."""
-    name, _, rest = raw.partition(b"\0")
-    if (
-        len(name) == len(raw)
-        or rest.strip(b"\0")
-        or any(not ((chr(c).isalnum() and c < 128) or chr(c) in "_.") for c in name)
-    ):
+    name, end, _ = raw.partition(b"\0")  # what stands behind the NUL is nobody's business
+    if not end or any(not ((chr(c).isalnum() and c < 128) or chr(c) in "_.") for c in name):
         raise refuse(errno.EINVAL, f"object name {raw!r}")
     return name.decode()
 
@@ -43,11 +41,16 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     row = MAP_TYPE_BY_ID.get(attr.map_type)
     if row is None:
         raise refuse(errno.EINVAL, f"map type {attr.map_type} is unknown or not simulated yet")
-    _check_shape(kernel, attr)
+    _check_shape(attr)
     name = object_name(attr.map_name)
-    if attr.map_extra or attr.inner_map_fd or attr.map_ifindex or attr.btf_vmlinux_value_type_id:
-        raise refuse(errno.EINVAL, f"a {row.name} map takes no map_extra, inner map, device or struct_ops type")
-    btf = btf_of(caller, attr.btf_fd) if attr.btf_fd or attr.btf_key_type_id or attr.btf_value_type_id else None
+    if attr.map_ifindex and row.offload:
+        raise refuse(errno.EOPNOTSUPP, f"no device {attr.map_ifindex} takes a {row.name} map")
+    exclusive = attr.excl_prog_hash or attr.excl_prog_hash_size
+    if attr.map_extra or attr.map_ifindex or attr.btf_vmlinux_value_type_id or exclusive:
+        raise refuse(errno.EINVAL, f"a {row.name} map takes no map_extra, device, struct_ops type or exclusive program here")
+    if attr.btf_key_type_id and not attr.btf_value_type_id:
+        raise refuse(errno.EINVAL, f"key type {attr.btf_key_type_id} without a value type")
+    btf = btf_of(caller, attr.btf_fd) if attr.btf_value_type_id else None
     native = Map(
         kernel.native, attr.map_type, attr.key_size, attr.value_size, attr.max_entries, attr.map_flags, attr.map_extra
     )
@@ -60,7 +63,11 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     m.id = native.ptr.id = kernel.maps.add(m)
     kernel.map_index.add(m.id, native.ptr)
     m.on_release = lambda gone: _forget(kernel, gone)
-    return install_new(caller, m)
+    # The new fd allows what the flags leave to syscalls.
+    reads, writes = not attr.map_flags & uapi.BPF_F_WRONLY, not attr.map_flags & uapi.BPF_F_RDONLY
+    fd = install(caller, m, may_read=reads, may_write=writes)
+    m.put()
+    return fd
 
 
 def _forget(kernel: Kernel, m: MapObject) -> None:
@@ -68,27 +75,28 @@ def _forget(kernel: Kernel, m: MapObject) -> None:
     kernel.map_index.remove(m.id)
 
 
-def _check_shape(kernel: Kernel, attr: uapi.MapCreate) -> None:
+def _check_shape(attr: uapi.MapCreate) -> None:
     row = MAP_TYPE_BY_ID[attr.map_type]
     shape = f"{row.name} map of {attr.max_entries} entries, key {attr.key_size}, value {attr.value_size}"
     if not attr.max_entries or not attr.value_size or not attr.key_size:
         raise refuse(errno.EINVAL, f"{shape}: wanted more than 0 of each")
     if row.key_bytes and attr.key_size != row.key_bytes:
         raise refuse(errno.EINVAL, f"{shape}: wanted a key of {row.key_bytes} bytes")
+    if attr.map_flags & row.unsupported_flags:
+        raise refuse(_ENOTSUPP, f"{shape}: flags {attr.map_flags:#x} are not supported")
     if attr.map_flags & ~row.flags:
         raise refuse(errno.EINVAL, f"{shape}: flags {attr.map_flags:#x}, known are {row.flags:#x}")
     for both in (_ACCESS, _PROG_ACCESS):
         if attr.map_flags & both == both:
             raise refuse(errno.EINVAL, f"{shape}: flags {attr.map_flags:#x} allow neither reading nor writing")
-    if attr.numa_node and not attr.map_flags & uapi.BPF_F_NUMA_NODE:
-        raise refuse(errno.EINVAL, f"{shape}: numa_node without its flag")
-    if attr.value_size > (1 << 31) - 1 - 8 or (row.walk_order == "hash" and attr.key_size + attr.value_size >= _MAX_VALUE):
+    if attr.map_flags & uapi.BPF_F_NUMA_NODE and attr.numa_node not in ((_NO_NODE,) if row.per_cpu else (0, _NO_NODE)):
+        raise refuse(errno.EINVAL, f"{shape}: node {attr.numa_node}, wanted none{'' if row.per_cpu else ' or 0'}")
+    if attr.value_size > _MAX_VALUE or (row.walk_order == "hash" and attr.key_size + attr.value_size >= _MAX_ELEMENT):
         raise refuse(errno.E2BIG, f"{shape}: too large an element")
     if row.per_cpu and -(-attr.value_size // 8) * 8 > _MAX_PERCPU_VALUE:
         raise refuse(errno.E2BIG, f"{shape}: wanted at most {_MAX_PERCPU_VALUE} bytes of value")
-    each = -(-attr.value_size // 8) * 8 * (kernel.native.cpus if row.per_cpu else 1) + attr.key_size
-    if each * attr.max_entries > _MEMORY_LIMIT or attr.max_entries > (1 << 31):
-        raise refuse(errno.E2BIG if row.walk_order == "hash" else errno.ENOMEM, f"{shape}: too large")
+    if row.walk_order == "hash" and attr.max_entries > 1 << 31:
+        raise refuse(errno.E2BIG, f"{shape}: more buckets than 32 bits count")
 
 
 def _key(caller: Caller, m: MapObject, addr: int) -> bytes:
@@ -140,10 +148,10 @@ def get_next_key(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
 
 
 def freeze(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
-    """BPF_MAP_FREEZE: from now on no syscall writes the map. Raises EBUSY for one that is frozen already."""
+    """BPF_MAP_FREEZE: from now on no syscall writes the map. Raises EPERM for one that is frozen already."""
     m = map_of(caller, attr.map_fd, writing=True)
     if m.frozen:
-        raise refuse(errno.EBUSY, f"map {m.name} is frozen already")
+        raise refuse(errno.EPERM, f"map {m.name} is frozen already")
     m.frozen = True
     m.native.ptr.frozen = True
     return 0

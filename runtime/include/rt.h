@@ -35,12 +35,12 @@
  * migration: per-CPU data has one user at a time, and a held CPU is an RCU read section.
  */
 struct rt_cpu {
-	u32 held; /* atomic: 0 free, 1 held */
+	u64 rcu_seq; /* atomic: odd while held, and so both the lock and the reader's mark */
 	u32 index;
-	u64 rcu_seq; /* atomic: odd while held */
 	struct rt_kernel *kernel;
 	struct task_struct *current;
 	u32 nesting;
+	struct rt_cpu *outer; /* the other kernel's CPU that this thread holds meanwhile */
 	u64 random;
 } __attribute__((aligned(128)));
 
@@ -66,10 +66,19 @@ struct rt_kernel {
 	size_t trace_used, trace_size;
 };
 
-extern __thread struct rt_cpu *rt_this_cpu;
+#define RT_TLS __thread __attribute__((tls_model("initial-exec")))
+extern RT_TLS struct rt_cpu *rt_this_cpu;
+
+/* Reads that a writer may race with, and whose result is checked afterwards; ThreadSanitizer need not know. */
+#ifdef __SANITIZE_THREAD__
+#define RT_RACY __attribute__((no_sanitize_thread))
+#else
+#define RT_RACY
+#endif
 
 struct rt_cpu *rt_enter(struct rt_kernel *k);
 void rt_leave(struct rt_cpu *cpu);
+void rt_fault_install(void);
 void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
 
 static inline void rt_relax(unsigned *spins)
@@ -128,6 +137,18 @@ struct bpf_map_ops {
 	int (*owns)(struct rt_map *m, u64 addr, u64 size);
 	void *(*direct)(struct rt_map *m);
 };
+
+/* A copy of what may be written meanwhile; whoever calls checks afterwards whether it was. */
+static RT_RACY inline void rt_copy_racing(void *to, const void *from, size_t size)
+{
+#ifdef __SANITIZE_THREAD__
+	for (size_t i = 0; i < size; i++)
+		((volatile char *)to)[i] = ((const volatile char *)from)[i];
+#else
+	memcpy(to, from, size);
+#endif
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
 
 extern const struct bpf_map_ops rt_array_ops, rt_percpu_array_ops, rt_hash_ops, rt_percpu_hash_ops, rt_lru_hash_ops;
 

@@ -3,12 +3,32 @@
  * The formats of bpf_seq_printf, bpf_snprintf and bpf_trace_printk: what Linux 6.18 takes, what it
  * refuses and what it prints, measured on the live kernel and held by tests that run on both.
  */
-#include <ctype.h>
-
 #include "rt.h"
 
 #define MAX_ARGS 12
-#define STRINGS_BYTES 512
+#define ARGS_BYTES 512
+
+/* Linux's character classes, which know Latin-1. */
+static int is_alnum(u8 c)
+{
+	return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= 0xc0 && c != 0xd7 && c != 0xf7);
+}
+
+static int is_space(u8 c)
+{
+	return (c >= '\t' && c <= '\r') || c == ' ' || c == 0xa0;
+}
+
+static int is_punct(u8 c)
+{
+	return c > ' ' && c != 0x7f && !(c >= 0x80 && c <= 0xa0) && !is_alnum(c);
+}
+
+/* Where %p or %s may end: whatever letter came next would be a part of it. */
+static int ends_conversion(u8 c)
+{
+	return !c || is_space(c) || is_punct(c);
+}
 
 struct spec {
 	int width; /* -1: none */
@@ -151,7 +171,8 @@ static size_t copy_string(char *to, u64 from, size_t size)
 	return n;
 }
 
-static void put_ip(struct rt_out *out, char form, char version, u64 from)
+/* Prints at most `room` bytes of it; its whole length. */
+static u32 put_ip(struct rt_out *out, char form, char version, u64 from, size_t room)
 {
 	u8 raw[16] = { 0 };
 	char text[48], *at = text;
@@ -178,7 +199,8 @@ static void put_ip(struct rt_out *out, char form, char version, u64 from)
 			*at++ = "0123456789abcdef"[raw[i] & 15];
 		}
 	}
-	put(out, text, at - text);
+	put(out, text, (size_t)(at - text) < room ? (size_t)(at - text) : room);
+	return at - text;
 }
 
 /* Addresses have no names yet: what Linux prints for one that it does not know. */
@@ -189,32 +211,6 @@ static void put_symbol(struct rt_out *out, const struct spec *s, u64 addr)
 	*--at = 'x';
 	*--at = '0';
 	put_padded(out, s, at, end - at);
-}
-
-/* What follows %p: *fmt stands behind the p. Returns 0 or -EINVAL. */
-static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s, const char **fmt, u64 arg)
-{
-	const char *f = *fmt;
-	struct spec plain = { .width = -1 };
-	u8 next = *f;
-
-	if (next == 0 || isspace(next) || (ispunct(next) && next < 0x80) || next == 'K') {
-		put_pointer(out, s, arg + 4095 < 4096 || !arg ? arg : hashed(k, arg));
-	} else if (next == 'x') {
-		put_pointer(out, s, arg);
-	} else if (next == 's' || next == 'S') {
-		put_symbol(out, s, arg);
-	} else if (next == 'B') {
-		put_symbol(out, &plain, arg);
-	} else if ((next == 'i' || next == 'I') && (f[1] == '4' || f[1] == '6')) {
-		put_ip(out, next, f[1], arg);
-	} else {
-		return -EINVAL;
-	}
-	while (isalnum((u8)*f))
-		f++; /* vsnprintf passes over whatever letters follow %p */
-	*fmt = f;
-	return 0;
 }
 
 static const char *parse_flags(const char *f, struct spec *s)
@@ -237,15 +233,17 @@ static const char *parse_flags(const char *f, struct spec *s)
 	return f;
 }
 
-/* A first pass over the whole format: nothing is printed by a format that is refused further on. */
-static int check(const char *f, u32 nargs)
+/* A first pass over the whole format: nothing is printed by a format that is refused further on. *good counts the
+ * conversions before the bad one. */
+static int check(const char *f, u32 nargs, u32 *good)
 {
 	u32 used = 0;
 
 	for (; *f; f++) {
 		struct spec s = { .width = -1 };
 
-		if ((u8)*f < 0x80 && !isprint((u8)*f) && !isspace((u8)*f))
+		*good = used;
+		if ((u8)*f < ' ' ? !is_space(*f) : *f == 0x7f)
 			return -EINVAL;
 		if (*f != '%')
 			continue;
@@ -261,16 +259,22 @@ static int check(const char *f, u32 nargs)
 			u8 n = f[1];
 
 			if ((n == 'k' || n == 'u') && f[2] == 's')
-				f += 2;
+				f += 2; /* and on as %s */
 			else if ((n == 'i' || n == 'I') && (f[2] == '4' || f[2] == '6'))
 				f += 2;
 			else if (n == 'K' || n == 'x' || n == 's' || n == 'S' || n == 'B')
 				f += 1;
-			else if (n && !isspace(n) && !(ispunct(n) && n < 0x80))
+			else if (!ends_conversion(n))
+				return -EINVAL;
+			if (*f != 's' || n == 's')
+				continue;
+		}
+		if (*f == 's') {
+			if (!ends_conversion(f[1]))
 				return -EINVAL;
 			continue;
 		}
-		if (*f == 's' || *f == 'c')
+		if (*f == 'c')
 			continue;
 		if (*f == 'l')
 			f += f[1] == 'l' ? 2 : 1;
@@ -280,18 +284,59 @@ static int check(const char *f, u32 nargs)
 	return 0;
 }
 
-int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs)
+/*
+ * Linux copies the arguments into 512 bytes before it prints them, and what does not fit is ENOSPC: numbers of 4
+ * or 8 bytes, aligned to 4, characters, and strings and addresses as text with its NUL.
+ */
+static int take_number(u32 *used, u32 size)
 {
-	char string[STRINGS_BYTES];
-	size_t strings_left = STRINGS_BYTES, start = out->count;
-	const char *f = fmt;
-	int err;
+	*used = round_up(*used, 4);
+	if (*used + size > ARGS_BYTES)
+		return -ENOSPC;
+	*used += size;
+	return 0;
+}
 
-	if (!memchr(fmt, 0, fmt_size))
-		return -EINVAL;
-	err = check(fmt, nargs);
-	if (err)
-		return err;
+/* What follows %p: *fmt stands behind the p. */
+static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s, const char **fmt, u64 arg, u32 *used)
+{
+	const char *f = *fmt;
+	struct spec plain = { .width = -1 };
+	size_t before = out->count;
+	int err = 0;
+	u8 next = *f;
+
+	if ((next == 'i' || next == 'I') && (f[1] == '4' || f[1] == '6')) {
+		if (*used + (f[1] == '4' ? 4 : 16) > ARGS_BYTES)
+			return -ENOSPC;
+		*used += put_ip(out, next, f[1], arg, ARGS_BYTES - *used - 1) + 1;
+	} else if (next == 'B') {
+		put_symbol(out, &plain, arg);
+		*used += (u32)(out->count - before) + 1;
+	} else {
+		err = take_number(used, 8);
+		if (err)
+			return err;
+		if (next == 'x')
+			put_pointer(out, s, arg);
+		else if (next == 's' || next == 'S')
+			put_symbol(out, s, arg);
+		else
+			put_pointer(out, s, arg + 4095 < 4096 || !arg ? arg : hashed(k, arg));
+	}
+	while (is_alnum((u8)*f))
+		f++; /* vsnprintf passes over whatever letters follow %p */
+	*fmt = f;
+	return 0;
+}
+
+/* Print the format's first `limit` conversions, and the text around them; check() has passed them. */
+static int render(struct rt_kernel *k, struct rt_out *out, const char *f, const u64 *args, u32 limit)
+{
+	char string[ARGS_BYTES];
+	u32 used = 0;
+	int err = 0;
+
 	while (*f) {
 		struct spec s = { .width = -1, .bits = 32 };
 		const char *literal = f;
@@ -306,20 +351,20 @@ int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt
 			f += 2;
 			continue;
 		}
+		if (!limit--)
+			break;
 		f = parse_flags(f + 1, &s);
 		arg = *args++;
 		if (*f == 's' || (*f == 'p' && (f[1] == 'k' || f[1] == 'u') && f[2] == 's')) {
 			size_t n;
 
-			if (!strings_left) {
-				out->count = start;
+			if (used >= ARGS_BYTES)
 				return -ENOSPC;
-			}
-			n = copy_string(string, arg, strings_left);
-			strings_left -= n + 1;
+			n = copy_string(string, arg, ARGS_BYTES - used);
+			used += n + 1;
 			if (*f == 'p') {
 				s = (struct spec){ .width = -1 };
-				for (f += 3; isalnum((u8)*f); f++)
+				for (f += 3; is_alnum((u8)*f); f++)
 					;
 			} else {
 				f++;
@@ -328,23 +373,45 @@ int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt
 		} else if (*f == 'c') {
 			char c = (char)arg;
 
+			if (used++ >= ARGS_BYTES)
+				return -ENOSPC;
 			put_padded(out, &s, &c, 1);
 			f++;
 		} else if (*f == 'p') {
 			f++;
-			err = put_extended(k, out, &s, &f, arg);
-			if (err)
-				return err;
+			err = put_extended(k, out, &s, &f, arg, &used);
 		} else {
 			if (*f == 'l') {
 				s.bits = 64;
 				f += f[1] == 'l' ? 2 : 1;
 			}
 			s.conversion = *f++;
-			put_number(out, &s, arg);
+			err = take_number(&used, s.bits / 8);
+			if (!err)
+				put_number(out, &s, arg);
 		}
+		if (err)
+			return err;
 	}
 	return 0;
+}
+
+int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs)
+{
+	struct rt_out nowhere = { 0 };
+	size_t start = out->count;
+	u32 good = 0;
+	int err;
+
+	if (!memchr(fmt, 0, fmt_size))
+		return -EINVAL;
+	err = check(fmt, nargs, &good);
+	if (err) /* the first error counts: arguments that find no room come before a bad conversion behind them */
+		return render(k, &nowhere, fmt, args, good) == -ENOSPC ? -ENOSPC : err;
+	err = render(k, out, fmt, args, MAX_ARGS);
+	if (err)
+		out->count = start;
+	return err;
 }
 
 s64 rt_format(struct rt_kernel *k, char *buf, size_t size, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs)

@@ -65,36 +65,71 @@ long rt_fault_copy(void *dst, const void *src, size_t n);
 u64 rt_load8(u64 addr), rt_load16(u64 addr), rt_load32(u64 addr), rt_load64(u64 addr);
 
 static struct sigaction before_segv, before_bus;
+static RT_TLS int handing_on;
+
+/*
+ * A fault that is not ours: to the handler that was there before, else to the default that ends the process.
+ * Whoever was before may raise the signal again when it is done (faulthandler does), and that comes here.
+ */
+static void hand_on(int sig, siginfo_t *info, void *context)
+{
+	struct sigaction *before = sig == SIGBUS ? &before_bus : &before_segv, fatal = { .sa_handler = SIG_DFL };
+
+	if (!handing_on) {
+		handing_on = 1;
+		if (before->sa_flags & SA_SIGINFO && before->sa_sigaction) {
+			before->sa_sigaction(sig, info, context);
+			handing_on = 0;
+			return;
+		}
+		if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
+			before->sa_handler(sig);
+			handing_on = 0;
+			return;
+		}
+	}
+	sigaction(sig, &fatal, NULL);
+	if (info->si_code <= 0)
+		raise(sig); /* else the instruction runs again, and the process ends at it */
+}
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 	char *pc = (char *)FAULT_PC(uc);
-	struct sigaction *before = sig == SIGBUS ? &before_bus : &before_segv;
 
-	if (pc >= rt_fault_begin && pc < rt_fault_end) {
+	if (pc >= rt_fault_begin && pc < rt_fault_end)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_fault_fixup;
-		return;
-	}
-	if (pc == rt_load8_at || pc == rt_load16_at || pc == rt_load32_at || pc == rt_load64_at) {
+	else if (pc == rt_load8_at || pc == rt_load16_at || pc == rt_load32_at || pc == rt_load64_at)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_load_fixup;
-		return;
-	}
-	if (before->sa_flags & SA_SIGINFO && before->sa_sigaction)
-		before->sa_sigaction(sig, info, context);
-	else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
-		before->sa_handler(sig);
 	else
-		sigaction(sig, before, NULL); /* the instruction runs again and ends the process as it should */
+		hand_on(sig, info, context);
+}
+
+static void claim(int sig, struct sigaction *before)
+{
+	struct sigaction ours = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, now;
+
+	if (sigaction(sig, NULL, &now) || (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_fault))
+		return;
+	sigemptyset(&ours.sa_mask);
+	*before = now;
+	sigaction(sig, &ours, NULL);
+}
+
+/*
+ * Be the first to see a fault. Called when the library is loaded and again with every kernel, map and link: a
+ * handler installed in between (Python's faulthandler, which pytest turns on) would take our faults for crashes.
+ */
+void rt_fault_install(void)
+{
+	claim(SIGSEGV, &before_segv);
+	claim(SIGBUS, &before_bus);
 }
 
 __attribute__((constructor)) static void install(void)
 {
-	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-
-	sigemptyset(&sa.sa_mask);
-	sigaction(SIGSEGV, &sa, &before_segv);
-	sigaction(SIGBUS, &sa, &before_bus);
+	rt_fault_install();
 }
 
 /* Copy from (or to) memory that may be bad: 0 or -EFAULT; what could be copied has been. */

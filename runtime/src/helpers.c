@@ -154,7 +154,9 @@ s64 rt_probe_read_str(char *dst, u64 size, const char *src)
 
 s64 rt_strncmp(const char *s1, u64 size, const char *s2)
 {
-	return strncmp(s1, s2, (u32)size);
+	int order = strncmp(s1, s2, (u32)size);
+
+	return (order > 0) - (order < 0);
 }
 
 s64 rt_snprintf(char *str, u64 str_size, const char *fmt, const u64 *data, u64 data_len)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "rt.h"
 
@@ -10,15 +11,21 @@
 #define HEAP_BYTES (16UL << 30)
 #define UNIT 64UL
 
-__thread struct rt_cpu *rt_this_cpu;
-static __thread u32 preferred_cpu;
+RT_TLS struct rt_cpu *rt_this_cpu;
+static RT_TLS u32 preferred_cpu;
 static u32 next_thread;
 
-void *rt_pages_alloc(size_t size)
+static void *reserve(size_t size)
 {
 	void *p = mmap(NULL, round_up(size, RT_PAGE), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Zeroed pages that come as they are touched; what is more than the machine has is refused, as vmalloc does. */
+void *rt_pages_alloc(size_t size)
+{
+	return size <= (size_t)sysconf(_SC_PHYS_PAGES) * RT_PAGE ? reserve(size) : NULL;
 }
 
 void rt_pages_free(void *pages, size_t size)
@@ -38,7 +45,7 @@ struct rt_kernel *rt_kernel_new(int ncpus)
 		return NULL;
 	k->ncpus = ncpus;
 	k->cpus = aligned_alloc(128, sizeof(*k->cpus) * ncpus);
-	k->heap = rt_pages_alloc(HEAP_BYTES);
+	k->heap = reserve(HEAP_BYTES);
 	if (!k->cpus || !k->heap || getrandom(k->pointer_key, sizeof(k->pointer_key), 0) < 0) {
 		rt_pages_free(k->heap, HEAP_BYTES);
 		free(k->cpus);
@@ -52,6 +59,7 @@ struct rt_kernel *rt_kernel_new(int ncpus)
 		k->cpus[i].random = k->pointer_key[0] ^ (k->pointer_key[1] + i) * 0x9e3779b97f4a7c15ULL;
 	}
 	pthread_mutex_init(&k->lock, NULL);
+	rt_fault_install();
 	return k;
 }
 
@@ -80,21 +88,24 @@ void rt_kernel_idle(struct rt_kernel *k, struct task_struct *idle)
 	k->idle = idle;
 }
 
+/* An odd count says that the CPU is held and, to whoever frees something, that its holder may be reading it. */
 static int try_hold(struct rt_cpu *cpu)
 {
-	return !__atomic_load_n(&cpu->held, __ATOMIC_RELAXED) && !__atomic_exchange_n(&cpu->held, 1, __ATOMIC_ACQUIRE);
+	u64 seq = __atomic_load_n(&cpu->rcu_seq, __ATOMIC_RELAXED);
+
+	return !(seq & 1) && __atomic_compare_exchange_n(&cpu->rcu_seq, &seq, seq + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 /* Hold a CPU of `k`, the one this thread had last if it is free. Nests. */
 struct rt_cpu *rt_enter(struct rt_kernel *k)
 {
-	struct rt_cpu *cpu = rt_this_cpu;
+	struct rt_cpu *outer = rt_this_cpu, *cpu;
 	unsigned spins = 0;
 	u32 i;
 
-	if (cpu && cpu->kernel == k) {
-		cpu->nesting++;
-		return cpu;
+	if (outer && outer->kernel == k) {
+		outer->nesting++;
+		return outer;
 	}
 	if (unlikely(!preferred_cpu))
 		preferred_cpu = __atomic_add_fetch(&next_thread, 1, __ATOMIC_RELAXED);
@@ -106,10 +117,13 @@ struct rt_cpu *rt_enter(struct rt_kernel *k)
 			rt_relax(&spins);
 	}
 	preferred_cpu = i ? i : 1;
-	__atomic_store_n(&cpu->rcu_seq, cpu->rcu_seq + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* the reader is visible before it reads */
+#ifndef __x86_64__
+	/* The mark is visible before anything is read: pairs with the fence of rt_defer(). x86's exchange is one. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
 	cpu->nesting = 1;
 	cpu->current = k->idle;
+	cpu->outer = outer;
 	rt_this_cpu = cpu;
 	return cpu;
 }
@@ -118,9 +132,8 @@ void rt_leave(struct rt_cpu *cpu)
 {
 	if (--cpu->nesting)
 		return;
-	rt_this_cpu = NULL;
+	rt_this_cpu = cpu->outer;
 	__atomic_store_n(&cpu->rcu_seq, cpu->rcu_seq + 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&cpu->held, 0, __ATOMIC_RELEASE);
 }
 
 /* -- RCU: free when every CPU that was held has been let go -- */
@@ -171,6 +184,10 @@ void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, s
 	d->release = release;
 	d->obj = obj;
 	d->size = size;
+	/*
+	 * The caller has unpublished the object. A reader whose mark we do not see yet marks itself after this fence
+	 * and so cannot find it; one that we see may hold it until its count moves on.
+	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (int i = 0; i < k->ncpus; i++)
 		d->seen[i] = __atomic_load_n(&k->cpus[i].rcu_seq, __ATOMIC_ACQUIRE);
@@ -190,16 +207,16 @@ void rt_rcu_barrier(struct rt_kernel *k)
 
 void *rt_kobj_alloc(struct rt_kernel *k, size_t size)
 {
-	size_t units = (size + UNIT - 1) / UNIT;
+	size_t units = size / UNIT + !!(size % UNIT);
 	void *obj = NULL;
 
 	pthread_mutex_lock(&k->lock);
 	if (units < 64 && k->heap_free[units]) {
 		obj = k->heap_free[units];
 		k->heap_free[units] = *(void **)obj;
-	} else if (k->heap_used + units * UNIT <= HEAP_BYTES) {
+	} else if (units <= (HEAP_BYTES - k->heap_used) / UNIT) {
 		obj = k->heap + k->heap_used;
-		k->heap_used += units * UNIT;
+		__atomic_store_n(&k->heap_used, k->heap_used + units * UNIT, __ATOMIC_RELAXED);
 	}
 	pthread_mutex_unlock(&k->lock);
 	return obj ? memset(obj, 0, size) : NULL;
@@ -225,7 +242,7 @@ void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size)
 
 int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size)
 {
-	u64 start = (u64)(uintptr_t)k->heap;
+	u64 start = (u64)(uintptr_t)k->heap, used = __atomic_load_n(&k->heap_used, __ATOMIC_RELAXED);
 
-	return addr >= start && size <= k->heap_used && addr - start <= k->heap_used - size;
+	return addr >= start && size <= used && addr - start <= used - size;
 }

@@ -43,6 +43,7 @@ struct bpf_map *rt_map_new(struct rt_kernel *k, u32 map_type, u32 key_size, u32 
 		return NULL;
 	m->map = shape;
 	m->kernel = k;
+	rt_fault_install();
 	return &m->map;
 }
 
@@ -120,9 +121,12 @@ int rt_map_next_key(struct bpf_map *map, const void *key, void *next)
 	void *found, *value;
 	int err = -ENOENT;
 
-	if (map->ops->walk(m, &cursor, &found, &value)) {
-		memcpy(next, found, map->key_size);
-		err = 0;
+	while (map->ops->walk(m, &cursor, &found, &value)) {
+		rt_copy_racing(next, found, map->key_size);
+		if (map->ops->seek(m, next) == (s64)cursor.pos) {
+			err = 0;
+			break;
+		} /* else it went while it was copied: on to the next one */
 	}
 	rt_leave(cpu);
 	return err;

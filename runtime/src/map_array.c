@@ -16,6 +16,8 @@ static struct rt_map *alloc_blocks(struct rt_kernel *k, const struct bpf_map *sh
 	struct array *a;
 
 	*err = -ENOMEM;
+	if (block > UINT64_MAX / RT_MAX_CPUS)
+		return NULL;
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return NULL;
@@ -50,10 +52,18 @@ static void array_free(struct rt_map *m)
 	free(a);
 }
 
+static u32 index_of(const void *key)
+{
+	u32 index;
+
+	memcpy(&index, key, sizeof(index)); /* a key may lie anywhere */
+	return index;
+}
+
 static char *element(struct rt_map *m, const void *key, int cpu)
 {
 	struct array *a = (struct array *)m;
-	u32 index = *(const u32 *)key;
+	u32 index = index_of(key);
 
 	if (unlikely(index >= m->map.max_entries))
 		return NULL;
@@ -75,7 +85,7 @@ static int check_update(struct rt_map *m, const void *key, u64 flags)
 {
 	if (unlikely((flags & ~(u64)BPF_F_LOCK) > BPF_EXIST || flags & BPF_F_LOCK))
 		return -EINVAL;
-	if (unlikely(*(const u32 *)key >= m->map.max_entries))
+	if (unlikely(index_of(key) >= m->map.max_entries))
 		return -E2BIG;
 	return unlikely(flags & BPF_NOEXIST) ? -EEXIST : 0;
 }
@@ -120,7 +130,7 @@ static int percpu_array_copy_out(struct rt_map *m, const void *key, void *value)
 	if (!element(m, key, 0))
 		return -ENOENT;
 	for (int cpu = 0; cpu < m->kernel->ncpus; cpu++)
-		memcpy((char *)value + m->value_stride * cpu, element(m, key, cpu), m->value_stride);
+		memcpy((char *)value + (u64)m->value_stride * cpu, element(m, key, cpu), m->value_stride);
 	return 0;
 }
 
@@ -129,7 +139,7 @@ static int percpu_array_copy_in(struct rt_map *m, const void *key, const void *v
 	int err = check_update(m, key, flags);
 
 	for (int cpu = 0; !err && cpu < m->kernel->ncpus; cpu++)
-		memcpy(element(m, key, cpu), (const char *)value + m->value_stride * cpu, m->value_stride);
+		memcpy(element(m, key, cpu), (const char *)value + (u64)m->value_stride * cpu, m->value_stride);
 	return err;
 }
 
@@ -145,7 +155,7 @@ static int array_walk(struct rt_map *m, struct rt_cursor *at, void **key, void *
 
 static s64 array_seek(struct rt_map *m, const void *key)
 {
-	u32 index = *(const u32 *)key;
+	u32 index = index_of(key);
 
 	return index >= m->map.max_entries ? -ENOENT : (s64)index + 1;
 }

@@ -7,7 +7,6 @@
  */
 #include "rt.h"
 
-#define SEQ_SKIP 1
 #define MAX_TEXT (1UL << 31)
 
 static inline int overflowed(struct seq_file *seq)
@@ -50,6 +49,7 @@ struct rt_view {
 	rt_prog_fn fn;
 	void *object;
 	int made;
+	u32 lock; /* one open file may be read by several threads; different ones share nothing */
 	u64 read_pos; /* where the next sequential read goes on */
 	char page[RT_PAGE];
 };
@@ -102,8 +102,8 @@ static s64 show(struct rt_view *v)
 
 		if (ret < 0)
 			return ret;
-		if (ret == SEQ_SKIP)
-			v->seq.count = 0;
+		if (ret > 0)
+			v->seq.count = 0; /* SEQ_SKIP, and seq_read() takes whatever is not 0 for it */
 		if (!overflowed(&v->seq))
 			break;
 		size_t size = v->seq.size * 2;
@@ -122,7 +122,7 @@ static s64 show(struct rt_view *v)
 	return 0;
 }
 
-s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current)
+static s64 read_locked(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current)
 {
 	size_t n;
 
@@ -146,6 +146,18 @@ s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task
 	memcpy(buf, v->seq.buf + pos, n);
 	v->read_pos = pos + n;
 	return (s64)n;
+}
+
+s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current)
+{
+	s64 n;
+
+	if (!size)
+		return 0; /* seq_read() does not run the program for nothing */
+	rt_spin_lock(&v->lock);
+	n = read_locked(v, buf, size, pos, current);
+	rt_spin_unlock(&v->lock);
+	return n;
 }
 
 /*
@@ -176,11 +188,11 @@ s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 co
 			ctx.object = objects[i];
 			s32 ret = (s32)fn(&ctx);
 
-			if (ret < 0 || overflowed(&seq)) {
+			if (ret < 0 || (!ret && overflowed(&seq))) {
 				err = ret < 0 ? ret : -EOVERFLOW;
 				break;
 			}
-			used += ret == SEQ_SKIP ? 0 : seq.count;
+			used += ret > 0 ? 0 : seq.count;
 			ends[i] = used;
 		}
 		cpu->current = before;
