@@ -92,7 +92,6 @@ class Kernel:
         self.vfs.mount(self.caller, "/sys", new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel")))
         self.vfs.mount(self.caller, "/sys/fs/bpf", new_bpffs(map_text, self._open_link_pin))
         self.vfs.mount(self.caller, "/sys/fs/cgroup", self.cgroups.root)
-        self.cgroups.on_change.append(lambda event, cgroup: self.vfs.changed())
 
     @classmethod
     def from_scenario(cls, path: str | Path, *, engine: str = "jit") -> Kernel:
