@@ -110,8 +110,8 @@ class Simulated:
     is_live = False
     outside = "/tmp"
 
-    def __init__(self) -> None:
-        self.kernel = Kernel()
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        self.kernel = kernel or Kernel()
         self.bpf: Bpf = self.kernel.bpf
         self.root = "/sys/fs/bpf"
         self.caller = self.kernel.caller
@@ -138,7 +138,7 @@ class Simulated:
         """An fd that is of no BPF object and no file with a name."""
         return self.caller.fds.install(self.kernel.open("/sys/fs/bpf"))
 
-    def open(self, path: str, flags: int = 0, mode: int = 0o666) -> int:
+    def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
         return self.caller.fds.install(self.kernel.vfs.open(self.caller, path, flags, mode))
 
     def read(self, fd: int, size: int) -> bytes:
