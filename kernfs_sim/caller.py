@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from bpfjit.errors import refuse
 from runtime import ffi, lib
 
-CAP_DAC_OVERRIDE, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 1, 12, 21, 38, 39
+CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER = 0, 1, 3
+CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 21, 38, 39
 ALL_CAPABILITIES = frozenset(range(41))
 
 
@@ -37,6 +38,10 @@ class FdTable:
             fd += 1
         self._files[fd] = file
         return fd
+
+    def find(self, fd: int) -> Any:
+        """The open file, or None."""
+        return self._files.get(fd)
 
     def get(self, fd: int) -> Any:
         """The open file. Raises EBADF."""

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bpfjit.errors import refuse
 from runtime import KernelHandle, ffi
 
 from .caller import Caller
-from .fs.inode import Directory, SuperBlock
-from .fs.kernfs import AttrFile, KernfsDir
+from .cgroup_files import CGROUP_FILES, FILE_BY_NAME
+from .fs.inode import Directory, Inode, SuperBlock
+from .fs.kernfs import AttrFile, KernfsDir, KernfsFile
 from .task import Task, Tasks
 from .views import Views
 
 CGROUP2_MAGIC = 0x63677270
 CSS_ONLINE, CSS_VISIBLE = 1 << 1, 1 << 3
+_INT_MAX = (1 << 31) - 1
+_CGROUP_BYTES, _KN_BYTES = ffi.sizeof("struct cgroup"), ffi.sizeof("struct kernfs_node")
+_CSET_BYTES, _GROUP_BYTES = ffi.sizeof("struct css_set"), ffi.sizeof("struct task_group")
+_SUBSYSTEMS = len(ffi.new("struct cgroup *").subsys)
 
 
 class Cgroup(KernfsDir):
-    """One cgroup: a directory, and a struct cgroup with its kernfs_node, css and css_set on the native heap."""
+    """One cgroup: a directory, and a struct cgroup with its kernfs_node, css and css_set on the native heap.
+
+    The structures go when the last name, open file or child that refers to the cgroup has gone.
+    """
 
     def __init__(self, fs: CgroupFs, name: str, parent: Cgroup | None, mode: int, uid: int, gid: int, kn_id: int) -> None:
         super().__init__(fs, mode, uid, gid, kn_id)
@@ -31,46 +40,56 @@ class Cgroup(KernfsDir):
         self.up = parent
         self.level: int = 0 if parent is None else parent.level + 1
         self.tasks: list[Task] = []
-        self.type = "domain"
+        self.threaded = False
         self.enabled_text = ""  # controllers that the children get
         self.memory_bytes = 0
-        native = fs.native
-        self._pointer_bytes = 8 * (self.level + 1)
-        self.c: Any = native.new("struct cgroup", self._pointer_bytes)
-        self.kn: Any = native.new("struct kernfs_node")
-        self.cset: Any = native.new("struct css_set")
-        self.task_group: Any = native.new("struct task_group")
-        self._name = native.string((name or "/").encode())
-        self._fill(parent)
-        self.views = Views(native, "cgroup", self.c)
-        self._add_files()
+        self._views: Views | None = None
+        self._fill(fs.native, parent)
 
-    def _fill(self, parent: Cgroup | None) -> None:
-        c, kn = self.c, self.kn
+    def _fill(self, native: KernelHandle, parent: Cgroup | None) -> None:
+        level = self.level
+        c = self.c = native.new("struct cgroup", 8 * (level + 1))
+        kn = self.kn = native.new("struct kernfs_node")
+        cset = self.cset = native.new("struct css_set")
+        group = self.task_group = native.new("struct task_group")
+        raw = os.fsencode(self.name) or b"/"
+        self._name = native.string(raw)
+        self._sizes = ((c, _CGROUP_BYTES + 8 * (level + 1)), (kn, _KN_BYTES), (cset, _CSET_BYTES), (group, _GROUP_BYTES))
+        css, addressof = c.self, ffi.addressof
         kn.id, kn.mode, kn.flags, kn.name, kn.priv = self.id, self.mode, 1, self._name, c
-        c.kn, c.level, c.max_depth, c.max_descendants = kn, self.level, (1 << 31) - 1, (1 << 31) - 1
+        c.kn, c.level, c.max_depth, c.max_descendants = kn, level, _INT_MAX, _INT_MAX
         c.root, c.dom_cgrp = self.fs.root_c, c
-        c.self.cgroup, c.self.flags, c.self.id, c.self.serial_nr = c, CSS_ONLINE | CSS_VISIBLE, 0, next(self.fs.serials)
+        css.cgroup, css.flags, css.serial_nr = c, CSS_ONLINE | CSS_VISIBLE, next(self.fs.serials)
         # Linux keeps children on a list in order of creation.
-        for head in (c.self.children, c.self.sibling, self.cset.tasks):
-            head.next = head.prev = ffi.addressof(head)
-        self.cset.dfl_cgrp = c
-        self.task_group.css.cgroup = c
-        ancestors = ffi.cast("struct cgroup **", ffi.addressof(c, "ancestors"))
-        if parent is not None:
+        head = css.children
+        head.next = head.prev = addressof(head)
+        head = cset.tasks
+        head.next = head.prev = addressof(head)
+        cset.dfl_cgrp = c
+        group.css.cgroup = c
+        ancestors = ffi.cast("struct cgroup **", addressof(c, "ancestors"))
+        sibling = css.sibling
+        if parent is None:
+            sibling.next = sibling.prev = addressof(sibling)
+        else:
+            parent.get()
+            up = parent.c
             setattr(kn, "__parent", parent.kn)  # written out, it would be a name private to this class
-            c.self.parent = ffi.addressof(parent.c.self)
-            self.task_group.parent = parent.task_group
-            above = ffi.cast("struct cgroup **", ffi.addressof(parent.c, "ancestors"))
-            for i in range(self.level):
-                ancestors[i] = above[i]
-            head, item = parent.c.self.children, ffi.addressof(c.self.sibling)
-            item.prev, item.next = head.prev, ffi.addressof(head)
-            head.prev.next = item
-            head.prev = item
-        ancestors[self.level] = c
-        for i in range(6):
-            c.subsys[i] = ffi.addressof(c.self)
+            css.parent = addressof(up, "self")
+            group.parent = parent.task_group
+            ffi.memmove(ancestors, addressof(up, "ancestors"), 8 * level)
+            head, item = up.self.children, addressof(sibling)
+            last = head.prev
+            sibling.prev, sibling.next = last, addressof(head)
+            last.next = head.prev = item
+        ancestors[level] = c
+        c.subsys = [addressof(css)] * _SUBSYSTEMS
+
+    @property
+    def views(self) -> Views:
+        if self._views is None:
+            self._views = Views(self.fs.native, "cgroup", self.c, self.fs.scratch)
+        return self._views
 
     @property
     def path(self) -> str:
@@ -90,22 +109,26 @@ class Cgroup(KernfsDir):
 
     # -- the directory -------------------------------------------------------------------------------
 
-    def _add_files(self) -> None:
-        from .cgroup_files import CGROUP_FILES
+    # The files of the hierarchy itself are made when they are first asked for: most never are.
 
-        for row in CGROUP_FILES:
-            if self.up is None and not row.on_root:
-                continue
-            show = None if row.show is None else _bind(row.show, self)
-            store = None if row.store is None else _bind_store(row.store, self)
-            self.add(row.name, AttrFile(self, row.mode, show, store))
+    def lookup(self, name: str) -> Inode | None:
+        found = self.children.get(name)
+        if found is None and not self.removed:
+            row = FILE_BY_NAME.get(name)
+            if row is not None and (self.up is not None or row.on_root):
+                found = self.children[name] = AttrFile(self, row.mode, *row.bind(self), self.uid, self.gid)
+        return found
+
+    def names(self) -> list[str]:
+        own = [row.name for row in CGROUP_FILES if not self.removed and (self.up is not None or row.on_root)]
+        return own + [name for name in self.children if name not in FILE_BY_NAME]
 
     def check_name(self, name: str, *, creating: bool) -> None:
-        if creating and "\n" in name:
+        if creating and ("\n" in name or "\0" in name):
             raise refuse(errno.EINVAL, f"cgroup name {name!r} has a newline")
 
     def mkdir(self, caller: Caller, name: str, mode: int) -> Directory:
-        return self.fs.create_in(self, name, mode=mode, uid=caller.cred.uid, gid=caller.cred.gid)
+        return self.fs.create_in(self, name, mode=0o755, uid=caller.cred.uid, gid=caller.cred.gid)
 
     def rmdir(self, caller: Caller, name: str) -> None:
         child = self.children[name]
@@ -113,26 +136,19 @@ class Cgroup(KernfsDir):
         self.fs.remove(child)
 
     def go_offline(self) -> None:
-        """rmdir: no walk comes here any more; who holds the cgroup still sees its structures."""
+        """rmdir: off the parent's list of children, where programs walk; the structures stay for those who are there."""
         item = self.c.self.sibling
         item.prev.next, item.next.prev = item.next, item.prev
         self.c.self.flags &= ~CSS_ONLINE
 
     def free(self) -> None:
         native = self.fs.native
-        native.free(self.c, ffi.sizeof("struct cgroup") + self._pointer_bytes)
-        native.free(self.kn, ffi.sizeof("struct kernfs_node"))
-        native.free(self.cset, ffi.sizeof("struct css_set"))
-        native.free(self.task_group, ffi.sizeof("struct task_group"))
-        native.free(self._name, len(self.name) + 1)
-
-
-def _bind(show: Any, cgroup: Cgroup) -> Any:
-    return lambda caller: show(cgroup, caller)
-
-
-def _bind_store(store: Any, cgroup: Cgroup) -> Any:
-    return lambda caller, data: store(cgroup, caller, data)
+        for obj, size in self._sizes:
+            native.free(obj, size)
+        native.free(self._name, len(os.fsencode(self.name)) + 1)
+        self.c = self.kn = self.cset = self.task_group = None
+        if self.up is not None:
+            self.up.put()
 
 
 class CgroupFs(SuperBlock):
@@ -145,17 +161,23 @@ class CgroupFs(SuperBlock):
         self.serials = itertools.count(1)
         self._ids = itertools.count(2)
         self._taken: dict[int, Cgroup] = {}
+        self.reserved: set[int] = set()  # ids that will be asked for by number
+        self.removals = 0
+        self.scratch: list[Any] = []
         self.root_c: Any = native.new("struct cgroup_root")
         self.root = self._new("", None, 0o755, 0, 0, 1)
         self.root_c.cgrp = self.root.c
-        self.on_change: list[Any] = []  # called after a cgroup is made or removed: (event, cgroup)
+        # Told of "cgroup_mkdir" once a cgroup is there, of "cgroup_rmdir" while it still is: (event, cgroup).
+        self.on_change: list[Callable[[str, Cgroup], None]] = []
         tasks.home = self.root
 
     def _new(self, name: str, parent: Cgroup | None, mode: int, uid: int, gid: int, kn_id: int | None) -> Cgroup:
         if kn_id is None:
-            kn_id = next(i for i in self._ids if i not in self._taken)
-        if not 0 < kn_id < 1 << 64 or kn_id in self._taken:
-            raise refuse(errno.EEXIST, f"cgroup id {kn_id} is taken or out of range")
+            kn_id = next(i for i in self._ids if i not in self._taken and i not in self.reserved)
+        if not 0 < kn_id < 1 << 64:
+            raise refuse(errno.EINVAL, f"id {kn_id} is out of range")
+        if kn_id in self._taken:
+            raise refuse(errno.EEXIST, f"id {kn_id} is taken by {self._taken[kn_id].path}")
         made = Cgroup(self, name, parent, mode, uid, gid, kn_id)
         self._taken[kn_id] = made
         return made
@@ -177,14 +199,19 @@ class CgroupFs(SuperBlock):
                 continue
             if child is not None:
                 raise refuse(errno.EEXIST, f"cgroup {path!r} exists")
-            if name in (".", "..") or len(name) > 255:
+            if name in (".", "..") or len(os.fsencode(name)) > 255:
                 raise refuse(errno.EINVAL, f"cgroup name {name!r}")
+            at.check_name(name, creating=True)
             at = self.create_in(at, name, id=id if last else None)
         return at
 
     def create_in(
         self, parent: Cgroup, name: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0, id: int | None = None
     ) -> Cgroup:
+        if parent.removed:
+            raise refuse(errno.ENOENT, f"{name}: the cgroup above has been removed")
+        if parent.lookup(name) is not None:
+            raise refuse(errno.EEXIST, f"{name}: exists in {parent.path}")
         made = self._new(name, parent, mode, uid, gid, id)
         parent.add(name, made)
         at: Cgroup | None = parent
@@ -210,20 +237,39 @@ class CgroupFs(SuperBlock):
     def by_id(self, kn_id: int) -> Cgroup | None:
         return self._taken.get(kn_id)
 
+    def renumber_root(self, kn_id: int) -> None:
+        """The root's id, where it is not Linux's 1 (a hierarchy seen from inside a cgroup namespace)."""
+        root = self.root
+        del self._taken[root.id]
+        root.id = root.ino = root.kn.id = kn_id
+        self._taken[kn_id] = root
+
     def remove(self, cgroup: Cgroup) -> None:
         """rmdir of an empty cgroup. Raises EBUSY while it has children or tasks."""
+        if cgroup.removed:
+            raise refuse(errno.ENOENT, f"cgroup {cgroup.path} has been removed")
         if cgroup.up is None or any(True for _ in cgroup.subgroups()) or cgroup.tasks:
             raise refuse(errno.EBUSY, f"cgroup {cgroup.path} has children or tasks")
         for tell in self.on_change:
             tell("cgroup_rmdir", cgroup)
+        self.removals += 1
         parent = cgroup.up
-        cgroup.go_offline()
         del self._taken[cgroup.id]
-        parent.remove(cgroup.name)
+        cgroup.go_offline()
         at: Cgroup | None = parent
         while at is not None:
             at.c.nr_descendants -= 1
             at = at.up
+        parent.remove(cgroup.name)
+
+    def shut_down(self) -> None:
+        """The kernel goes: whoever has a file open finds it removed."""
+        self.removals += 1
+        for cgroup in self:
+            cgroup.removed = True
+            for child in cgroup.children.values():
+                if isinstance(child, KernfsFile):
+                    child.deactivate()
 
     def __iter__(self) -> Iterator[Cgroup]:
         return self.root.descendants()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,26 +16,27 @@ from bpfjit.interp import Machine
 from bpfjit.jit import Engine, ObjectCache, default_directory
 from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
-from runtime import Index, KernelHandle, Symbols, Tracepoint, lib
+from runtime import Index, KernelHandle, Symbols, Tracepoint, ffi, lib
 
 from .bpf import commands
+from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
 from .bpf.show import map_text
 from .caller import Caller, InProcess
-from .cgroup import CgroupFs
-from .fs.bpffs import new_bpffs
-from .fs.inode import O_WRONLY, OpenFile, Stat
+from .cgroup import Cgroup, CgroupFs
+from .fs.bpffs import Pin, new_bpffs
+from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
 from .fs.kernfs import new_sysfs
 from .fs.vfs import RootFs, Vfs
 from .idr import Idr
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
 from .task import Tasks
+from .views import ViewBatch
 
 if TYPE_CHECKING:
     from .scenario import Scenario
 
 _VMLINUX = Path(__file__).parent / "data" / "vmlinux.btf"
-_READ_BYTES = 1 << 16
 ENGINES = ("jit", "interp")
 
 
@@ -47,7 +50,13 @@ class SimBpf:
         self.caller = caller
 
     def __call__(self, cmd: int, attr: bytearray) -> int:
-        return commands.call(self.kernel, self.caller, cmd, attr)
+        """One bpf(2) call. Raises OSError; ENODEV once the kernel is closed."""
+        native = self.kernel.native
+        native.hold()
+        try:
+            return commands.call(self.kernel, self.caller, cmd, attr)
+        finally:
+            native.drop()
 
     def close(self, fd: int) -> None:
         self.caller.fds.close(fd)
@@ -91,6 +100,7 @@ class Kernel:
         self.caller = InProcess()
         self.bpf = SimBpf(self, self.caller)
         self.vfs = Vfs()
+        self.cgroups.on_change.append(self._cgroup_event)
         self._mount()
 
     def _mount(self) -> None:
@@ -99,9 +109,9 @@ class Kernel:
         for name in ("sys", "tmp"):
             root.mkdir(self.caller, name, 0o755)
         self.vfs.mount(self.caller, "/sys", new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel")))
-        self.vfs.mount(self.caller, "/sys/fs/bpf", new_bpffs(map_text, self._open_link_pin))
+        self._bpffs = new_bpffs(map_text, self._open_link_pin)
+        self.vfs.mount(self.caller, "/sys/fs/bpf", self._bpffs)
         self.vfs.mount(self.caller, "/sys/fs/cgroup", self.cgroups.root)
-        self.cgroups.on_change.append(lambda event, cgroup: self.vfs.changed())
 
     @classmethod
     def from_scenario(cls, path: str | Path, *, engine: str = "jit", cache: bool = True) -> Kernel:
@@ -132,8 +142,29 @@ class Kernel:
         self.close()
 
     def close(self) -> None:
-        """Close this process's fds and let go of the native kernel."""
+        """Close this process's fds, take every name away, and let go of the native kernel.
+
+        What others still hold (an open file, an object, a thread in a program) stays valid until they drop it;
+        everything new is refused with ENODEV or ENOENT. May be called again.
+        """
+        if self.native.closed:
+            return
         self.caller.fds.close_all()
+        self.cgroups.shut_down()
+        self._drop_names(self._bpffs)
+        for prog in self.progs:
+            prog.check_fault()
+        for tracepoint in self.tracepoints.values():
+            if not tracepoint.count:
+                tracepoint.close()
+        self.vfs = Vfs()
+        self.native.close()
+
+    def _drop_names(self, directory: Directory) -> None:
+        for name, inode in list(directory.children.items()):
+            if isinstance(inode, Directory):
+                self._drop_names(inode)
+            directory.drop(name)
 
     def caller_bpf(self, caller: Caller) -> SimBpf:
         """bpf(2) for another caller."""
@@ -183,6 +214,22 @@ class Kernel:
         for prog in self.progs:
             prog.check_fault()
 
+    def _cgroup_event(self, event: str, cgroup: Cgroup) -> None:
+        """cgroup_mkdir and cgroup_rmdir happen with the directory: (cgroup, path)."""
+        if not self.tracepoints[event].count:
+            return
+        self.fire_cgroup(event, cgroup)
+
+    def fire_cgroup(self, tracepoint: str, cgroup: Cgroup, current: Any = None, repeat: int = 1) -> None:
+        """fire() with the two arguments of the cgroup tracepoints: the cgroup, and its path as a string."""
+        raw = os.fsencode(cgroup.path)
+        path = self.native.string(raw)
+        try:
+            args = [int(ffi.cast("uintptr_t", cgroup.c)), int(ffi.cast("uintptr_t", path))]
+            self.fire(tracepoint, args, current, repeat)
+        finally:
+            self.native.free(path, len(raw) + 1)
+
     # -- files ---------------------------------------------------------------------------------------
 
     def open(self, path: str, flags: int = 0, *, caller: Caller | None = None) -> OpenFile:
@@ -194,20 +241,30 @@ class Kernel:
         who = caller or self.caller
         file = self.vfs.open(who, path)
         try:
-            data = file.read(who, _READ_BYTES)
-            if not data:
-                return data
-            # A short read is not the end of every file; only an empty one is.
-            parts = [data]
-            while data := file.read(who, _READ_BYTES):
-                parts.append(data)
-            return b"".join(parts) if len(parts) > 1 else parts[0]
+            return file.read_all(who)
         finally:
             file.put()
 
     def read_text(self, path: str, *, caller: Caller | None = None) -> str:
         """As read_bytes(), decoded as UTF-8. Raises UnicodeDecodeError for what is not."""
         return self.read_bytes(path, caller=caller).decode()
+
+    def batch(self, link: int | str, cgroups: Iterable[Cgroup] | None = None) -> ViewBatch:
+        """A view of many cgroups (all, without `cgroups`) to be read in one native call, over and over.
+
+        link: an fd of a view's link, or its pin's path in bpffs. Raises EACCES for what is no view of cgroups.
+        """
+        if isinstance(link, str):
+            pin = self.vfs.lookup(self.caller, link)
+            obj = pin.object if isinstance(pin, Pin) else None
+        else:
+            obj = object_of(self.caller, link)
+        return ViewBatch(self.native, obj, list(self.cgroups if cgroups is None else cgroups))
+
+    def read_views(self, link: int | str, cgroups: Iterable[Cgroup] | None = None) -> list[bytes]:
+        """What a view shows of each cgroup, in order, at once; batch() for reading the same ones again."""
+        with self.batch(link, cgroups) as batch:
+            return batch.texts()
 
     def write_text(self, path: str, text: str, *, caller: Caller | None = None) -> int:
         """open for writing, write, close; the bytes written."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bpfjit.btf import RawBtf
 from bpfjit.program import Verified
 from bpfjit.spec.kinds import MapType
-from runtime import Map
+from runtime import Map, ffi
 
 if TYPE_CHECKING:
     from .fs.inode import Inode
@@ -100,6 +100,7 @@ class ProgObject(Object):
         self.tag = b""
         self.uid = 0
         self.attach_btf_id = 0
+        self.fn = ffi.cast("rt_prog_fn", native.addr)
         self.load_time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self.on_release: Callable[[ProgObject], None] | None = None
 
@@ -117,6 +118,7 @@ class ProgObject(Object):
     def release(self) -> None:
         if self.on_release is not None:
             self.on_release(self)
+        self.fn = None
         self.native.close()
         for m in self.maps:
             m.put()

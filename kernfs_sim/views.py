@@ -1,65 +1,107 @@
-"""Views: links of view programs shown as files, one kernel object a file."""
+"""Views: links of view programs shown as files, one kernel object a file; and many of them read at once."""
 
 from __future__ import annotations
 
 import errno
-from typing import Any
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
 from bpfjit.uapi import bpf as uapi
-from runtime import KernelHandle, View, ffi
+from runtime import KernelHandle, View, ffi, lib
 
 from .caller import Caller
 from .fs.inode import OpenFile
 from .fs.kernfs import ExposedFile, write_command
-from .objects import LinkObject, ProgObject
+from .objects import LinkObject, Object, ProgObject
+
+if TYPE_CHECKING:
+    from .cgroup import Cgroup
 
 MAX_READ_BYTES = 1 << 21
+_PAGE = 4096
+_BULK_BYTES = 64  # room that a batch gives each text at first
 
 
 class Views:
     """What a directory shows of exposed objects: `target` is the view target, `subject` its kernel object."""
 
-    def __init__(self, native: KernelHandle, target: str, subject: Any) -> None:
+    def __init__(self, native: KernelHandle, target: str, subject: Any, scratch: list[Any]) -> None:
         self.native = native
         self.target = target
         self.subject = subject
+        self.subjects = ffi.new("void *[1]", [subject])
+        self.scratch = scratch  # buffers of one page that no reader uses now
 
     def open(self, inode: ExposedFile, flags: int) -> OpenFile:
         return OpenView(self, inode, flags)
 
-    def link_of(self, inode: ExposedFile) -> LinkObject:
-        """The view link behind a file. Raises ENXIO for a dead inode, EACCES for what is no such view."""
-        obj = inode.object
-        if not isinstance(obj, LinkObject) or obj.type != uapi.BPF_LINK_TYPE_VIEW or obj.target != self.target:
-            raise refuse(errno.EACCES, f"{inode.name}: a {obj.kind} is not a view of a {self.target}")
-        return obj
+
+def view_link(obj: Object | None, target: str, name: str) -> LinkObject:
+    """The object as a link to a view of `target`. Raises ENXIO for none, EACCES for anything else."""
+    if obj is None:
+        raise refuse(errno.ENXIO, f"{name}: the object is no longer pinned")
+    if not isinstance(obj, LinkObject) or obj.type != uapi.BPF_LINK_TYPE_VIEW or obj.target != target:
+        raise refuse(errno.EACCES, f"{name}: a {obj.kind} is not a view of a {target}")
+    return obj
 
 
 class OpenView(OpenFile):
-    """An open view file. The program stays loaded as long as it is open."""
+    """An open file of an exposed object. Whatever happens to pins and links, the object stays until it is closed."""
+
+    __slots__ = ("_exposed", "_object", "_prog", "_view", "_views")
 
     def __init__(self, views: Views, inode: ExposedFile, flags: int) -> None:
+        views.native.hold()  # kernel memory outlives a kernel's close() for as long as a reader may be in it
         super().__init__(inode, flags)
         self._views = views
         self._exposed = inode
+        backing = inode.backing
+        self._object: Object | None = backing.object.get() if backing is not None else None
         self._view: View | None = None
-        self._prog: ProgObject | None = None
+        # The program it begins with, whatever becomes of the link.
+        self._prog: ProgObject | None = self._object.prog.get() if isinstance(self._object, LinkObject) else None
 
-    def _native(self) -> View:
-        if self._view is None:
-            # The program it begins with, whatever becomes of the link.
-            self._prog = self._views.link_of(self._exposed).prog.get()
-            fn = ffi.cast("rt_prog_fn", self._prog.native.addr)
-            self._view = View(self._views.native, fn, self._views.subject)
-        return self._view
+    def _program(self) -> ProgObject:
+        """The view's program. Raises ENXIO and EACCES as view_link() does."""
+        view_link(self._object, self._views.target, self._exposed.name)
+        assert self._prog is not None
+        return self._prog
 
     def pread(self, caller: Caller, size: int, pos: int) -> bytes:
         self._exposed.need_active()
-        data = self._native().read(min(size, MAX_READ_BYTES), pos, ffi.NULL)
-        assert self._prog is not None
-        self._prog.check_fault()
+        view = self._view
+        views = self._views
+        prog = self._program()
+        if view is None:
+            view = self._view = View(views.native, prog.fn, views.subject)
+        data = view.read(min(size, MAX_READ_BYTES), pos, ffi.NULL)
+        prog.check_fault()
         return data
+
+    def read_all(self, caller: Caller) -> bytes:
+        # Into a page that is there already, if it fits: no native view, no second read to find the end.
+        if self._view is not None or self.pos or not self.readable:
+            return super().read_all(caller)
+        self._exposed.need_active()
+        views = self._views
+        prog = self._program()
+        try:
+            page, end = views.scratch.pop()
+        except IndexError:
+            page, end = ffi.new("char[]", _PAGE), ffi.new("u64 *")
+        n = lib.rt_view_read_many(views.native.ptr, prog.fn, views.subjects, 1, page, _PAGE, end, ffi.NULL)
+        data = ffi.unpack(page, end[0]) if n == 1 and end[0] else b""
+        views.scratch.append((page, end))
+        prog.check_fault()
+        if n == 1:
+            self.pos = len(data)
+            return data
+        if n == -errno.EOVERFLOW:
+            return super().read_all(caller)
+        raise refuse(-n, f"{self._exposed.name}: the program returned {n}, {os.strerror(-n)}")
 
     def write(self, caller: Caller, data: bytes) -> int:
         return write_command(self._exposed, self, data)
@@ -67,5 +109,98 @@ class OpenView(OpenFile):
     def release(self) -> None:
         if self._view is not None:
             self._view.close()
+            self._view = None
         if self._prog is not None:
             self._prog.put()
+        if self._object is not None:
+            self._object.put()
+        self._views.native.drop()
+
+
+class ViewBatch:
+    """One view of many cgroups, read in one foreign call that releases the GIL; a context manager.
+
+    `cgroups` are those shown, in order; the ones removed since are left out at the next read.
+    """
+
+    def __init__(self, native: KernelHandle, link: Object | None, cgroups: Sequence[Cgroup]) -> None:
+        checked = view_link(link, "cgroup", "batch")
+        native.hold()
+        self._native = native
+        self._link: LinkObject = checked.get()
+        for cgroup in cgroups:
+            cgroup.get()
+        self._held = list(cgroups)
+        self.cgroups: list[Cgroup] = []
+        self._removals = -1
+        self._objects: Any = None
+        self._buffer: Any = None
+        self._ends: Any = ffi.new("u64[]", max(len(cgroups), 1))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        removals = self._held[0].fs.removals if self._held else 0
+        if removals == self._removals:
+            return
+        self._removals = removals
+        self.cgroups = [c for c in self._held if not c.removed]
+        self._objects = ffi.new("void *[]", [c.c for c in self.cgroups])
+        if self._buffer is None:
+            self._buffer = ffi.new("char[]", max(_PAGE, len(self.cgroups) * _BULK_BYTES))
+
+    def read(self) -> tuple[memoryview, Sequence[int]]:
+        """The texts of all, one after another, and where each ends; both are valid until the next read.
+
+        Raises the errno that a program returns, ENODEV after close().
+        """
+        if self._objects is None:
+            raise refuse(errno.ENODEV, "the batch is closed")
+        self._refresh()
+        prog = self._link.prog.get()  # the link may be given another while we read
+        try:
+            return self._read(prog)
+        finally:
+            prog.put()
+
+    def _read(self, prog: ProgObject) -> tuple[memoryview, Sequence[int]]:
+        count = len(self.cgroups)
+        done = used = 0
+        while done < count:
+            room = len(self._buffer) - used
+            n = lib.rt_view_read_many(
+                self._native.ptr, prog.fn, self._objects + done, count - done, self._buffer + used, room,
+                self._ends + done, ffi.NULL,
+            )  # fmt: skip
+            prog.check_fault()
+            if n < 0 and n != -errno.EOVERFLOW:
+                raise refuse(-n, f"{self.cgroups[done].path}: the program returned {n}")
+            if done:
+                for i in range(done, done + max(n, 0)):
+                    self._ends[i] += used
+            done += max(n, 0)
+            used = self._ends[done - 1] if done else 0
+            if n <= 0 or done < count:
+                larger = ffi.new("char[]", 2 * len(self._buffer))
+                ffi.memmove(larger, self._buffer, used)
+                self._buffer = larger
+        return memoryview(ffi.buffer(self._buffer, used)), self._ends[0:count]
+
+    def texts(self) -> list[bytes]:
+        """The texts of `cgroups`, read anew."""
+        data, ends = self.read()
+        whole = bytes(data)
+        return [whole[start:end] for start, end in pairwise([0, *ends])]
+
+    def close(self) -> None:
+        if self._objects is not None:
+            self._objects = None
+            self._link.put()
+            for cgroup in self._held:
+                cgroup.put()
+            self._native.drop()
+
+    def __enter__(self) -> ViewBatch:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

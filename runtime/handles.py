@@ -6,7 +6,10 @@ Numbers that come back negative from C are errnos: `ok()` raises them.
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,35 +46,67 @@ class Symbols(Mapping[str, int]):
 
 
 class KernelHandle:
-    """A native kernel: simulated CPUs, RCU, the heap of kernel objects."""
+    """A native kernel: simulated CPUs, RCU, the heap of kernel objects.
+
+    Whatever uses its memory or runs in it holds it meanwhile (hold() and drop()); after close() nothing new may,
+    and the memory goes with the last one that still does.
+    """
 
     def __init__(self, cpus: int) -> None:
         self.ptr: CData = lib.rt_kernel_new(cpus)
         if self.ptr == ffi.NULL:
             raise ValueError(f"a kernel of {cpus} cpus cannot be made, wanted 1 to 64 and memory")
         self.cpus = cpus
+        self.closed = False
+        self._holders = 0
+
+    def hold(self) -> None:
+        """Raises ENODEV once the kernel is closed."""
+        if self.closed:
+            raise OSError(errno.ENODEV, "the kernel has been shut down")
+        # The interpreter switches threads between statements, never inside `+=` of an attribute.
+        self._holders += 1
+
+    def drop(self) -> None:
+        self._holders -= 1
+        if not self._holders and self.closed:
+            self._free()
 
     def new(self, ctype: str, extra_bytes: int = 0) -> CData:
         """A zeroed kernel object of a structure type, e.g. "struct cgroup"."""
-        obj = lib.rt_kobj_alloc(self.ptr, ffi.sizeof(ctype) + extra_bytes)
+        pointer, size = _type(ctype)
+        obj = lib.rt_kobj_alloc(self._open(), size + extra_bytes)
         if obj == ffi.NULL:
             raise MemoryError(f"no room for a {ctype}")
-        return ffi.cast(f"{ctype} *", obj)
+        return ffi.cast(pointer, obj)
 
     def string(self, text: bytes) -> CData:
         """A NUL-terminated string on the heap of kernel objects; give it back with free(it, len + 1)."""
-        obj = ffi.cast("char *", lib.rt_kobj_alloc(self.ptr, len(text) + 1))
+        obj = ffi.cast("char *", lib.rt_kobj_alloc(self._open(), len(text) + 1))
+        if obj == ffi.NULL:
+            raise MemoryError(f"no room for a string of {len(text)} bytes")
         ffi.memmove(obj, text, len(text))
         return obj
 
     def free(self, obj: CData, size_bytes: int) -> None:
         """Free a kernel object once no program can still read it."""
-        lib.rt_kobj_free_rcu(self.ptr, obj, size_bytes)
+        if self.ptr != ffi.NULL:
+            lib.rt_kobj_free_rcu(self.ptr, obj, size_bytes)
 
     def owns(self, addr: int, size_bytes: int) -> bool:
-        return bool(lib.rt_kobj_owns(self.ptr, addr, size_bytes))
+        return self.ptr != ffi.NULL and bool(lib.rt_kobj_owns(self.ptr, addr, size_bytes))
+
+    def _open(self) -> CData:
+        if self.closed:
+            raise OSError(errno.ENODEV, "the kernel has been shut down")
+        return self.ptr
 
     def close(self) -> None:
+        self.closed = True
+        if not self._holders:
+            self._free()
+
+    def _free(self) -> None:
         ptr, self.ptr = self.ptr, ffi.NULL
         if ptr != ffi.NULL:
             lib.rt_kernel_free(ptr)
@@ -81,6 +116,11 @@ class KernelHandle:
             self.close()
 
 
+@functools.cache
+def _type(ctype: str) -> tuple[CData, int]:
+    return ffi.typeof(f"{ctype} *"), ffi.sizeof(ctype)
+
+
 class Map:
     """A native map. Keys and values are bytes of key_size and `value_bytes` (per-CPU maps: every CPU's)."""
 
@@ -88,9 +128,11 @@ class Map:
         self, kernel: KernelHandle, map_type: int, key_size: int, value_size: int, max_entries: int, flags: int, extra: int
     ) -> None:
         err = ffi.new("int *")
+        kernel.hold()
         self.kernel = kernel
         self.ptr: CData = lib.rt_map_new(kernel.ptr, map_type, key_size, value_size, max_entries, flags, extra, err)
         if self.ptr == ffi.NULL:
+            kernel.drop()
             raise OSError(-err[0], f"map of {max_entries} entries of {key_size}+{value_size} bytes: {os.strerror(-err[0])}")
         self.addr = int(ffi.cast("uintptr_t", self.ptr))
         self.value_bytes = int(lib.rt_map_value_bytes(self.ptr))
@@ -126,8 +168,9 @@ class Map:
 
     def close(self) -> None:
         ptr, self.ptr = self.ptr, ffi.NULL
-        if ptr != ffi.NULL and self.kernel.ptr != ffi.NULL:
+        if ptr != ffi.NULL:
             lib.rt_map_free(ptr)
+            self.kernel.drop()
 
     def __del__(self) -> None:
         if getattr(self, "ptr", None) is not None:
@@ -135,29 +178,54 @@ class Map:
 
 
 class Tracepoint:
-    """A tracepoint and the programs attached to it (function addresses)."""
+    """A tracepoint and the programs attached to it (function addresses); `count` of them."""
 
     def __init__(self, kernel: KernelHandle) -> None:
+        kernel.hold()
         self.kernel = kernel
+        self.count = 0
+        self._firing = 0
+        self._changing = threading.Lock()  # C leaves it to its caller that only one attaches or detaches
+        self._closed = False
         self.ptr: CData = lib.rt_tracepoint_new(kernel.ptr)
         if self.ptr == ffi.NULL:
+            kernel.drop()
             raise MemoryError("no room for a tracepoint")
 
     def attach(self, addr: int) -> None:
-        ok(lib.rt_tracepoint_attach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint attach")
+        with self._changing:
+            ok(lib.rt_tracepoint_attach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint attach")
+            self.count += 1
 
     def detach(self, addr: int) -> None:
-        ok(lib.rt_tracepoint_detach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint detach")
+        with self._changing:
+            ok(lib.rt_tracepoint_detach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint detach")
+            self.count -= 1
         lib.rt_rcu_barrier(self.kernel.ptr)
 
     def fire(self, args: list[int], current: CData, repeat: int = 1) -> None:
-        """Run every attached program with these raw arguments (unsigned 64-bit), `repeat` times."""
-        lib.rt_tracepoint_fire(self.ptr, ffi.new("u64[]", args or [0]), current or ffi.NULL, repeat)
+        """Run every attached program with these raw arguments (unsigned 64-bit), `repeat` times. Raises ENODEV."""
+        if self._closed:
+            raise OSError(errno.ENODEV, "the kernel has been shut down")
+        self._firing += 1
+        try:
+            lib.rt_tracepoint_fire(self.ptr, ffi.new("u64[]", args or [0]), current or ffi.NULL, repeat)
+        finally:
+            self._firing -= 1
+            if self._closed:
+                self._free()
 
     def close(self) -> None:
+        self._closed = True
+        self._free()
+
+    def _free(self) -> None:
+        if self._firing:
+            return
         ptr, self.ptr = self.ptr, ffi.NULL
-        if ptr != ffi.NULL and self.kernel.ptr != ffi.NULL:
+        if ptr != ffi.NULL:
             lib.rt_tracepoint_free(ptr)
+            self.kernel.drop()
 
     def __del__(self) -> None:
         if getattr(self, "ptr", None) is not None:

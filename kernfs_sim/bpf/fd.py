@@ -67,8 +67,8 @@ def btf_of(caller: Caller, fd: int) -> BtfObject:
 
 
 def object_of(caller: Caller, fd: int) -> Object:
-    """Whatever object an fd is of, to be pinned. Raises EINVAL for other files."""
-    file = caller.fds.get(fd)
+    """Whatever object an fd is of, to be pinned. Raises EINVAL for other files and for none."""
+    file = caller.fds.find(fd)
     if not isinstance(file, ObjectFile) or isinstance(file.object, BtfObject):
         raise refuse(errno.EINVAL, f"fd {fd} is no BPF map, program or link")
     found: Object = file.object

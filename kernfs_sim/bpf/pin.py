@@ -11,6 +11,7 @@ from bpfjit.uapi import bpf as uapi
 from ..caller import Caller, read_string
 from ..fs.bpffs import Pin
 from ..fs.inode import MAY_READ, MAY_WRITE
+from ..objects import LinkObject
 from .fd import install, object_of
 
 if TYPE_CHECKING:
@@ -37,4 +38,6 @@ def get(kernel: Kernel, caller: Caller, attr: uapi.Obj) -> int:
     reads, writes = attr.file_flags != uapi.BPF_F_WRONLY, attr.file_flags != uapi.BPF_F_RDONLY
     if not inode.permits(caller, reads * MAY_READ | writes * MAY_WRITE) or not isinstance(inode, Pin):
         raise refuse(errno.EACCES, f"{path} is no BPF pin, or not permitted")
+    if isinstance(inode.object, LinkObject) and not (reads and writes):
+        raise refuse(errno.EINVAL, f"{path}: a link is got for reading and writing")
     return install(caller, inode.object, may_read=reads, may_write=writes)

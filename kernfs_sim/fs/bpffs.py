@@ -36,6 +36,7 @@ class Pin(Inode):
     def __init__(self, sb: BpfFs, obj: Object, mode: int, uid: int, gid: int) -> None:
         super().__init__(sb, stat.S_IFREG | mode, uid, gid)
         self.fs = sb
+        self._size = 0
         self.object = obj.get()
         if obj.backing_inode is None:
             obj.backing_inode = self
@@ -56,8 +57,12 @@ class Pin(Inode):
             return opened
         raise refuse(errno.EIO, f"a pinned {obj.kind} cannot be read")
 
+    def size(self) -> int:
+        return self._size
+
     def truncate(self, size: int) -> None:
-        """Succeeds and does nothing: pins have no contents."""
+        """A pin has no contents; its size is what it was last cut to."""
+        self._size = size
 
 
 class BpfDir(Directory):
@@ -69,12 +74,12 @@ class BpfDir(Directory):
         if "." in name:
             raise refuse(errno.EPERM, f"{name}: names in bpffs have no dots")
 
-    def _add(self, name: str, inode: Inode) -> None:
-        self.add(name, inode)
+    def names(self) -> list[str]:
+        return list(reversed(self.children))  # as Linux lists directories that live in memory: the newest first
 
     def mkdir(self, caller: Caller, name: str, mode: int) -> Directory:
         made = BpfDir(self.sb, mode, caller.cred.uid, caller.cred.gid)
-        self._add(name, made)
+        self.add(name, made)
         return made
 
     def rmdir(self, caller: Caller, name: str) -> None:
@@ -87,17 +92,14 @@ class BpfDir(Directory):
         self.drop(name)
 
     def symlink(self, caller: Caller, name: str, target: str) -> None:
-        self._add(name, Symlink(self.sb, target))
+        self.add(name, Symlink(self.sb, target, caller.cred.uid, caller.cred.gid))
 
     def link(self, caller: Caller, name: str, inode: Inode) -> None:
         inode.nlink += 1
-        self._add(name, inode.get())
+        self.add(name, inode.get())
 
     def rename(self, caller: Caller, name: str, to: Directory, new: str) -> None:
-        inode = self.children[name]
-        old = to.children.get(new)
-        if old is inode:
-            return
+        inode, old = self.children[name], to.children.get(new)
         if isinstance(old, Directory) and old.children:
             raise refuse(errno.ENOTEMPTY, f"{new}: directory not empty")
         if old is not None:
@@ -110,7 +112,7 @@ class BpfDir(Directory):
     def pin(self, caller: Caller, name: str, obj: object) -> None:
         assert isinstance(obj, Object)
         mode = 0o600 & ~caller.umask
-        self._add(name, Pin(self._fs(), obj, mode, caller.cred.uid, caller.cred.gid))
+        self.add(name, Pin(self._fs(), obj, mode, caller.cred.uid, caller.cred.gid))
 
 
 def new_bpffs(map_text: MapText, iter_open: IterOpen) -> BpfDir:

@@ -19,6 +19,7 @@ from ..caller import CAP_DAC_OVERRIDE, Caller
 
 MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
 O_ACCMODE, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY = 3, 1, 2, 0o100, 0o200, 0o1000, 0o200000
+READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,12 @@ class Stat:
 
 
 class SuperBlock:
-    """A mounted file system: its magic number and inode numbers."""
+    """A mounted file system: its magic number, inode numbers, and who is told when a name is taken away."""
 
     def __init__(self, fstype: str, magic: int) -> None:
         self.fstype = fstype
         self.magic = magic
+        self.on_drop: list[Callable[[], None]] = []
         self._inos = itertools.count(2)
 
     def new_ino(self) -> int:
@@ -58,29 +60,36 @@ class Inode:
         self.gid = gid
         self.nlink = 1
         self.refs = 1
+        self.freeing = False
         self.mtime_ns = self.ctime_ns = time.time_ns()
-        self._watches: list[Callable[[Inode], None]] = []
+        self._watches: list[Callable[[Inode], None]] | None = None
 
     # -- life ----------------------------------------------------------------------------------------
 
     def get(self) -> Inode:
+        # The interpreter switches threads between statements, never inside `+=` of an attribute.
+        assert not self.freeing, f"inode {self.ino} of {self.sb.fstype} is being freed"
         self.refs += 1
         return self
 
     def put(self) -> None:
         self.refs -= 1
         if not self.refs:
-            watches, self._watches = self._watches, []
-            for on_free in watches:
-                on_free(self)
+            self.freeing = True
+            while self._watches:
+                self._watches.pop(0)(self)
             self.free()
 
     def watch(self, on_free: Callable[[Inode], None]) -> None:
-        """Call `on_free(inode)` when the inode is about to be freed."""
+        """Call `on_free(inode)` once, when the inode is about to be freed; several watches in order of arrival."""
+        assert not self.freeing, f"inode {self.ino} of {self.sb.fstype} is being freed"
+        if self._watches is None:
+            self._watches = []
         self._watches.append(on_free)
 
     def unwatch(self, on_free: Callable[[Inode], None]) -> None:
-        if on_free in self._watches:
+        """Take a watch back; one that is not there is no error."""
+        if self._watches and on_free in self._watches:
             self._watches.remove(on_free)
 
     def free(self) -> None:
@@ -101,7 +110,7 @@ class Inode:
     def permits(self, caller: Caller, want: int) -> bool:
         """Mode bits against the caller's ids (CAP_DAC_OVERRIDE passes)."""
         cred = caller.cred
-        if cred.may(CAP_DAC_OVERRIDE):
+        if CAP_DAC_OVERRIDE in cred.capabilities:
             return True
         shift = 6 if cred.uid == self.uid else 3 if cred.gid == self.gid else 0
         return (self.mode >> shift) & want == want
@@ -111,8 +120,13 @@ class Inode:
         self.ctime_ns = time.time_ns()
 
     def chown(self, uid: int, gid: int) -> None:
+        """A new owner (-1 keeps); a file loses its set-id bits, as for everyone on Linux."""
         self.uid = self.uid if uid < 0 else uid
         self.gid = self.gid if gid < 0 else gid
+        if not self.is_dir:
+            self.mode &= ~stat.S_ISUID
+            if self.mode & stat.S_IXGRP:
+                self.mode &= ~stat.S_ISGID
         self.ctime_ns = time.time_ns()
 
     # -- operations ----------------------------------------------------------------------------------
@@ -126,6 +140,8 @@ class Inode:
 
 class OpenFile:
     """An open file description: position, flags, the inode (None for anonymous files). Kinds override read and write."""
+
+    __slots__ = ("flags", "inode", "pos", "refs")
 
     def __init__(self, inode: Inode | None, flags: int) -> None:
         self.inode = inode.get() if inode is not None else None
@@ -164,11 +180,19 @@ class OpenFile:
         self.pos += len(data)
         return data
 
+    def read_all(self, caller: Caller) -> bytes:
+        """From the position to the end: a short read is not the end of every file, only an empty one is."""
+        parts = []
+        while data := self.read(caller, READ_BYTES):
+            parts.append(data)
+        return b"".join(parts)
+
     def pread(self, caller: Caller, size: int, pos: int) -> bytes:
         raise refuse(errno.EINVAL, "file cannot be read")
 
     def write(self, caller: Caller, data: bytes) -> int:
-        raise refuse(errno.EINVAL, "file cannot be written")
+        """The bytes taken. Raises EBADF for a file not open for writing, EINVAL for one that takes none."""
+        raise refuse(errno.EINVAL if self.writable else errno.EBADF, "file cannot be written")
 
     def lseek(self, pos: int) -> int:
         if pos < 0:
@@ -184,6 +208,8 @@ class OpenFile:
 
 class TextFile(OpenFile):
     """A file whose whole text is made when it is first read, and anew when read from 0."""
+
+    __slots__ = ("_make", "_text")
 
     def __init__(self, inode: Inode | None, flags: int, make: Callable[[], bytes]) -> None:
         super().__init__(inode, flags)
@@ -209,9 +235,11 @@ class Directory(Inode):
         return self.children.get(name)
 
     def add(self, name: str, inode: Inode) -> None:
-        """Give an inode a name here; the name takes over the caller's reference."""
+        """Give an inode a name here; the name takes over the caller's reference. Raises EEXIST for a taken name."""
+        if self.lookup(name) is not None:
+            raise refuse(errno.EEXIST, f"{name}: exists in this directory of {self.sb.fstype}")
         self.children[name] = inode
-        self.mtime_ns = time.time_ns()
+        self.mtime_ns = inode.ctime_ns
         if isinstance(inode, Directory):
             inode.parent = self
             self.nlink += 1
@@ -219,7 +247,9 @@ class Directory(Inode):
     def drop(self, name: str) -> None:
         """Take a name away, and with it a reference."""
         inode = self.children.pop(name)
-        self.mtime_ns = time.time_ns()
+        for tell in self.sb.on_drop:
+            tell()
+        self.mtime_ns = inode.ctime_ns = time.time_ns()
         inode.nlink -= 1
         if isinstance(inode, Directory):
             self.nlink -= 1
@@ -235,6 +265,10 @@ class Directory(Inode):
 
     def create(self, caller: Caller, name: str, mode: int) -> Inode:
         raise refuse(errno.EACCES, f"{name}: {self.sb.fstype} has no plain files to create")
+
+    def mknod(self, caller: Caller, name: str, mode: int) -> None:
+        """A plain file by mknod(2): as create(), in file systems that do not tell the two apart."""
+        self.create(caller, name, mode)
 
     def mkdir(self, caller: Caller, name: str, mode: int) -> Directory:
         raise refuse(errno.EPERM, f"{name}: no directories can be made in {self.sb.fstype}")
@@ -264,13 +298,20 @@ class Directory(Inode):
     def open(self, caller: Caller, flags: int) -> OpenFile:
         if flags & O_ACCMODE:
             raise refuse(errno.EISDIR, "directory opened for writing")
-        return OpenFile(self, flags)
+        return OpenDirectory(self, flags)
+
+
+class OpenDirectory(OpenFile):
+    __slots__ = ()
+
+    def pread(self, caller: Caller, size: int, pos: int) -> bytes:
+        raise refuse(errno.EISDIR, "a directory is not read as a file")
 
 
 class Symlink(Inode):
-    def __init__(self, sb: SuperBlock, target: str) -> None:
-        super().__init__(sb, stat.S_IFLNK | 0o777)
+    def __init__(self, sb: SuperBlock, target: str, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(sb, stat.S_IFLNK | 0o777, uid, gid)
         self.target = target
 
     def size(self) -> int:
-        return len(self.target)
+        return len(self.target.encode(errors="surrogateescape"))

@@ -28,7 +28,9 @@ REMOVE = b"rm"
 class KernfsDir(Directory):
     """A directory of a kernfs. `views` says what an exposed object shows here; None: nothing does."""
 
-    views: Views | None = None
+    @property
+    def views(self) -> Views | None:
+        return None
 
     def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, ino: int | None = None) -> None:
         super().__init__(sb, mode, uid, gid, ino)
@@ -40,6 +42,10 @@ class KernfsDir(Directory):
         if backing is None:
             raise refuse(errno.ENXIO, f"{name}: {obj.kind} {obj.id} is not pinned in bpffs, so it cannot be exposed")
         assert isinstance(backing, Pin)
+        if self.removed:
+            raise refuse(errno.ENOENT, f"{name}: the directory has been removed")
+        if self.lookup(name) is not None:
+            raise refuse(errno.EEXIST, f"{name}: exists; a program's file never takes another's name")
         self.add(name, ExposedFile(self, name, backing, 0o600 & ~caller.umask))
 
     def remove(self, name: str) -> None:
@@ -48,9 +54,9 @@ class KernfsDir(Directory):
         if child is None:
             return
         if isinstance(child, KernfsDir):
+            child.removed = True
             for inner in list(child.children):
                 child.remove(inner)
-            child.removed = True
         if isinstance(child, KernfsFile):
             child.deactivate()
         self.drop(name)
@@ -61,8 +67,12 @@ class KernfsFile(Inode):
 
     def __init__(self, parent: KernfsDir, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(parent.sb, stat.S_IFREG | mode, uid, gid)
-        self.parent = parent
+        parent.get()
+        self.parent = parent  # what a file shows outlives its directory's name
         self.active = True
+
+    def free(self) -> None:
+        self.parent.put()
 
     def deactivate(self) -> None:
         self.active = False
@@ -84,8 +94,10 @@ class AttrFile(KernfsFile):
         mode: int,
         show: Callable[[Caller], str] | None,
         store: Callable[[Caller, bytes], None] | None = None,
+        uid: int = 0,
+        gid: int = 0,
     ) -> None:
-        super().__init__(parent, mode)
+        super().__init__(parent, mode, uid, gid)
         self._show = show
         self._store = store
 
@@ -108,6 +120,8 @@ class AttrFile(KernfsFile):
 
 
 class _OpenAttr(TextFile):
+    __slots__ = ("_attr",)
+
     def __init__(self, attr: AttrFile, flags: int, caller: Caller) -> None:
         super().__init__(attr, flags, lambda: attr.show(caller))
         self._attr = attr
@@ -131,14 +145,6 @@ class ExposedFile(KernfsFile):
         self.backing: Pin | None = backing
         backing.watch(self._backing_freed)
 
-    @property
-    def object(self) -> Object:
-        """The object behind the file. Raises ENXIO once its backing inode is gone."""
-        if self.backing is None:
-            raise refuse(errno.ENXIO, f"{self.name}: the object is no longer pinned")
-        held: Object = self.backing.object
-        return held
-
     def _backing_freed(self, inode: Inode) -> None:
         self.backing = None
         self.parent.remove(self.name)
@@ -146,6 +152,7 @@ class ExposedFile(KernfsFile):
     def free(self) -> None:
         if self.backing is not None:
             self.backing.unwatch(self._backing_freed)
+        super().free()
 
     def deactivate(self) -> None:
         super().deactivate()
@@ -167,6 +174,8 @@ class ExposedFile(KernfsFile):
 
 class _OpenExposed(OpenFile):
     """An exposed object where nothing can be shown; views read differently and share the write."""
+
+    __slots__ = ("_exposed",)
 
     def __init__(self, inode: ExposedFile, flags: int) -> None:
         super().__init__(inode, flags)
