@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import UsageError, VerifierError
 from ..loader import LoadedObject, Object, live_bpf
 from ..loader.bpf import Bpf
-from ..loader.object import parse_stats
+from ..loader.log import parse_stats
 from . import common
 
 KERNELS = ("sim", "live", "both")
