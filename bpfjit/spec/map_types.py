@@ -21,11 +21,11 @@ MAP_TYPES: tuple[MapType, ...] = (
         preallocated=True,
         walk_order="index",
     ),
-    MapType(uapi.BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", _HASH, per_cpu=True),
+    MapType(uapi.BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", _HASH & ~uapi.BPF_F_NUMA_NODE, per_cpu=True),
     MapType(
         uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
         "percpu_array",
-        _ARRAY & ~uapi.BPF_F_MMAPABLE & ~uapi.BPF_F_INNER_MAP,
+        _ARRAY & ~uapi.BPF_F_MMAPABLE & ~uapi.BPF_F_INNER_MAP & ~uapi.BPF_F_NUMA_NODE,
         key_bytes=4,
         per_cpu=True,
         delete=False,
