@@ -69,6 +69,7 @@ enum questions {
 enum color___other { GREEN___other = 77 };
 
 long out[QUESTIONS];
+enum questions asked = QUESTIONS;
 
 SEC("syscall")
 int ask(void *ctx)
