@@ -30,7 +30,6 @@ _HEAD = struct.Struct("<III")
 _MAX_TYPES = 0xFFFFF  # BTF_MAX_TYPE
 _MAX_BYTES = 16 << 20  # BTF_MAX_SIZE
 _MAX_NAME = 512  # KSYM_NAME_LEN
-_U32 = 0xFFFFFFFF
 
 # What follows the 12-byte head of each kind: fixed bytes, bytes per vlen.
 _TAIL = {
@@ -246,8 +245,6 @@ def validate(btf: Btf) -> None:
     for type_id, t in btf.items():
         if t.kind in COMPOSITES:
             _check_members(btf, type_id, t)
-        elif t.kind is Kind.ARRAY and btf.size_of(type_id) > _U32:
-            raise BtfError(f"BTF type {type_id}: array of {btf.size_of(type_id)} bytes")
 
 
 def _check_chains(btf: Btf) -> None:

@@ -80,7 +80,7 @@ class LoadedObject:
 
     def create_maps(self) -> None:
         """Load the BTF and make every map, filled and frozen as the object says. Raises LoadError, OSError."""
-        self._load_btf()
+        refusal = self._load_btf()
         for ref, spec in self.object.maps.items():
             self._add_map(ref, spec)
         config: dict[str, int | str] = {}
@@ -92,6 +92,8 @@ class LoadedObject:
             raise LoadError(e.cause, file=self.spec.file) from None
         if kconfig is not None:
             self._add_map(".kconfig", kconfig)
+        if refusal is not None:  # after the maps, whose own refusal says more
+            raise refusal
         for ref, spec in self.object.maps.items():
             self._fill_map_slots(self._by_ref[ref], spec)
         symbols = {e.name for e in self.spec.externs.values() if e.typeless}
@@ -105,14 +107,15 @@ class LoadedObject:
             frozenset(missing_config(self.spec.externs, config)),
         )
 
-    def _load_btf(self) -> None:
+    def _load_btf(self) -> LoadError | None:
+        """Why the kernel does not take the BTF, if so: __uint() of a huge number makes a type that Linux refuses."""
         if self.spec.btf is None:
-            return
+            return None
         buffers, log = Buffers(), bytearray(_BTF_LOG_BYTES)
         attr = uapi.BtfLoad(btf=buffers.put(self.spec.btf.data), btf_size=len(self.spec.btf.data))
         try:
             self.btf_fd = self.bpf(uapi.BPF_BTF_LOAD, bytearray(attr.pack()))
-            return
+            return None
         except OSError as e:
             refusal = e
         attr.btf_log_buf, attr.btf_log_size, attr.btf_log_level = buffers.put(log), len(log), 1
@@ -121,7 +124,8 @@ class LoadedObject:
         except OSError:
             lines = log_text(log).strip().splitlines()
             why = f"{describe(refusal)}: {lines[-1]}" if lines else describe(refusal)
-            raise LoadError(f"BTF refused: {why}", file=self.spec.file) from None
+            return LoadError(f"BTF refused: {why}", file=self.spec.file)
+        return None
 
     def _add_map(self, ref: str, spec: MapSpec) -> None:
         path = f"{self.object.pin_root}/{spec.name}" if spec.pinning else ""
