@@ -133,8 +133,10 @@ class Linker:
         stream = _Stream(prog, [entry], {entry.place: 0}, entry.end - entry.start, [])
         for f in stream.order:  # grows as calls are met
             self._append(stream, f)
-            if stream.length > _MAX_INSNS or self._total + stream.length > _MAX_TOTAL_INSNS:
-                raise self._fail(f"program {entry.name} with what it calls is longer than any kernel takes", entry.section)
+            if stream.length > _MAX_INSNS:
+                raise self._fail(f"program {entry.name} and what it calls are longer than any kernel takes", entry.section)
+            if self._total + stream.length > _MAX_TOTAL_INSNS:
+                raise self._fail(f"programs of more than {_MAX_TOTAL_INSNS} instructions in all", entry.section)
         self._total += stream.length
         for at, place in stream.calls:
             prog.insns[at] = prog.insns[at]._replace(imm=stream.base[place] - at - 1)

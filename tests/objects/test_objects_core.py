@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Compile, global_var, read_global, run
+from objects_support import Compile, Load, global_var, kernel_of, read_global, run
 
-from bpfjit.btf import Kind, RawBtf, parse_btf, write_btf
-from bpfjit.btf.from_c import btf_from_c
+from bpfjit.btf import Kind, parse_btf, write_btf
 from bpfjit.errors import LoadError, VerifierError
 from bpfjit.loader import LoadedObject, open_object
 from bpfjit.loader.bpf import kernel_btf
 from kernfs_sim import Kernel
-
-Load = Callable[..., LoadedObject]
-
-
-def kernel_of(source: str) -> RawBtf:
-    return parse_btf(write_btf(btf_from_c(source)))
-
 
 # struct sample: a at 8, narrow (2 bytes here) at 12, in at 16 = {pad, x, y[8]}, bitfields in the word at 56.
 OTHER = kernel_of("""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Compile, global_bytes, global_var, read_global, run
+from objects_support import Compile, Load, global_bytes, global_var, kernel_of, read_global, run
 
 from bpfjit.loader import LoadedObject, open_object
 from bpfjit.loader.compile import compile_c
 
-Load = Callable[..., LoadedObject]
 NODE = struct.Struct("<Qi8sI")
 
 
@@ -30,8 +28,6 @@ def fill_nodes(loaded: LoadedObject) -> None:
 
 def test_core_reads_of_one_to_nine_levels_and_into_places(load: Load) -> None:
     text = "struct node { struct node *next; int value; char name[8]; unsigned int low : 4; int high : 6; };"
-    from test_objects_core import kernel_of
-
     loaded = load("macros", btf=kernel_of(text))
     fill_nodes(loaded)
     run(loaded, "link_up")

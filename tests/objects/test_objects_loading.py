@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Compile, global_bytes, read_global, run
+from objects_support import Compile, Load, global_bytes, read_global, run
 
 from bpfjit.errors import LoadError, VerifierError
 from bpfjit.loader import LoadedObject, open_object
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 
-Load = Callable[..., LoadedObject]
 GPL = 'char _license[] SEC("license") = "GPL";\n'
 HEAD = '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\n'
 

@@ -100,6 +100,10 @@ def test_a_directory_a_missing_and_an_unreadable_file(tmp_path: Path) -> None:
         open_object(tmp_path / "none.bpf.c")
 
 
+def test_a_name_that_would_break_the_line_is_shown_as_an_escape() -> None:
+    assert str(LoadError("two\nlines", section="\x1b[31m")) == "section \\x1b[31m: two\\nlines"
+
+
 # -- code: an object's own faults, exit code 1 --------------------------------------------------------------
 
 
@@ -137,7 +141,7 @@ BAD_OBJECTS = {
         'struct { __uint(type, 1); __uint(key_size, 8); __type(key, u32); } m SEC(".maps");',
         "key of 4 bytes conflicts with key_size 8",
     ),
-    "a map that is no struct": ('int m SEC(".maps");', "map m: defined by a VOID"),
+    "a map that is no struct": ('int m SEC(".maps");', "map m: defined by a (VOID|INT)"),
     "a bad pinning": ('struct { __uint(type, 1); __uint(pinning, 7); } m SEC(".maps");', "pinning 7, wanted 0 to 1"),
     "an unknown section": (PROG % "nonsense/here", "section nonsense/here, program prog: unknown section"),
     "an unknown view": (PROG % "view/nothing", "program prog: unknown view target 'nothing'"),
