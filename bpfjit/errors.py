@@ -34,7 +34,9 @@ class BpfError(Exception):
             place.append(f"program {self.program}")
         if self.offset is not None:
             place.append(f"offset {self.offset:#x}")
-        return ": ".join([", ".join(place), self.cause]) if place else self.cause
+        text = ": ".join([", ".join(place), self.cause]) if place else self.cause
+        # Names come from files: what would break the line, or the terminal, is shown as an escape.
+        return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class ObjectError(BpfError):

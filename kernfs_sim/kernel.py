@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -38,6 +38,16 @@ if TYPE_CHECKING:
 
 _VMLINUX = Path(__file__).parent / "data" / "vmlinux.btf"
 ENGINES = ("jit", "interp")
+# What a program may ask of the kernel's configuration: the release that is simulated, and what of it is here.
+CONFIG: Mapping[str, int | str] = {
+    "LINUX_KERNEL_VERSION": 6 << 16 | 18 << 8,
+    "LINUX_HAS_BPF_COOKIE": 1,
+    "LINUX_HAS_SYSCALL_WRAPPER": 1,
+    **dict.fromkeys(
+        ("CONFIG_BPF", "CONFIG_BPF_SYSCALL", "CONFIG_BPF_JIT", "CONFIG_CGROUPS", "CONFIG_64BIT", "CONFIG_X86_64"), "y"
+    ),
+    "CONFIG_HZ": "1000",
+}
 
 
 class SimBpf:
@@ -60,6 +70,12 @@ class SimBpf:
 
     def close(self, fd: int) -> None:
         self.caller.fds.close(fd)
+
+    def config(self) -> Mapping[str, int | str]:
+        return CONFIG
+
+    def symbols(self, names: Set[str]) -> Mapping[str, int]:
+        return {}  # no kernel symbol has an address here
 
 
 class Kernel:

@@ -29,6 +29,7 @@ HEADER = struct.Struct("<HBBIIIII")
 _HEAD = struct.Struct("<III")
 _MAX_TYPES = 0xFFFFF  # BTF_MAX_TYPE
 _MAX_BYTES = 16 << 20  # BTF_MAX_SIZE
+_MAX_NAME = 512  # KSYM_NAME_LEN
 
 # What follows the 12-byte head of each kind: fixed bytes, bytes per vlen.
 _TAIL = {
@@ -83,7 +84,6 @@ class RawBtf(Btf):
         start = hdr_len + type_off
         self._offsets = self._scan(start, start + type_len)
         self._cache: dict[int, Type] = {0: VOID_TYPE}
-        self._by_name: dict[tuple[int, bytes], BtfId] | None = None
         super().__init__([])
 
     def _scan(self, pos: int, end: int) -> list[int]:
@@ -114,6 +114,12 @@ class RawBtf(Btf):
             raise BtfError(f"BTF string offset {offset} outside the {len(self.strings)} bytes of strings")
         return self.strings[offset : self.strings.index(0, offset)].decode("utf-8", "replace")
 
+    def _name(self, offset: int) -> str:
+        name = self.string(offset)
+        if len(name) > _MAX_NAME:
+            raise BtfError(f"BTF name of {len(name)} characters, wanted at most {_MAX_NAME}")
+        return name
+
     def type(self, type_id: int) -> Type:
         found = self._cache.get(type_id)
         if found is None:
@@ -122,18 +128,22 @@ class RawBtf(Btf):
             found = self._cache[type_id] = self._decode(self._offsets[type_id])
         return found
 
-    def _index(self) -> dict[tuple[Kind, str], BtfId]:
-        # Names without decoding: kind and string offset are in the head.
-        names: dict[tuple[Kind, str], BtfId] = {}
-        seen: set[tuple[int, int]] = set()
+    def _index(self) -> dict[str, list[BtfId]]:
+        # Names without decoding types: kind and string offset are in the head.
+        by_offset: dict[int, list[BtfId]] = {}
         data, unpack = self.data, _HEAD.unpack_from
         for type_id in range(1, len(self._offsets)):
-            name_off, info, _ = unpack(data, self._offsets[type_id])
-            kind = (info >> 24) & 31
-            if name_off and (kind, name_off) not in seen:
-                seen.add((kind, name_off))
-                names.setdefault((Kind(kind), self.string(name_off)), BtfId(type_id))
+            by_offset.setdefault(unpack(data, self._offsets[type_id])[0], []).append(BtfId(type_id))
+        by_offset.pop(0, None)
+        names: dict[str, list[BtfId]] = {}
+        for offset, ids in by_offset.items():
+            found = names.setdefault(self._name(offset), ids)
+            if found is not ids:  # the same text twice in the string section
+                found[:] = sorted({*found, *ids})
         return names
+
+    def kind_of(self, type_id: int) -> Kind:
+        return Kind((_HEAD.unpack_from(self.data, self._offsets[type_id])[1] >> 24) & 31) if type_id else Kind.VOID
 
     def _decode(self, pos: int) -> Type:
         data = self.data
@@ -141,7 +151,7 @@ class RawBtf(Btf):
         kind = Kind((info >> 24) & 31)
         vlen = info & 0xFFFF
         flag = bool(info >> 31)
-        name = self.string(name_off) if name_off else ""
+        name = self._name(name_off) if name_off else ""
         pos += 12
         if kind is Kind.INT:
             (word,) = struct.unpack_from("<I", data, pos)
@@ -163,22 +173,22 @@ class RawBtf(Btf):
             for i in range(vlen):
                 m_name, m_type, m_off = _HEAD.unpack_from(data, pos + 12 * i)
                 bits = m_off >> 24 if flag else 0
-                members.append(Member(self.string(m_name), BtfId(m_type), m_off & 0xFFFFFF if flag else m_off, bits))
+                members.append(Member(self._name(m_name), BtfId(m_type), m_off & 0xFFFFFF if flag else m_off, bits))
             return Type(kind, name, size, members=tuple(members))
         if kind is Kind.ENUM:
             form = "<Ii" if flag else "<II"
             pairs = [struct.unpack_from(form, data, pos + 8 * i) for i in range(vlen)]
-            return Type(kind, name, size, values=tuple(Enumerator(self.string(n), v) for n, v in pairs), signed=flag)
+            return Type(kind, name, size, values=tuple(Enumerator(self._name(n), v) for n, v in pairs), signed=flag)
         if kind is Kind.ENUM64:
             values = []
             for i in range(vlen):
                 n, low, high = _HEAD.unpack_from(data, pos + 12 * i)
                 value = low | high << 32
-                values.append(Enumerator(self.string(n), value - (1 << 64) if flag and value >> 63 else value))
+                values.append(Enumerator(self._name(n), value - (1 << 64) if flag and value >> 63 else value))
             return Type(kind, name, size, values=tuple(values), signed=flag)
         if kind is Kind.FUNC_PROTO:
             params = [struct.unpack_from("<II", data, pos + 8 * i) for i in range(vlen)]
-            return Type(kind, name, ref=BtfId(size), params=tuple(Param(self.string(n), BtfId(t)) for n, t in params))
+            return Type(kind, name, ref=BtfId(size), params=tuple(Param(self._name(n), BtfId(t)) for n, t in params))
         if kind is Kind.FUNC:
             return Type(kind, name, ref=BtfId(size), linkage=vlen)
         if kind is Kind.VAR:
@@ -227,29 +237,49 @@ def validate(btf: Btf) -> None:
             raise BtfError(f"{where}: holds what is no variable")
         if t.kind is Kind.VAR and btf.resolve(t.ref).kind in (Kind.VAR, Kind.DATASEC):
             raise BtfError(f"{where}: declares what is no data type")
-    state: dict[int, int] = {}
+    _check_chains(btf)
+    depths: dict[int, int] = {}
     for type_id, t in btf.items():
         if t.kind in COMPOSITES or t.kind is Kind.ARRAY:
-            _check_contains(btf, type_id, state, 0)
+            _nesting(btf, type_id, depths, 0)
     for type_id, t in btf.items():
         if t.kind in COMPOSITES:
             _check_members(btf, type_id, t)
 
 
-def _check_contains(btf: Btf, type_id: int, state: dict[int, int], depth: int) -> None:
-    """Depth-first over what a type holds by value: 1 while under way (a cycle when met again), 2 when done."""
+def _check_chains(btf: Btf) -> None:
+    """Pointers, modifiers and arrays lead to something else within MAX_RESOLVE_DEPTH steps."""
+    steps: dict[int, int] = {}
+    for start, _ in btf.items():
+        chain, at = [], int(start)
+        while at not in steps:
+            t = btf.type(at)
+            if t.kind not in MODIFIERS and t.kind not in (Kind.PTR, Kind.ARRAY):
+                steps[at] = 0
+                break
+            chain.append(at)
+            if len(chain) > MAX_RESOLVE_DEPTH:
+                raise BtfError(f"BTF type {start}: leads to itself, or deeper than {MAX_RESOLVE_DEPTH}")
+            at = t.ref
+        for n, type_id in enumerate(reversed(chain), 1):
+            steps[type_id] = steps[at] + n
+            if steps[type_id] > MAX_RESOLVE_DEPTH:
+                raise BtfError(f"BTF type {start}: leads deeper than {MAX_RESOLVE_DEPTH}")
+
+
+def _nesting(btf: Btf, type_id: int, depths: dict[int, int], depth: int) -> int:
+    """How deep a type holds others by value; what is under way stands at -1, so that a cycle is met again."""
     type_id = btf.skip(type_id)
-    if state.get(type_id) == 2:
-        return
-    if state.get(type_id) == 1 or depth > MAX_RESOLVE_DEPTH:
+    known = depths.get(type_id)
+    if known == -1 or depth + (known or 0) > MAX_RESOLVE_DEPTH:
         raise BtfError(f"BTF type {type_id} contains itself or is nested deeper than {MAX_RESOLVE_DEPTH}")
+    if known is not None:
+        return known
     t = btf.type(type_id)
-    state[type_id] = 1
-    if t.kind is Kind.ARRAY:
-        _check_contains(btf, t.ref, state, depth + 1)
-    for m in t.members:
-        _check_contains(btf, m.type_id, state, depth + 1)
-    state[type_id] = 2
+    held = [t.ref] if t.kind is Kind.ARRAY else [m.type_id for m in t.members]
+    depths[type_id] = -1
+    depths[type_id] = max((_nesting(btf, i, depths, depth + 1) + 1 for i in dict.fromkeys(held)), default=0)
+    return depths[type_id]
 
 
 def _check_members(btf: Btf, type_id: int, t: Type) -> None:

@@ -18,6 +18,12 @@ POINTER_BYTES = 8
 MAX_RESOLVE_DEPTH = 32  # Linux refuses chains of modifiers and nested types deeper than this (MAX_RESOLVE_DEPTH).
 
 
+def essential(name: str) -> str:
+    """The name without its flavor: task_struct___old is task_struct."""
+    at = name.find("___", 1)
+    return name if at < 0 else name[:at]
+
+
 class Kind(IntEnum):
     VOID = 0
     INT = 1
@@ -120,7 +126,9 @@ class Btf:
 
     def __init__(self, types: list[Type]) -> None:
         self._types = types
-        self._names: dict[tuple[Kind, str], BtfId] | None = None
+        self._names: dict[str, list[BtfId]] | None = None
+        self._flavors: dict[str, list[BtfId]] = {}
+        self._aligns: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._types)
@@ -135,18 +143,34 @@ class Btf:
         for i in range(1, len(self)):
             yield BtfId(i), self.type(i)
 
-    def _index(self) -> dict[tuple[Kind, str], BtfId]:
-        names: dict[tuple[Kind, str], BtfId] = {}
+    def _index(self) -> dict[str, list[BtfId]]:
+        names: dict[str, list[BtfId]] = {}
         for i, t in self.items():
             if t.name:
-                names.setdefault((t.kind, t.name), i)
+                names.setdefault(t.name, []).append(i)
         return names
+
+    def named(self, name: str) -> list[BtfId]:
+        """Every type of that name, of whatever kind, in order of their ids."""
+        if self._names is None:
+            self._names = self._index()
+            for text, ids in self._names.items():
+                if "___" in text:
+                    self._flavors.setdefault(essential(text), []).extend(ids)
+        return self._names.get(name, [])
+
+    def flavors(self, name: str) -> list[BtfId]:
+        """Every type called `name`, or `name___x`: what CO-RE holds for one type, in order of their ids."""
+        plain = self.named(name)
+        flavored = self._flavors.get(name)
+        return sorted({*plain, *flavored}) if flavored else plain
 
     def find(self, kind: Kind, name: str) -> BtfId | None:
         """The first type of that kind and name, or None."""
-        if self._names is None:
-            self._names = self._index()
-        return self._names.get((kind, name))
+        return next((i for i in self.named(name) if self.kind_of(i) is kind), None)
+
+    def kind_of(self, type_id: int) -> Kind:
+        return self.type(type_id).kind
 
     def find_func(self, name: str) -> BtfId | None:
         return self.find(Kind.FUNC, name)
@@ -195,24 +219,30 @@ class Btf:
         """Natural alignment in bytes."""
         if depth > MAX_RESOLVE_DEPTH:
             raise BtfError(f"type {type_id}: nested deeper than {MAX_RESOLVE_DEPTH}")
-        t = self.resolve(type_id)
+        type_id = self.skip(type_id)
+        t = self.type(type_id)
         if t.kind is Kind.ARRAY:
             return self.align_of(t.ref, depth + 1)
         if t.kind in COMPOSITES:
-            return max((self.align_of(m.type_id, depth + 1) for m in t.members), default=1)
+            # Kept, as structures that hold each other twice at every level would take 2^depth steps.
+            if type_id not in self._aligns:
+                self._aligns[type_id] = max((self.align_of(m.type_id, depth + 1) for m in t.members), default=1)
+            return self._aligns[type_id]
         if t.kind is Kind.PTR:
             return POINTER_BYTES
         return min(t.size, POINTER_BYTES) or 1
 
-    def describe(self, type_id: int) -> str:
+    def describe(self, type_id: int, depth: int = 0) -> str:
         """The type as C would write it, for messages."""
         t = self.type(type_id)
+        if depth > MAX_RESOLVE_DEPTH:
+            return "..."
         if t.kind is Kind.PTR:
-            return f"{self.describe(t.ref)} *"
+            return f"{self.describe(t.ref, depth + 1)} *"
         if t.kind in (Kind.CONST, Kind.VOLATILE, Kind.RESTRICT):
-            return f"{t.kind.name.lower()} {self.describe(t.ref)}"
+            return f"{t.kind.name.lower()} {self.describe(t.ref, depth + 1)}"
         if t.kind is Kind.ARRAY:
-            return f"{self.describe(t.ref)} [{t.nelems}]"
+            return f"{self.describe(t.ref, depth + 1)} [{t.nelems}]"
         prefix = {Kind.STRUCT: "struct ", Kind.UNION: "union ", Kind.ENUM: "enum ", Kind.ENUM64: "enum "}.get(t.kind, "")
         if t.kind is Kind.FWD:
             prefix = "union " if t.fwd_union else "struct "

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ..errors import LoadError, UsageError
-from ..loader.object import LoadedObject, Object
+from ..loader import LoadedObject, Object
 from ..uapi import bpf as uapi
 from . import common
 

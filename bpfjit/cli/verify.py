@@ -39,7 +39,7 @@ _STATS, _LOG = 4, 1  # levels of the verifier's log: its counts alone, and what 
 
 
 def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
-    from ..loader.object import LoadStats, parse_stats
+    from ..loader.log import LoadStats, parse_stats
 
     prog = loaded.object.progs[name]
     row: dict[str, Any] = {"object": loaded.spec.file, "program": name, "section": prog.section}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 
-from ..btf import Btf, BtfId, Kind, RawBtf
-from ..btf.types import COMPOSITES
+from ..btf import Btf, BtfId, Kind, Member, RawBtf
+from ..btf.types import COMPOSITES, ENUMS, POINTER_BYTES
 from ..errors import BtfError, LoadError
 from ..uapi import bpf as uapi
-from .reader import Elf, ElfSection
+from .externs import Config, config_bytes
+from .reader import STT_NOTYPE, STT_OBJECT, STT_SECTION, Elf, ElfSection
 from .spec import Extern, MapSpec
 
 _LEGACY = ("type", "key_size", "value_size", "max_entries", "flags")
@@ -24,11 +26,16 @@ def declared_maps(elf: Elf, btf: RawBtf | None, file: str) -> dict[str, MapSpec]
         if btf is None:
             raise LoadError("maps defined by BTF, but the object has no BTF", file=file, section=".maps")
         for name, spec in _btf_maps(btf, file):
+            if name in maps:
+                raise LoadError(f"two maps are called {name}", file=file, section=".maps")
             spec.section = ".maps"
             maps[name] = spec
+        _initial_values(elf, btf, section, maps, file)
     legacy = elf.find("maps")
     if legacy is not None:
         for spec in _legacy_maps(elf, legacy, file):
+            if spec.name in maps:
+                raise LoadError(f"two maps are called {spec.name}", file=file, section="maps")
             maps[spec.name] = spec
     return maps
 
@@ -47,14 +54,16 @@ def _btf_maps(btf: Btf, file: str) -> Iterator[tuple[str, MapSpec]]:
         if definition.kind is not Kind.STRUCT:
             raise LoadError(f"map {name}: defined by a {definition.kind.name}, wanted a struct", file=file, section=".maps")
         try:
-            yield name, _btf_map(btf, name, definition.members, file)
+            yield name, _btf_map(btf, name, definition.members)
         except BtfError as e:
             raise LoadError(f"map {name}: {e}", file=file, section=".maps") from None
 
 
-def _array_number(btf: Btf, type_id: int) -> int:
-    """__uint(name, N) is `int (*name)[N]`: the array's length is the number."""
+def _number(btf: Btf, type_id: int) -> int:
+    """__uint(name, N) is `int (*name)[N]`: the array's length is the number. __ulong() is an enum of one value."""
     t = btf.resolve(type_id)
+    if t.kind in ENUMS and len(t.values) == 1:
+        return t.values[0].value
     if t.kind is not Kind.PTR or btf.resolve(t.ref).kind is not Kind.ARRAY:
         raise BtfError(f"{btf.describe(type_id)} is no __uint() attribute")
     return btf.resolve(t.ref).nelems
@@ -67,37 +76,48 @@ def _pointee(btf: Btf, type_id: int) -> BtfId:
     return t.ref
 
 
+_U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+# Attribute -> field of MapSpec, and what it may be.
 _NUMBERS = {
-    "type": "type",
-    "max_entries": "max_entries",
-    "map_flags": "flags",
-    "numa_node": "numa_node",
-    "key_size": "key_size",
-    "value_size": "value_size",
-    "pinning": "pinning",
-    "map_extra": "extra",
+    "type": ("type", 0, _U32),
+    "max_entries": ("max_entries", 0, _U32),
+    "map_flags": ("flags", 0, _U32),
+    "numa_node": ("numa_node", 0, _U32),
+    "key_size": ("key_size", 0, _U32),
+    "value_size": ("value_size", 0, _U32),
+    "pinning": ("pinning", 0, 1),
+    "map_extra": ("extra", 0, _U64),
 }
 
 
-def _btf_map(btf: Btf, name: str, members: tuple, file: str) -> MapSpec:  # type: ignore[type-arg]
+def _btf_map(btf: Btf, name: str, members: tuple[Member, ...], *, inner: bool = False) -> MapSpec:
     spec = MapSpec(name, 0)
     for m in members:
         if m.name in _NUMBERS:
-            number = _array_number(btf, m.type_id)
-            field = _NUMBERS[m.name]
-            if field in ("key_size", "value_size") and getattr(spec, field) not in (0, number):
-                raise BtfError(f"{m.name} {number} conflicts with {getattr(spec, field)} of its type")
-            setattr(spec, field, number)
+            number = _number(btf, m.type_id)
+            attribute, low, high = _NUMBERS[m.name]
+            if not low <= number <= high:
+                raise BtfError(f"{m.name} {number}, wanted {low} to {high}")
+            declared = getattr(spec, attribute)
+            if attribute in ("key_size", "value_size") and declared not in (0, number):
+                raise BtfError(f"{m.name} {number} conflicts with {declared} of its type")
+            if inner and attribute == "pinning":
+                raise BtfError("an inner map cannot be pinned")
+            setattr(spec, attribute, number)
         elif m.name in ("key", "value"):
             type_id = _pointee(btf, m.type_id)
             size = btf.size_of(type_id)
+            if size > _U32:
+                raise BtfError(f"{m.name} of {size} bytes: too large")
             declared = getattr(spec, f"{m.name}_size")
             if declared not in (0, size):
                 raise BtfError(f"{m.name} of {size} bytes conflicts with {m.name}_size {declared}")
             setattr(spec, f"{m.name}_size", size)
             setattr(spec, f"{m.name}_type_id", type_id)
         elif m.name == "values":
-            spec.inner = _inner(btf, name, m.type_id, file)
+            if inner:
+                raise BtfError("an inner map has no inner maps")
+            spec.inner = _inner(btf, name, m.type_id)
             spec.value_size = spec.value_size or 4
         else:
             raise BtfError(f"unknown attribute '{m.name}'")
@@ -106,7 +126,7 @@ def _btf_map(btf: Btf, name: str, members: tuple, file: str) -> MapSpec:  # type
     return spec
 
 
-def _inner(btf: Btf, name: str, type_id: BtfId, file: str) -> MapSpec | None:
+def _inner(btf: Btf, name: str, type_id: BtfId) -> MapSpec | None:
     """`values` of a map of maps is an array of pointers to the inner definition; of a prog array, to functions."""
     array = btf.resolve(type_id)
     if array.kind is not Kind.ARRAY:
@@ -116,12 +136,35 @@ def _inner(btf: Btf, name: str, type_id: BtfId, file: str) -> MapSpec | None:
         return None
     if inner.kind not in COMPOSITES:
         raise BtfError("'values' points to no map definition")
-    return _btf_map(btf, f"{name}.inner"[:_NAME_BYTES], inner.members, file)
+    return _btf_map(btf, f"{name}.inner"[:_NAME_BYTES], inner.members, inner=True)
+
+
+def _initial_values(elf: Elf, btf: Btf, section: ElfSection, maps: dict[str, MapSpec], file: str) -> None:
+    """`.values = { [i] = &map }` leaves a relocation in the definition's last member: slot i names a map or program."""
+    starts = sorted((s.offset, s.offset + s.size, s.name) for s in elf.in_section[section.index] if s.name in maps)
+    for r in section.relocs:
+        at = bisect_right(starts, (r.offset, 1 << 64, "")) - 1
+        if at < 0 or r.offset >= starts[at][1]:
+            raise LoadError("initial value of no map", file=file, section=".maps", offset=r.offset)
+        start, _, name = starts[at]
+        values_at = _values_offset(btf, name)
+        if values_at is None or r.offset < start + values_at or (r.offset - start - values_at) % POINTER_BYTES:
+            raise LoadError(f"map {name}: initial value outside its 'values'", file=file, section=".maps", offset=r.offset)
+        if not r.symbol.name or r.symbol.kind == STT_SECTION:
+            raise LoadError(f"map {name}: initial value without a name", file=file, section=".maps", offset=r.offset)
+        maps[name].slots[(r.offset - start - values_at) // POINTER_BYTES] = r.symbol.name
+
+
+def _values_offset(btf: Btf, name: str) -> int | None:
+    var_id = btf.find(Kind.VAR, name)
+    definition = btf.resolve(btf.type(var_id).ref) if var_id is not None else None
+    member = next((m for m in definition.members if m.name == "values"), None) if definition is not None else None
+    return member.bit_offset // 8 if member is not None else None
 
 
 def _legacy_maps(elf: Elf, section: ElfSection, file: str) -> Iterator[MapSpec]:
     symbols = sorted(
-        (s for s in elf.symbols if s.section == section.index and s.kind in ("STT_OBJECT", "STT_NOTYPE") and s.name),
+        (s for s in elf.in_section[section.index] if s.kind in (STT_OBJECT, STT_NOTYPE) and s.name),
         key=lambda s: s.offset,
     )
     if not symbols:
@@ -137,27 +180,29 @@ def _legacy_maps(elf: Elf, section: ElfSection, file: str) -> Iterator[MapSpec]:
         yield MapSpec(s.name, **dict(zip(_LEGACY, values, strict=True)), section="maps")
 
 
-def data_maps(elf: Elf, btf: RawBtf | None, object_name: str) -> dict[str, MapSpec]:
-    """The maps behind .data, .rodata and .bss (and .data.x, …), by section name."""
+def data_maps(elf: Elf, btf: RawBtf | None, object_name: str, file: str) -> dict[str, MapSpec]:
+    """The maps behind .data, .rodata and .bss (and .data.x, …), by section name. Raises LoadError for absurd sizes."""
     maps: dict[str, MapSpec] = {}
     for s in elf.sections.values():
         base = "." + s.name.split(".")[1] if s.name.startswith(".") else ""
         if base not in (".data", ".rodata", ".bss") or not s.size or s.executable:
             continue
+        if s.size > _U32:
+            raise LoadError(f"{s.size} bytes of data, wanted at most {_U32}", file=file, section=s.name)
+        if s.name in maps:
+            raise LoadError("two data sections of one name", file=file, section=s.name)
         readonly = base == ".rodata"
         prefix = object_name[: max(0, _NAME_BYTES - len(s.name))]
-        name = _map_name(prefix + s.name if base == s.name else s.name)
         flags = uapi.BPF_F_MMAPABLE | (uapi.BPF_F_RDONLY_PROG if readonly else 0)
         sec_id = _datasec(btf, s.name) if btf is not None else None
-        contents = bytes(s.size) if s.nobits else s.data
         maps[s.name] = MapSpec(
-            name,
+            _map_name(prefix + s.name if base == s.name else s.name),
             uapi.BPF_MAP_TYPE_ARRAY,
             4,
             s.size,
             1,
             flags,
-            contents=contents,
+            contents=None if s.nobits else s.data,  # a new map is zero already
             freeze=readonly,
             value_type_id=sec_id or BtfId(0),
             section=s.name,
@@ -165,29 +210,30 @@ def data_maps(elf: Elf, btf: RawBtf | None, object_name: str) -> dict[str, MapSp
     return maps
 
 
-def kconfig_map(externs: dict[str, Extern], btf: RawBtf | None, object_name: str, values: dict[str, int]) -> MapSpec | None:
-    """The map that holds .kconfig externs, laid out in order. Raises LoadError for a strong one without a value."""
+def kconfig_map(externs: dict[str, Extern], btf: Btf | None, object_name: str, config: Config) -> MapSpec | None:
+    """The map that holds .kconfig externs, laid out in order; 0 for those without a value. Raises LoadError."""
     rows = [e for e in externs.values() if e.section == ".kconfig"]
-    if not rows:
+    if not rows or btf is None:
         return None
-    size = max(e.offset + e.size for e in rows)
-    contents = bytearray(size)
+    contents = bytearray(max(e.offset + e.size for e in rows))
     for e in rows:
-        value = values.get(e.name)
-        if value is None:
-            if not e.weak:
-                raise LoadError(f"unresolved kconfig extern {e.name}")
-            value = 0
-        if not -(1 << e.size * 8 - 1) <= value < 1 << e.size * 8:
-            raise LoadError(f"kconfig extern {e.name}: value {value} does not fit its {e.size} bytes")
-        contents[e.offset : e.offset + e.size] = (value & (1 << e.size * 8) - 1).to_bytes(e.size, "little")
+        if e.name in config:
+            contents[e.offset : e.offset + e.size] = config_bytes(btf, e, config[e.name])
     flags = uapi.BPF_F_MMAPABLE | uapi.BPF_F_RDONLY_PROG
-    name = _map_name(object_name[: _NAME_BYTES - 8] + ".kconfig")
     return MapSpec(
-        name, uapi.BPF_MAP_TYPE_ARRAY, 4, size, 1, flags, contents=bytes(contents), freeze=True, section=".kconfig"
+        _map_name(object_name[: _NAME_BYTES - 8] + ".kconfig"),
+        uapi.BPF_MAP_TYPE_ARRAY,
+        4,
+        len(contents),
+        1,
+        flags,
+        contents=bytes(contents),
+        freeze=True,
+        value_type_id=_datasec(btf, ".kconfig") or BtfId(0),
+        section=".kconfig",
     )
 
 
 def _map_name(name: str) -> str:
     """As the kernel takes names: letters, digits, _ and ., at most 15 bytes."""
-    return "".join(c if c.isalnum() or c in "_." else "_" for c in name)[:_NAME_BYTES]
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_." else "_" for c in name)[:_NAME_BYTES]

@@ -13,7 +13,8 @@ from ..spec.kinds import Section
 class MapSpec:
     """One map as the object declares it; sizes in bytes. `contents` fills its first value and `freeze` then closes it.
 
-    May be changed between opening and loading. `pinning` 1 is libbpf's LIBBPF_PIN_BY_NAME.
+    May be changed between opening and loading. `pinning` 1 is libbpf's LIBBPF_PIN_BY_NAME. `inner` is the template of
+    a map of maps, `slots` what its elements (or a prog array's) are at first: index -> name of a map or program.
     """
 
     name: str
@@ -30,6 +31,7 @@ class MapSpec:
     contents: bytes | None = None
     freeze: bool = False
     inner: MapSpec | None = None
+    slots: dict[int, str] = field(default_factory=dict)
     section: str = ""
 
 
@@ -74,7 +76,10 @@ class ProgSpec:
 
 @dataclass(frozen=True, slots=True)
 class Extern:
-    """A symbol that kernel or configuration give: `section` is .kconfig or .ksyms, `offset` and `size` its bytes."""
+    """A symbol that kernel or configuration give: `section` is .kconfig or .ksyms, `offset` and `size` its bytes.
+
+    type_id: a variable's type, a function's prototype. typeless: declared as void, known by its address alone.
+    """
 
     name: str
     section: str
@@ -82,6 +87,8 @@ class Extern:
     weak: bool
     offset: int = 0
     size: int = 0
+    function: bool = False
+    typeless: bool = False
 
 
 @dataclass(slots=True)

@@ -1,6 +1,9 @@
 """The loader: objects from files into a kernel, through bpf(cmd, attr) alone."""
 
 from .bpf import Bpf, LiveBpf, live_bpf
-from .object import Link, LoadedMap, LoadedObject, LoadedProg, Object, open_object
+from .link import Link
+from .loaded import LoadedObject, LoadedProg
+from .map import LoadedMap
+from .object import Object, open_object
 
 __all__ = ["Bpf", "Link", "LiveBpf", "LoadedMap", "LoadedObject", "LoadedProg", "Object", "live_bpf", "open_object"]

@@ -6,7 +6,12 @@ OSError with the kernel's errno. The simulated kernel's end is kernfs_sim.Kernel
 
 from __future__ import annotations
 
+import gzip
 import os
+import platform
+import re
+from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Any, Protocol
 
 from runtime import ffi, lib
@@ -41,6 +46,14 @@ class Bpf(Protocol):
 
     def close(self, fd: int) -> None:
         """close(2) of an fd that a call returned."""
+        ...
+
+    def config(self) -> Mapping[str, int | str]:
+        """The kernel's configuration as a .config file has it, and LINUX_KERNEL_VERSION as a number."""
+        ...
+
+    def symbols(self, names: Set[str]) -> Mapping[str, int]:
+        """The addresses of those kernel symbols that there are."""
         ...
 
 
@@ -81,6 +94,39 @@ class LiveBpf:
 
     def close(self, fd: int) -> None:
         os.close(fd)
+
+    def config(self) -> Mapping[str, int | str]:
+        """From /proc/config.gz or /boot/config-RELEASE, as far as they are there."""
+        release = platform.release()
+        found: dict[str, int | str] = {}
+        try:
+            text = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode("utf-8", "replace")
+        except OSError:
+            boot = Path(f"/boot/config-{release}")
+            text = boot.read_text(errors="replace") if boot.is_file() else ""
+        for line in text.splitlines():
+            name, equals, value = line.partition("=")
+            if equals and name.startswith("CONFIG_"):
+                found[name] = value
+        return {**found, **virtual_config(release)}
+
+    def symbols(self, names: Set[str]) -> Mapping[str, int]:
+        """From /proc/kallsyms; the first of a name, as in libbpf."""
+        found: dict[str, int] = {}
+        with open("/proc/kallsyms") as f:
+            for line in f:
+                parts = line.split(None, 3)
+                if len(parts) > 2 and parts[2] in names:
+                    found.setdefault(parts[2], int(parts[0], 16))
+        return found
+
+
+def virtual_config(release: str) -> dict[str, int]:
+    """The values that libbpf makes up, by a release like "6.18.0-rc1": the version as KERNEL_VERSION() has it."""
+    m = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
+    major, minor, patch = (int(x or 0) for x in m.groups()) if m else (0, 0, 0)
+    version = major << 16 | minor << 8 | min(patch, 255)
+    return {"LINUX_KERNEL_VERSION": version, "LINUX_HAS_BPF_COOKIE": 1, "LINUX_HAS_SYSCALL_WRAPPER": 1}
 
 
 live_bpf = LiveBpf()

@@ -9,16 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..btf import Btf, BtfId, Kind, Member, Type
-from ..btf.types import COMPOSITES, ENUMS
+from ..btf.types import COMPOSITES, ENUMS, essential
 from ..errors import BtfError
 
 _DEPTH = 32
-
-
-def essential(name: str) -> str:
-    """The name without its flavor: task_struct___old is task_struct."""
-    at = name.find("___", 1)
-    return name if at < 0 else name[:at]
+_MAX_PAIRS = 200_000
+_TAGGED = frozenset({Kind.STRUCT, Kind.UNION, Kind.FWD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +37,10 @@ class Field:
 
 
 def parse_access(access: str) -> list[int]:
-    try:
-        parts = [int(p) for p in access.split(":")]
-    except ValueError:
-        raise BtfError(f"CO-RE access string {access!r}") from None
-    if not parts or min(parts) < 0 or len(parts) > 64:
-        raise BtfError(f"CO-RE access string {access!r}")
-    return parts
+    parts = access.split(":")
+    if len(parts) > 64 or not all(p.isascii() and p.isdigit() and len(p) <= 10 for p in parts):
+        raise BtfError(f"CO-RE access string {access[:80]!r}")
+    return [int(p) for p in parts]
 
 
 def local_field(btf: Btf, root: int, access: str) -> Field:
@@ -67,6 +60,8 @@ def local_field(btf: Btf, root: int, access: str) -> Field:
             if m.name:
                 steps.append(Step(m.name, index, type_id))
         elif t.kind is Kind.ARRAY:
+            if index >= t.nelems > 0:
+                raise BtfError(f"CO-RE access {access!r}: an array of {t.nelems}")
             type_id = btf.skip(t.ref)
             bits, bitfield = bits + index * btf.size_of(type_id) * 8, 0
             steps.append(Step("", index, type_id))
@@ -109,15 +104,18 @@ def _size_or_zero(btf: Btf, type_id: int) -> int:
         return 0
 
 
-def _member(btf: Btf, t: Type, name: str, depth: int) -> tuple[Member, int] | None:
+def _member(btf: Btf, t: Type, name: str, depth: int, seen: set[int] | None = None) -> tuple[Member, int] | None:
     """A member by name, anonymous structs and unions looked through; with its bits from `t`'s start."""
     if t.kind not in COMPOSITES or depth > _DEPTH:
         return None
+    seen = set() if seen is None else seen
     for m in t.members:
         if m.name == name:
             return m, m.bit_offset
-        if not m.name:
-            inner = _member(btf, btf.resolve(m.type_id), name, depth + 1)
+        # What has been searched once, without finding it, is not searched again.
+        if not m.name and m.type_id not in seen:
+            seen.add(m.type_id)
+            inner = _member(btf, btf.resolve(m.type_id), name, depth + 1, seen)
             if inner is not None:
                 return inner[0], m.bit_offset + inner[1]
     return None
@@ -148,77 +146,91 @@ def _same_name(a: Type, b: Type) -> bool:
 
 
 def candidates(local: Btf, root: int, btf: Btf) -> list[BtfId]:
-    """The target kernel's types that the local root may be, by name and kind."""
+    """The target kernel's types that the local root may be, by name (flavors aside on both sides) and kind."""
     t = local.type(local.skip_quals(root))
     name = essential(t.name)
     if not name:
         return []
     kinds = ENUMS if t.kind in ENUMS else {t.kind}
-    found = [i for k in sorted(kinds) if (i := btf.find(Kind(k), name)) is not None]
-    if t.kind in COMPOSITES and not found:
-        # The target's type may be flavored itself, or stand behind a typedef of another kind: not the same type.
-        return []
-    return found
+    return [i for i in btf.flavors(name) if btf.kind_of(i) in kinds]
 
 
-def types_agree(local: Btf, local_id: int, btf: Btf, type_id: int, depth: int = 0) -> bool:
+class _Pairs:
+    """Comparing types of two tables, so many at most that a hostile table ends in an error."""
+
+    def __init__(self, local: Btf, btf: Btf) -> None:
+        self.local = local
+        self.btf = btf
+        self._left = _MAX_PAIRS
+
+    def _next(self, local_id: int, type_id: int) -> tuple[Type, Type]:
+        self._left -= 1
+        if self._left < 0:
+            raise BtfError(f"comparing {self.local.describe(local_id)} takes more than {_MAX_PAIRS} steps")
+        return self.local.resolve(local_id), self.btf.resolve(type_id)
+
+    def agree(self, local_id: int, type_id: int, depth: int = 0) -> bool:
+        if depth > _DEPTH:
+            return False
+        a, b = self._next(local_id, type_id)
+        if a.kind is not b.kind and not (a.kind in ENUMS and b.kind in ENUMS):
+            return False
+        if a.kind is Kind.INT:
+            return not a.bit_offset and not b.bit_offset
+        if a.kind in (Kind.PTR, Kind.ARRAY):
+            return self.agree(a.ref, b.ref, depth + 1)
+        if a.kind is Kind.FUNC_PROTO:
+            if len(a.params) != len(b.params):
+                return False
+            pairs = [(x.type_id, y.type_id) for x, y in zip(a.params, b.params, strict=True)]
+            return all(self.agree(x, y, depth + 1) for x, y in [*pairs, (a.ref, b.ref)])
+        return True
+
+    def match(self, local_id: int, type_id: int, depth: int = 0, behind_ptr: bool = False) -> bool:
+        if depth > _DEPTH:
+            return False
+        a, b = self._next(local_id, type_id)
+        if essential(a.name) != essential(b.name):
+            return False
+        if a.kind in ENUMS and b.kind in ENUMS:
+            names = {essential(v.name) for v in b.values}
+            return all(essential(v.name) in names for v in a.values)
+        if behind_ptr and {a.kind, b.kind} <= _TAGGED:
+            # Behind a pointer only struct or union counts, a forward declaration being either.
+            return _is_union(a) == _is_union(b)
+        if a.kind is not b.kind:
+            return False
+        if a.kind in COMPOSITES:
+            return len(a.members) <= len(b.members) and all(self._has(b, m, depth) for m in a.members)
+        if a.kind is Kind.FWD:
+            return a.fwd_union == b.fwd_union
+        if a.kind is Kind.INT:
+            return a.size == b.size and a.signed == b.signed
+        if a.kind is Kind.PTR:
+            return self.match(a.ref, b.ref, depth + 1, True)
+        if a.kind is Kind.ARRAY:
+            return a.nelems == b.nelems and self.match(a.ref, b.ref, depth + 1, behind_ptr)
+        if a.kind is Kind.FUNC_PROTO:
+            if len(a.params) != len(b.params):
+                return False
+            pairs = [(x.type_id, y.type_id) for x, y in zip(a.params, b.params, strict=True)]
+            return all(self.match(x, y, depth + 1, behind_ptr) for x, y in [*pairs, (a.ref, b.ref)])
+        return True
+
+    def _has(self, target: Type, m: Member, depth: int) -> bool:
+        name = essential(m.name)
+        return any(essential(x.name) == name and self.match(m.type_id, x.type_id, depth + 1) for x in target.members)
+
+
+def _is_union(t: Type) -> bool:
+    return t.kind is Kind.UNION or t.fwd_union
+
+
+def types_agree(local: Btf, local_id: int, btf: Btf, type_id: int) -> bool:
     """BPF_CORE_TYPE_EXISTS: the kinds agree all the way down pointers and prototypes; members do not count."""
-    if depth > _DEPTH:
-        return False
-    a, b = local.resolve(local_id), btf.resolve(type_id)
-    if a.kind is not b.kind and not (a.kind in ENUMS and b.kind in ENUMS):
-        return False
-    if a.kind is Kind.INT:
-        return not a.bit_offset and not b.bit_offset
-    if a.kind in (Kind.PTR, Kind.ARRAY):
-        return types_agree(local, a.ref, btf, b.ref, depth + 1)
-    if a.kind is Kind.FUNC_PROTO:
-        if len(a.params) != len(b.params):
-            return False
-        pairs = [(x.type_id, y.type_id) for x, y in zip(a.params, b.params, strict=True)]
-        return all(types_agree(local, x, btf, y, depth + 1) for x, y in [*pairs, (a.ref, b.ref)])
-    return True
+    return _Pairs(local, btf).agree(local_id, type_id)
 
 
-def types_match(local: Btf, local_id: int, btf: Btf, type_id: int, depth: int = 0, behind_ptr: bool = False) -> bool:
-    """BPF_CORE_TYPE_MATCHES: names, members and enumerators of the local type are all there, of matching types."""
-    if depth > _DEPTH:
-        return False
-    a, b = local.resolve(local_id), btf.resolve(type_id)
-    if not _same_name(a, b) or bool(a.name) != bool(b.name):
-        return False
-    if a.kind is not b.kind:
-        forward = {Kind.FWD, Kind.STRUCT, Kind.UNION}
-        enums = a.kind in ENUMS and b.kind in ENUMS
-        return (enums and _enum_within(a, b)) or (behind_ptr and {a.kind, b.kind} <= forward)
-    if a.kind in ENUMS:
-        return _enum_within(a, b)
-    if a.kind in COMPOSITES:
-        if behind_ptr:
-            return True
-        return all(_member_matches(local, m, btf, b, depth) for m in a.members)
-    if a.kind is Kind.INT:
-        return a.size == b.size and a.signed == b.signed
-    if a.kind is Kind.PTR:
-        return types_match(local, a.ref, btf, b.ref, depth + 1, True)
-    if a.kind is Kind.ARRAY:
-        return a.nelems == b.nelems and types_match(local, a.ref, btf, b.ref, depth + 1, behind_ptr)
-    if a.kind is Kind.FUNC_PROTO:
-        if len(a.params) != len(b.params):
-            return False
-        pairs = [(x.type_id, y.type_id) for x, y in zip(a.params, b.params, strict=True)]
-        return all(types_match(local, x, btf, y, depth + 1, behind_ptr) for x, y in [*pairs, (a.ref, b.ref)])
-    return True
-
-
-def _enum_within(a: Type, b: Type) -> bool:
-    names = {essential(v.name) for v in b.values}
-    return all(essential(v.name) in names for v in a.values)
-
-
-def _member_matches(local: Btf, m: Member, btf: Btf, target: Type, depth: int) -> bool:
-    if not m.name:
-        inner = local.resolve(m.type_id)
-        return all(_member_matches(local, x, btf, target, depth + 1) for x in inner.members)
-    found = _member(btf, target, m.name, 0)
-    return found is not None and types_match(local, m.type_id, btf, found[0].type_id, depth + 1)
+def types_match(local: Btf, local_id: int, btf: Btf, type_id: int) -> bool:
+    """BPF_CORE_TYPE_MATCHES: every member and enumerator of the local type is there by name, of a matching type."""
+    return _Pairs(local, btf).match(local_id, type_id)

@@ -204,5 +204,8 @@ class Section:
     attach: str = ""  # how Object.attach() attaches it: "", "tp_btf", "raw_tp", "iter", "view"
     btf_prefix: str = ""  # attach target in kernel BTF: prefix + what follows the slash
     btf_kind: str = "func"
+    btf_attach: bool = False  # the kernel is told what it attaches to by a BTF id
     sleepable: bool = False
     exact: bool = False
+    frags: bool = False  # XDP that takes packets in several buffers
+    unsupported: str = ""  # why the loader cannot load it

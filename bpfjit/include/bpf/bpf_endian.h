@@ -17,4 +17,12 @@
 #define bpf_cpu_to_be64(x) ((__be64)__builtin_bswap64(x))
 #define bpf_be64_to_cpu(x) __builtin_bswap64(x)
 
+/* The names that constants are written with; a constant stays one here anyway. */
+#define __bpf_constant_htons(x) bpf_htons(x)
+#define __bpf_constant_ntohs(x) bpf_ntohs(x)
+#define __bpf_constant_htonl(x) bpf_htonl(x)
+#define __bpf_constant_ntohl(x) bpf_ntohl(x)
+#define __bpf_constant_cpu_to_be64(x) bpf_cpu_to_be64(x)
+#define __bpf_constant_be64_to_cpu(x) bpf_be64_to_cpu(x)
+
 #endif

@@ -132,12 +132,65 @@ enum libbpf_tristate {
 		bpf_snprintf(out, out_size, ___fmt, ___param, ___bpf_narg(args) * sizeof(___param[0]));                \
 	})
 
-#define bpf_printk(fmt, args...)                                                                                       \
+/* bpf_trace_printk() takes three values; more go through an array and bpf_trace_vprintk(). */
+static long (*const ___bpf_trace_vprintk)(const char *fmt, __u32 fmt_size, const void *data, __u32 data_len) =
+	(void *)177;
+#define ___bpf_printk_few(fmt, args...)                                                                                \
 	({                                                                                                             \
 		static const char ____fmt[] = fmt;                                                                     \
 		bpf_trace_printk(____fmt, sizeof(____fmt), ##args);                                                    \
 	})
-#define __bpf_printk(fmt, args...) bpf_printk(fmt, ##args)
+#define ___bpf_printk_many(fmt, args...)                                                                               \
+	({                                                                                                             \
+		static const char ____fmt[] = fmt;                                                                     \
+		unsigned long long ___param[___bpf_narg(args) ?: 1];                                                   \
+		_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wint-conversion\"");                 \
+		___bpf_fill(___param, args);                                                                           \
+		_Pragma("GCC diagnostic pop");                                                                         \
+		___bpf_trace_vprintk(____fmt, sizeof(____fmt), ___param, sizeof(___param));                            \
+	})
+#define ___bpf_pick_printk(...)                                                                                        \
+	___bpf_nth(_, ##__VA_ARGS__, ___bpf_printk_many, ___bpf_printk_many, ___bpf_printk_many, ___bpf_printk_many,   \
+		   ___bpf_printk_many, ___bpf_printk_many, ___bpf_printk_many, ___bpf_printk_many,                     \
+		   ___bpf_printk_many, ___bpf_printk_few, ___bpf_printk_few, ___bpf_printk_few, ___bpf_printk_few)
+#define bpf_printk(fmt, args...) ___bpf_pick_printk(args)(fmt, ##args)
+#define __bpf_printk(fmt, args...) ___bpf_printk_few(fmt, ##args)
+#define __bpf_vprintk(fmt, args...) ___bpf_printk_many(fmt, ##args)
 
+/* -- loops that the verifier knows: the kernel's number iterator (not simulated, for Linux) -- */
+struct ___bpf_iter_num {
+	__u64 opaque[1];
+} __attribute__((aligned(8)));
+extern int bpf_iter_num_new(struct ___bpf_iter_num *it, int start, int end) __weak __ksym;
+extern int *bpf_iter_num_next(struct ___bpf_iter_num *it) __weak __ksym;
+extern void bpf_iter_num_destroy(struct ___bpf_iter_num *it) __weak __ksym;
+
+#define ___bpf_each_number(start, end, step)                                                                           \
+	for (struct ___bpf_iter_num ___it __attribute__((cleanup(bpf_iter_num_destroy))),                              \
+	     *___p __attribute__((unused)) = (bpf_iter_num_new(&___it, (start), (end)), (void *)0);                    \
+	     step;)
+#define bpf_for(i, start, end)                                                                                         \
+	___bpf_each_number(start, end, ({                                                                              \
+				   int *___n = bpf_iter_num_next(&___it);                                              \
+				   (i) = ___n ? *___n : 0;                                                             \
+				   ___n && (i) >= (start) && (i) < (end);                                              \
+			   }))
+#define bpf_repeat(n) ___bpf_each_number(0, n, bpf_iter_num_next(&___it))
+
+/* Open-coded iterators of the kernel: bpf_for_each(task, t, ...) uses bpf_iter_task_new() and its sisters. */
+#define bpf_for_each(type, cur, args...)                                                                               \
+	for (struct bpf_iter_##type ___it __attribute__((aligned(8), cleanup(bpf_iter_##type##_destroy))),             \
+	     *___p __attribute__((unused)) = (bpf_iter_##type##_new(&___it, ##args), (void *)0);                       \
+	     ((cur) = bpf_iter_##type##_next(&___it));)
+
+/* A tail call whose slot is a constant, in the one shape that the kernel turns into a jump. */
+static __always_inline void bpf_tail_call_static(void *ctx, const void *map, const __u32 slot)
+{
+	asm volatile("r1 = %[ctx]\n\tr2 = %[map]\n\tr3 = %[slot]\n\tcall 12"
+		     :
+		     : [ctx] "r"(ctx), [map] "r"(map), [slot] "i"(slot)
+		     : "r0", "r1", "r2", "r3", "r4", "r5");
+}
+#define __bpf_unreachable() __builtin_trap()
 
 #endif
