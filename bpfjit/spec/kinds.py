@@ -87,7 +87,8 @@ class Helper:
     `decl` is its C prototype for programs (`%s` stands for the name), `groups` the sets of program
     types that may call it, `symbol` the runtime's function (r1-r5 as u64, u64 back). `inline` names
     the lowering that the JIT knows, `min_ret`/`max_ret` what an INTEGER result is known to lie in.
-    `changes_packet`: packet pointers are invalid after the call.
+    `changes_packet`: packet pointers are invalid after the call. `writes_map`: of a map that programs may
+    not write it is refused. `per_cpu`: it takes per-CPU maps only.
     """
 
     id: int
@@ -105,6 +106,8 @@ class Helper:
     ret_size_arg: int = 0  # the result is at most the (unsigned) size in this argument, 1-based: probe_read_str
     callback: Callback = Callback.NONE
     changes_packet: bool = False
+    writes_map: bool = False
+    per_cpu: bool = False
 
 
 class FieldKind(Enum):

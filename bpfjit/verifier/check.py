@@ -299,6 +299,11 @@ class Checker:
     def _atomic(self, insn: Insn) -> None:
         w = self.w
         if insn.imm == LOAD_ACQ:
+            base = w.read(insn.src)
+            if base.type in (T.CTX, T.PACKET, T.PACKET_META):
+                w.reject(f"BPF_ATOMIC loads from R{insn.src} {type_name(base)} is not allowed")
+            if base.is_pointer:
+                mem.check_alignment(w, base, insn.off, insn.size, strict=True)
             self._load(insn)
             return
         value = w.read(insn.src)
@@ -307,10 +312,12 @@ class Checker:
             w.reject("R0 leaks addr into mem")
         if base.type in (T.CTX, T.PACKET, T.PACKET_META):
             w.reject(f"BPF_ATOMIC stores into R{insn.dst} {type_name(base)} is not allowed")
+        if base.is_pointer:
+            mem.check_alignment(w, base, insn.off, insn.size, strict=True)
         if insn.imm == STORE_REL:
             mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value)
             return
-        if value.is_pointer:
+        if value.is_pointer and not w.env.privileged:
             w.reject(f"R{insn.src} leaks addr into mem")
         old = mem.access(w, base, insn.dst, insn.off, insn.size, self.args)
         unknown = mem.sized_scalar(insn.size)
@@ -412,7 +419,7 @@ class Checker:
             returns.check_return(w, r0, is_main=not self.entry_subprog)
             return None
         if r0.type == T.STACK:
-            w.reject("cannot return stack pointer to the caller")
+            w.reject("cannot return stack pointer to the caller", errno.EINVAL)
         frame = frames.pop()
         if frame.callback:
             w.state.frames.append(frame)

@@ -41,11 +41,12 @@ def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken
     if name in ("jeq", "jne") and width == 64:
         equal, different = (taken, w.state) if name == "jeq" else (w.state, taken)
         for p, other in ((dst, src), (src, dst)):
-            if p.flags & OR_NULL and other.type == SCALAR and other.is_const and other.value == 0:
+            # As in Linux, only the constant 0 in the instruction itself is a null check.
+            if p.flags & OR_NULL and not insn.code & X and insn.imm == 0:
                 _resolve_null(equal, p.id, True)
                 _resolve_null(different, p.id, False)
                 return
-            if p.flags & OR_NULL and _is_there(other):
+            if p.flags & OR_NULL and _is_there(other) and other.type != T.BTF:
                 _resolve_null(equal, p.id, False)
                 return
     if insn.code & X and width == 64:

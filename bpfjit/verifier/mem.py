@@ -22,8 +22,13 @@ def sized_scalar(size: int) -> Reg:
     return r
 
 
-def _check_alignment(w: Walk, reg: Reg, off: int, size: int) -> None:
-    strict = w.program.strict_alignment or reg.type == T.STACK or reg.type == T.CTX
+# What a helper's memory argument may be, as Linux lists it.
+MEMORY_TYPES = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
+
+
+def check_alignment(w: Walk, reg: Reg, off: int, size: int, *, strict: bool = False) -> None:
+    """Stack and context accesses are aligned, all of them where `strict` or the program says so. Rejects."""
+    strict = strict or w.program.strict_alignment or reg.type == T.STACK or reg.type == T.CTX
     if not strict or size == 1:
         return
     # The variable part is aligned when its known bits are zero and its unknown ones lie above.
@@ -160,7 +165,7 @@ def access(
     write = value is not None
     if not reg.is_pointer or reg.flags & OR_NULL:
         w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
-    _check_alignment(w, reg, off, size)
+    check_alignment(w, reg, off, size)
     _one_kind(w, reg)
     if reg.type == T.STACK:
         w.touch(Region.STACK)
@@ -191,7 +196,10 @@ def access(
         )
         w.touch(Region.MAP_KEY)
         return sized_scalar(size)
-    if reg.type == T.MAP_PTR and not write and w.env.kernel_btf is not None:
+    if reg.type == T.MAP_PTR and write:
+        name = "bpf_array" if w.program.maps[reg.map].type.walk_order == "index" else "bpf_htab"
+        w.reject(f"only read from {name} is supported")
+    if reg.type == T.MAP_PTR and w.env.kernel_btf is not None:
         return _map_pointer(w, reg, regno, off, size)
     return w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
 
@@ -214,7 +222,7 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
     """A helper gets `size` bytes behind register `regno`."""
     reg = w.regs[regno]
     if reg.flags & OR_NULL or not reg.is_pointer:
-        w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
+        w.reject(f"R{regno} type={type_name(reg)} expected={MEMORY_TYPES}")
     if reg.type == T.STACK:
         stack.helper_access(w, reg, regno, size, writes=writes)
     elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY):
@@ -229,7 +237,7 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
     elif reg.type == T.CTX and w.program.type.ctx is CtxKind.RW_BUFFER:
         access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
     else:
-        w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
+        w.reject(f"R{regno} type={type_name(reg)} expected={MEMORY_TYPES}")
 
 
 def _kernel_object_bytes(w: Walk, reg: Reg, regno: int, size: int) -> None:

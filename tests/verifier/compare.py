@@ -28,9 +28,9 @@ def main() -> int:
         if same and not verbose:
             continue
         differ += 1
-        print(
-            f"{name}: expected {expected!r}\n   ours  {mine.errno:3} {mine.reason}\n   linux {theirs.errno:3} {theirs.reason}"
-        )
+        print(f"{name}: expected {expected!r}")
+        for who, verdict in (("ours ", mine), ("linux", theirs)):
+            print(f"   {who} {verdict.errno:3} {verdict.reason}")
         if verbose:
             print(mine.log, theirs.log, sep="\n--- linux\n")
     print(differ)

@@ -38,6 +38,7 @@ MAPS = {
     "many": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 48, 8),
     "hash": MapSpec(uapi.BPF_MAP_TYPE_HASH, 8, 48),
     "hash4": MapSpec(uapi.BPF_MAP_TYPE_HASH, 4, 8),
+    "hash48": MapSpec(uapi.BPF_MAP_TYPE_HASH, 4, 48),
     "percpu": MapSpec(uapi.BPF_MAP_TYPE_PERCPU_ARRAY, 4, 16, 1),
     "lru": MapSpec(uapi.BPF_MAP_TYPE_LRU_HASH, 8, 16),
     "rdonly": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG),

@@ -1,7 +1,9 @@
 """Every case of cases/*.toml: our verdict is the stated one, and Linux's on the same bytes is the same.
 
 A case: name, asm (bpf_text.py), refused (what the log must hold; absent: accepted), and where not the file's
-own: type, attach, gpl, sleepable. `stricter`: why we refuse what Linux accepts.
+own: type, attach, gpl, sleepable. `stricter`: why we refuse what Linux accepts. `lines`: C source lines, one an
+instruction. `globals`: functions with global linkage, by their C parameters ("f": ["int", "struct two *"]).
+Programs with callbacks or these get BTF.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from bpf_text import assemble
 from judges import Case, Live, ours
+from program_btf import program_btf
 
 from bpfjit.btf import Btf, Kind
 
@@ -43,6 +46,9 @@ def offsets(btf: Btf) -> Any:
 
 def case_of(row: dict[str, Any], btf: Btf) -> Case:
     code = assemble(row["asm"], offsets(btf))
+    types, funcs, lines = b"", (), ()
+    if "func[" in row["asm"] or "globals" in row or "lines" in row:
+        types, funcs, lines = program_btf(code, row.get("globals", {}), row.get("lines", []))
     return Case(
         row.get("type", "socket_filter"),
         tuple(code.insns),
@@ -51,6 +57,9 @@ def case_of(row: dict[str, Any], btf: Btf) -> Case:
         row.get("gpl", True),
         row.get("sleepable", False),
         row.get("flags", 0),
+        types,
+        funcs,
+        lines,
     )
 
 
