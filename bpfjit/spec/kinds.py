@@ -161,6 +161,7 @@ class ProgType:
     """One program type: what its context is, which helper groups it may call, what it may return.
 
     `groups_by_attach` adds groups for one expected attach type; `ret_range` is signed 64-bit bounds.
+    `ctx_start`, `ctx_size`: the bytes of a BUFFER that may be read.
     """
 
     id: int
@@ -169,6 +170,7 @@ class ProgType:
     groups: frozenset[str]
     layout: CtxLayout | None = None
     ctx_size: int = 0
+    ctx_start: int = 0
     ret_range: tuple[int, int] | None = None
     test_run: bool = False
     packet_writable: bool = False

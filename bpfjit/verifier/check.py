@@ -7,7 +7,7 @@ import time
 
 from ..errors import BtfError
 from ..isa.encoding import CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, MEMSX, ST, Insn, X, imm64
-from ..isa.ops import ATOMIC_OPS, CMPXCHG, JUMP_OPS, LOAD_ACQ, STORE_REL, XCHG, is_alu, is_atomic
+from ..isa.ops import ATOMIC_OPS, CMPXCHG, JUMP_OPS, LOAD_ACQ, STORE_REL, is_alu, is_atomic
 from ..program import (
     _VERIFIER_KEY,
     Program,
@@ -320,13 +320,13 @@ class Checker:
         if value.is_pointer and not w.env.privileged:
             w.reject(f"R{insn.src} leaks addr into mem")
         old = mem.access(w, base, insn.dst, insn.off, insn.size, self.args)
-        unknown = mem.sized_scalar(insn.size)
-        mem.access(w, base, insn.dst, insn.off, insn.size, self.args, unknown)
         if insn.imm == CMPXCHG:
-            w.write(0, mem.sized_scalar(insn.size) if old.is_pointer else self._loaded(old, insn.size))
-        elif insn.imm & 1 or insn.imm == XCHG:
+            w.write(0, self._loaded(old, insn.size))
+        elif insn.imm & 1:
             assert insn.imm in ATOMIC_OPS
             w.write(insn.src, self._loaded(old, insn.size))
+        # The store is looked at after the fetch: an address in the fetched register is gone by then, as in Linux.
+        mem.access(w, w.read(insn.dst), insn.dst, insn.off, insn.size, self.args, mem.sized_scalar(insn.size))
 
     def _loaded(self, old: Reg, size: int) -> Reg:
         if old.is_pointer:

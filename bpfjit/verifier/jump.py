@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa.encoding import Insn, X
 from . import branch
 from . import state as st
-from .state import OR_NULL, RCU, SCALAR, TRUSTED, Reg, Slot, State, T
+from .state import OR_NULL, SCALAR, TRUSTED, Reg, Slot, State, T
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
 
@@ -23,9 +23,14 @@ def decide(w: Walk, name: str, width: int, dst: Reg, src: Reg) -> bool | None:
     return None
 
 
+_NEVER_NULL = frozenset({T.MAP_VALUE, T.MAP_KEY, T.MAP_PTR, T.MEM})
+
+
 def _is_there(p: Reg) -> bool:
-    """A pointer that is surely not NULL."""
-    return p.is_pointer and not p.flags & OR_NULL and (p.type != T.BTF or bool(p.flags & (TRUSTED | RCU)))
+    """A pointer that Linux takes for surely not NULL when it is compared with 0."""
+    if p.flags & OR_NULL:
+        return False
+    return p.type in _NEVER_NULL or (p.type == T.BTF and bool(p.flags & TRUSTED))
 
 
 def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken: State) -> None:
@@ -46,7 +51,8 @@ def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken
                 _resolve_null(equal, p.id, True)
                 _resolve_null(different, p.id, False)
                 return
-            if p.flags & OR_NULL and _is_there(other) and other.type != T.BTF:
+            known = other.is_pointer and not other.flags & OR_NULL and T.BTF not in (p.type, other.type)
+            if p.flags & OR_NULL and known:  # equal to a pointer that is there
                 _resolve_null(equal, p.id, False)
                 return
     if insn.code & X and width == 64:

@@ -32,7 +32,7 @@ def type_name(r: Reg) -> str:
     for flag, text in ((RDONLY, "rdonly_"), (TRUSTED, "trusted_"), (RCU, "rcu_"), (UNTRUSTED, "untrusted_")):
         if r.flags & flag:
             prefix += text
-    name = _TYPE[T(r.type)]
+    name = "buf" if r.type == T.MEM and r.size < 0 else _TYPE[T(r.type)]
     if r.flags & OR_NULL:
         name = "ptr_or_null_" if r.type == T.BTF else name + "_or_null"
     return prefix + name

@@ -27,16 +27,14 @@ MEMORY_TYPES = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, tr
 
 
 def check_alignment(w: Walk, reg: Reg, off: int, size: int, *, strict: bool = False) -> None:
-    """Stack and context accesses are aligned, all of them where `strict` or the program says so. Rejects."""
-    strict = strict or w.program.strict_alignment or reg.type == T.STACK or reg.type == T.CTX
+    """Stack accesses are aligned, all others where `strict` or the program says so (contexts: see ctx.py). Rejects."""
+    strict = strict or w.program.strict_alignment or reg.type == T.STACK
     if not strict or size == 1:
         return
     # The variable part is aligned when its known bits are zero and its unknown ones lie above.
     v, m = reg.value + reg.off + off, reg.mask
     if v % size or m % size:
-        kind = {T.STACK: "stack ", T.PACKET: "packet ", T.PACKET_META: "packet ", T.CTX: "context "}.get(
-            T(reg.type), "value "
-        )
+        kind = {T.STACK: "stack ", T.PACKET: "packet ", T.PACKET_META: "packet "}.get(T(reg.type), "value ")
         variable = tnum_text(reg.value, reg.mask) if reg.mask else str(st.s64(reg.value))
         w.reject(f"misaligned {kind}access off {variable}+{reg.off}+{off} size {size}")
 
@@ -77,7 +75,7 @@ def _packet(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> 
         w.reject(f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check.")
     at = reg.off + off
     if at < 0 or at + size > reg.range:
-        text = f"invalid access to packet, off={at} size={size}, R{regno}(id={reg.id},off={reg.off},r={reg.range})"
+        text = f"invalid access to packet, off={at} size={size}, R{regno}(id={reg.id},off={at},r={reg.range})"
         w.reject(f"{text}\nR{regno} offset is outside of the packet")
     w.touch(Region.PACKET)
     return sized_scalar(size)
@@ -108,16 +106,11 @@ def _context(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool, ar
     if w.program.type.ctx is CtxKind.NONE:
         w.reject(f"invalid bpf_context access off={off} size={size}")
     if not reg.is_const:
-        if w.program.type.ctx is not CtxKind.RW_BUFFER:
-            w.reject(f"variable ctx access var_off={tnum_text(reg.value, reg.mask)} disallowed")
-        what = "invalid bpf_context access off={off} size={size}"
-        _check_region(w, reg, regno, off, size, w.program.type.ctx_size, what)
-        w.touch(Region.CTX)
-        return sized_scalar(size)
-    if reg.off and w.program.type.ctx is not CtxKind.RW_BUFFER:
+        w.reject(f"variable ctx access var_off={tnum_text(reg.value, reg.mask)} disallowed")
+    if reg.off:
         w.reject(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
     w.touch(Region.CTX)
-    return ctx.access(w, off + reg.off + reg.value, size, write, args)
+    return ctx.access(w, off, size, write, args)
 
 
 def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
@@ -234,8 +227,6 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
             access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
     elif reg.type == T.BTF and reg.flags & st.TRUSTED and not writes:
         _kernel_object_bytes(w, reg, regno, size)
-    elif reg.type == T.CTX and w.program.type.ctx is CtxKind.RW_BUFFER:
-        access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
     else:
         w.reject(f"R{regno} type={type_name(reg)} expected={MEMORY_TYPES}")
 

@@ -22,8 +22,6 @@ def check_return(w: Walk, r0: Reg, *, is_main: bool) -> None:
     if r0.is_pointer and not w.env.privileged:
         w.reject("R0 leaks addr as return value")
     wanted = (0, 1) if program.attach_type == uapi.BPF_TRACE_ITER else program.type.ret_range
-    if program.attach_type == uapi.BPF_TRACE_RAW_TP and program.attach_name:
-        wanted = (0, 0)  # BTF-typed tracepoints: nobody would look at the result
     if wanted is not None:
         _check_range(w, "At program exit", r0, *wanted)
 

@@ -9,6 +9,7 @@ Programs with callbacks or these get BTF.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bpf_text import assemble
 from judges import Case, Live, ours
 from program_btf import program_btf
 
-from bpfjit.btf import Btf, Kind
+from bpfjit.btf import Btf, BtfId, Kind
 
 
 def _load() -> list[Any]:
@@ -29,16 +30,26 @@ def _load() -> list[Any]:
     return found
 
 
-def offsets(btf: Btf) -> Any:
-    def offset_of(name: str) -> int:
-        struct, _, rest = name.partition(".")
-        type_id = btf.find(Kind.STRUCT, struct)
-        assert type_id is not None, name
-        t, at = btf.type(type_id), 0
+def _member(btf: Btf, type_id: int, name: str) -> tuple[int, int] | None:
+    """Byte offset and type of a member, in anonymous structures too."""
+    for m in btf.resolve(type_id).members:
+        if m.name == name:
+            return m.bit_offset // 8, m.type_id
+        inner = _member(btf, m.type_id, name) if not m.name else None
+        if inner is not None:
+            return m.bit_offset // 8 + inner[0], inner[1]
+    return None
+
+
+def offsets(btf: Btf) -> Callable[[str], int]:
+    def offset_of(path: str) -> int:
+        struct, _, rest = path.partition(".")
+        type_id, at = btf.find(Kind.STRUCT, struct), 0
         for part in rest.split("."):
-            member = next(m for m in t.members if m.name == part)
-            at += member.bit_offset // 8
-            t = btf.resolve(member.type_id)
+            assert type_id is not None, path
+            found = _member(btf, type_id, part)
+            assert found is not None, path
+            at, type_id = at + found[0], BtfId(found[1])
         return at
 
     return offset_of
