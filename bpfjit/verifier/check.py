@@ -206,7 +206,7 @@ class Checker:
             state.parent.branches += 1
         self.todo.append((state, pc, self.log.mark()))
         if len(self.todo) > MAX_JUMP_SEQUENCE:
-            raise Refusal(f"The sequence of {MAX_JUMP_SEQUENCE + 1} jumps is too complex.", errno.E2BIG, w.pc)
+            raise Refusal(f"The sequence of {MAX_JUMP_SEQUENCE + 1} jumps is too complex.", errno.EFAULT, w.pc)
 
     # -- one instruction -------------------------------------------------------------------------
 
