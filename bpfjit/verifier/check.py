@@ -105,6 +105,8 @@ class Checker:
         self.kept_states = 0
         self.since_state = self.jumps_since_state = 0
         self.entry_subprog = index
+        if self.log.on:
+            self.log.say(f"{w.pc}: {self.log.frame_text(frame)}")
         self._paths()
 
     def _fresh(self, reg: Reg) -> Reg:
@@ -123,8 +125,7 @@ class Checker:
                 w.state, w.pc, mark = self.todo.pop()
                 self.log.reset(mark)
                 if self.log.on:
-                    self.log.say(f"\nfrom {w.state.first_pc} to {w.pc}:")
-                    self.log.state(w.state.frame)
+                    self.log.arrive(w.state.first_pc, w.pc, w.state.frame)
 
     def _release(self, state: State | None) -> None:
         """A path has ended: the states it came from have one continuation less to wait for."""
@@ -148,11 +149,13 @@ class Checker:
             if log.on:
                 log.insn(w.pc)
             w.facts.visited[w.pc] = 1
+            frame = w.state.frame
+            before = frame.regs[:] if log.level & 2 else None
             following = self._step(w.insns[w.pc])
             if following is None:
                 return False
-            if log.level & 2:
-                log.state(w.state.frame)
+            if before is not None:
+                log.changes(w.state.frame, before if w.state.frame is frame else None)
             w.pc = following
 
     # -- states kept and compared ----------------------------------------------------------------
@@ -390,7 +393,7 @@ class Checker:
             w.regs[i] = UNINIT
         w.state.frames.append(frame)
         if self.log.on:
-            self.log.say(f"caller:\n {type_name(w.regs[10])}\ncallee:")
+            self.log.say(f"caller:\n {self.log.frame_text(w.state.frames[-2])}\ncallee:\n {self.log.frame_text(frame)}")
         return w.cfg.starts[index]
 
     def _new_frame(self, state: State, index: int) -> Frame:
@@ -489,7 +492,16 @@ def verify(program: Program, env: Env) -> Verified:
         for line in e.reason.split("\n"):
             checker.log.say(line)
         summary(s)
-        raise Rejected(e.reason, e.number, checker.log.text(), s, e.pc) from None
+        raise Rejected(_with_source(checker.log, e), e.number, checker.log.text(), s, e.pc) from None
     s = stats()
     summary(s)
     return Verified(_VERIFIER_KEY, program, walk.facts, s, checker.log.text())
+
+
+def _with_source(log: Log, e: Refusal) -> str:
+    """The reason, its first line with the C line that the instruction belongs to."""
+    source = log.source_of(e.pc) if e.pc is not None else ""
+    if not source:
+        return e.reason
+    first, *rest = e.reason.split("\n")
+    return "\n".join([f"{first} ({source})", *rest])
