@@ -87,7 +87,8 @@ class Helper:
     `decl` is its C prototype for programs (`%s` stands for the name), `groups` the sets of program
     types that may call it, `symbol` the runtime's function (r1-r5 as u64, u64 back). `inline` names
     the lowering that the JIT knows, `min_ret`/`max_ret` what an INTEGER result is known to lie in.
-    `changes_packet`: packet pointers are invalid after the call.
+    `changes_packet`: packet pointers are invalid after the call. `writes_map`: of a map that programs may
+    not write it is refused. `per_cpu`: it takes per-CPU maps only.
     """
 
     id: int
@@ -105,6 +106,8 @@ class Helper:
     ret_size_arg: int = 0  # the result is at most the (unsigned) size in this argument, 1-based: probe_read_str
     callback: Callback = Callback.NONE
     changes_packet: bool = False
+    writes_map: bool = False
+    per_cpu: bool = False
 
 
 class FieldKind(Enum):
@@ -158,6 +161,7 @@ class ProgType:
     """One program type: what its context is, which helper groups it may call, what it may return.
 
     `groups_by_attach` adds groups for one expected attach type; `ret_range` is signed 64-bit bounds.
+    `ctx_start`, `ctx_size`: the bytes of a BUFFER that may be read.
     """
 
     id: int
@@ -166,6 +170,7 @@ class ProgType:
     groups: frozenset[str]
     layout: CtxLayout | None = None
     ctx_size: int = 0
+    ctx_start: int = 0
     ret_range: tuple[int, int] | None = None
     test_run: bool = False
     packet_writable: bool = False

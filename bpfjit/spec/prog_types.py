@@ -74,7 +74,7 @@ PROG_TYPES: tuple[ProgType, ...] = (
         test_run=True,
         packet_writable=True,
     ),
-    ProgType(uapi.BPF_PROG_TYPE_TRACEPOINT, "tracepoint", CtxKind.BUFFER, _TRACE, ctx_size=2048),
+    ProgType(uapi.BPF_PROG_TYPE_TRACEPOINT, "tracepoint", CtxKind.BUFFER, _TRACE, ctx_size=8192, ctx_start=8),
     ProgType(
         uapi.BPF_PROG_TYPE_XDP,
         "xdp",

@@ -34,8 +34,9 @@ def step(w: Walk, insn: Insn) -> None:
         return
     if op.name == "neg":
         dst = w.read(insn.dst)
-        if dst.is_pointer:
+        if dst.is_pointer and not w.env.privileged:
             w.reject(f"R{insn.dst} pointer arithmetic prohibited")
+        dst = dst if dst.type == SCALAR else st.scalar()
         w.write(insn.dst, transfer("neg", width, dst, dst))
         return
     src = w.read(insn.src) if insn.code & X else st.const_scalar(insn.imm)
@@ -43,11 +44,13 @@ def step(w: Walk, insn: Insn) -> None:
     if insn.dst == 10:
         w.reject("frame pointer is read only")
     if dst.is_pointer and src.is_pointer:
-        if op.name == "sub" and width == 64 and w.env.privileged:
+        if op.name == "sub" and w.env.privileged:
             w.write(insn.dst, st.scalar())
             return
         w.reject(f"R{insn.dst} pointer {op.symbol} pointer prohibited")
-    if dst.is_pointer:
+    if dst.is_pointer and width == 32 and op.name == "sub" and w.env.privileged:
+        w.write(insn.dst, transfer("sub", 32, st.scalar(), st.scalar()))
+    elif dst.is_pointer:
         _pointer(w, insn, op.name, op.symbol, width, dst, src)
     elif src.is_pointer:
         if op.name == "sub":
@@ -68,7 +71,10 @@ def _move(w: Walk, insn: Insn, name: str, width: int) -> None:
     src = w.read(insn.src)
     if src.is_pointer:
         if name != "mov":
-            w.reject(f"R{insn.src} sign-extension part of pointer")
+            if not w.env.privileged:
+                w.reject(f"R{insn.src} sign-extension part of pointer")
+            w.write(insn.dst, transfer(name, width, st.scalar(), st.scalar()))
+            return
         if width == 32:
             if not w.env.privileged:
                 w.reject(f"R{insn.src} partial copy of pointer")

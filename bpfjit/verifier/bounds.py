@@ -97,6 +97,9 @@ def _to_tnum(r: Reg) -> None:
 
 def sync(r: Reg) -> None:
     """Narrow everything by everything else, as far as one round goes (Linux does the same steps)."""
+    if not r.mask:
+        r.set_const(r.value)  # all is known: bounds that say otherwise are of a path that cannot be
+        return
     _from_tnum(r)
     for _ in range(2):
         _signs_64(r)

@@ -10,7 +10,7 @@ import errno
 from dataclasses import dataclass
 
 from ..btf import VOID, Btf, BtfId, Kind
-from ..btf.types import COMPOSITES
+from ..btf.types import COMPOSITES, Member
 from ..spec.trust import RCU_MEMBERS, RCU_OR_NULL_MEMBERS, TRUSTED_MEMBERS, TRUSTED_OR_NULL_MEMBERS
 from .refusal import Refusal
 from .state import OR_NULL, RCU, TRUSTED
@@ -35,7 +35,7 @@ def _is_struct_pointer(btf: Btf, type_id: int) -> BtfId | None:
 def member_at(btf: Btf, struct_id: int, off: int, size: int, pc: int) -> Found:
     """The scalar or pointer that `size` bytes at `off` read. Raises Refusal outside the structure."""
     t = btf.resolve(struct_id)
-    name = t.name
+    name = t.name or "(anon)"
     if t.kind not in COMPOSITES:
         raise Refusal(f"Type '{name}' is not a struct", errno.EINVAL, pc)
     if off + size > t.size:
@@ -43,7 +43,7 @@ def member_at(btf: Btf, struct_id: int, off: int, size: int, pc: int) -> Found:
         flexible = last is not None and btf.resolve(last.type_id).kind is Kind.ARRAY and not btf.resolve(last.type_id).nelems
         if last is None or not flexible or off < last.bit_offset // 8:
             raise Refusal(f"access beyond struct {name} at off {off} size {size}", errno.EACCES, pc)
-        return _inside(btf, last.type_id, off - last.bit_offset // 8, size, last.name, name, pc)
+        return _inside(btf, last, off, size, name, pc)
     for m in t.members:
         at = m.bit_offset // 8
         if m.bitfield_bits:
@@ -58,7 +58,7 @@ def member_at(btf: Btf, struct_id: int, off: int, size: int, pc: int) -> Found:
             break
         if off + size > end and t.kind is Kind.UNION:
             continue
-        return _inside(btf, m.type_id, off - at, size, m.name, name, pc)
+        return _inside(btf, m, off, size, name, pc)
     raise Refusal(f"struct {name} doesn't have field at offset {off}", errno.EINVAL, pc)
 
 
@@ -66,7 +66,10 @@ def _member_bytes(btf: Btf, type_id: int) -> int:
     return btf.size_of(type_id)
 
 
-def _inside(btf: Btf, type_id: int, off: int, size: int, member: str, struct: str, pc: int) -> Found:
+def _inside(btf: Btf, m: Member, struct_off: int, size: int, struct: str, pc: int) -> Found:
+    """What an access at `struct_off` of the structure reads of the member that it begins in."""
+    type_id, moff = m.type_id, m.bit_offset // 8
+    off = struct_off - moff
     inner = btf.resolve(type_id)
     while inner.kind is Kind.ARRAY:
         elem = btf.size_of(inner.ref)
@@ -75,23 +78,15 @@ def _inside(btf: Btf, type_id: int, off: int, size: int, member: str, struct: st
         inner = btf.resolve(type_id)
     if inner.kind in COMPOSITES:
         return member_at(btf, type_id, off, size, pc)
+    where = f"in struct {struct} with off {struct_off} size {size}"
     if inner.kind is Kind.PTR:
         if size != 8 or off:
-            raise Refusal(
-                f"cannot access ptr member {member} with moff {off} in struct {struct} with off {off} size {size}",
-                errno.EACCES,
-                pc,
-            )
-        target = _is_struct_pointer(btf, type_id)
-        return Found(target or VOID, member)
-    if off + size > btf.size_of(type_id):
-        raise Refusal(
-            f"access beyond the end of member {member} (mend:{btf.size_of(type_id)}) in struct {struct} "
-            f"with off {off} size {size}",
-            errno.EACCES,
-            pc,
-        )
-    return Found(VOID, member)
+            raise Refusal(f"cannot access ptr member {m.name} with moff {moff} {where}", errno.EACCES, pc)
+        return Found(_is_struct_pointer(btf, type_id) or VOID, m.name)
+    end = btf.size_of(type_id)
+    if off + size > end:
+        raise Refusal(f"access beyond the end of member {m.name} (mend:{moff + end}) {where}", errno.EACCES, pc)
+    return Found(VOID, m.name)
 
 
 def member_flags(btf: Btf, struct_id: int, member: str, base_flags: int, sleepable: bool) -> int:

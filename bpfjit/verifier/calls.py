@@ -9,7 +9,8 @@ from ..isa.encoding import Insn
 from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
 from ..spec.prog_types import helper_groups
-from . import ctx, mem
+from ..uapi import bpf as uapi
+from . import ctx, mem, stack
 from . import state as st
 from .bounds import sync
 from .log import type_name
@@ -29,7 +30,7 @@ def helper_of(w: Walk, insn: Insn) -> Helper:
     if row.gpl and not w.program.gpl:
         w.reject("cannot call GPL-restricted function from non-GPL compatible program", errno.EINVAL)
     if row.sleepable and not w.program.sleepable:
-        w.reject(f"helper call might sleep in a non-sleepable prog (bpf_{row.name}#{row.id})", errno.EINVAL)
+        w.reject("helper call might sleep in a non-sleepable prog", errno.EINVAL)
     return row
 
 
@@ -41,6 +42,7 @@ class Call:
         self.row = row
         self.ctx_args = args
         self.map_index = -1
+        self.key: int | None = None
         self.callback: int | None = None
         self.size_max = 0
 
@@ -62,14 +64,17 @@ class Call:
         elif kind is ArgKind.MAP_PTR:
             if reg.type != T.MAP_PTR:
                 self._mismatch(regno, reg, "map_ptr")
-            self.map_index = reg.map
+            self._map(reg.map)
             known = w.facts.call_map.get(w.pc, reg.map)
             w.facts.call_map[w.pc] = reg.map if known == reg.map else -1
         elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE):
             m = w.program.maps[self.map_index]
             size = m.key_size if kind is ArgKind.MAP_KEY else m.value_size
             mem.helper_memory(w, regno, size, writes=False, args=self.ctx_args)
+            if kind is ArgKind.MAP_KEY and reg.type == T.STACK:
+                self.key = stack.constant_word(w, reg, size)
         elif kind is ArgKind.FIXED_MEM:
+            mem.check_alignment(w, reg, 0, arg.size, strict=True)
             mem.helper_memory(w, regno, arg.size, writes=True, args=self.ctx_args)
         elif kind is ArgKind.CTX:
             if reg.type != T.CTX:
@@ -89,7 +94,22 @@ class Call:
                 self._mismatch(regno, reg, "fp")
         elif reg.flags & OR_NULL or not reg.is_pointer:
             # MEM and UNINIT_MEM are looked at together with their size, the next argument.
-            self._mismatch(regno, reg, "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_")
+            self._mismatch(regno, reg, mem.MEMORY_TYPES)
+
+    def _map(self, index: int) -> None:
+        w, row, m = self.w, self.row, self.w.program.maps[index]
+        self.map_index = index
+        if row.writes_map and m.flags & uapi.BPF_F_RDONLY_PROG:
+            w.reject("write into map forbidden")
+        if row.per_cpu and not m.type.per_cpu:
+            w.reject(f"cannot pass map_type {m.type.id} into func bpf_{row.name}#{row.id}", errno.EINVAL)
+
+    def _finds(self) -> bool:
+        """A lookup of a known key that an array surely has."""
+        m = self.w.program.maps[self.map_index]
+        if self.row.name != "map_lookup_elem" or m.type.walk_order != "index":
+            return False
+        return self.key is not None and self.key < m.max_entries
 
     def _mismatch(self, regno: int, reg: Reg, wanted: str) -> None:
         self.w.reject(f"R{regno} type={type_name(reg)} expected={wanted}")
@@ -156,9 +176,10 @@ class Call:
         if row.ret is RetKind.VOID:
             return UNINIT
         if row.ret is RetKind.MAP_VALUE_OR_NULL:
-            r = st.pointer(T.MAP_VALUE, OR_NULL)
+            r = st.pointer(T.MAP_VALUE)
             r.map = self.map_index
-            r.id = w.new_id()
+            if not self._finds():
+                r.flags, r.id = OR_NULL, w.new_id()
         elif row.ret is RetKind.BTF_PTR:
             r = st.pointer(T.BTF, TRUSTED)
             assert w.env.kernel_btf is not None
@@ -197,12 +218,7 @@ def forget_packet(w: Walk) -> None:
 def callback_args(w: Walk, row: Helper, map_index: int, ctx_reg: Reg) -> list[Reg]:
     """r1-r5 of the callback that this helper enters."""
     if row.callback is Callback.LOOP:
-        index = st.unknown_scalar()
-        index.umax = index.u32max = (1 << 32) - 1
-        index.umax = (1 << 32) - 1
-        index.smin, index.smax = 0, (1 << 32) - 1
-        sync(index)
-        return [index, ctx_reg, UNINIT, UNINIT, UNINIT]
+        return [st.scalar(), ctx_reg, UNINIT, UNINIT, UNINIT]
     map_ptr = st.pointer(T.MAP_PTR)
     map_ptr.map = map_index
     key = st.pointer(T.MAP_KEY)

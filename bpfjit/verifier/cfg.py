@@ -75,7 +75,9 @@ def check_encoding(program: Program) -> None:
         if insn.dst > 10 or (insn.src > 10 and insn.code != LD_IMM64):
             raise _refuse(f"R{max(insn.dst, insn.src)} is invalid", pc)
         if insn.code == LD_IMM64:
-            if pc + 1 >= len(insns) or insns[pc + 1][:4] != (0, 0, 0, 0) or insn.off:
+            if pc + 1 >= len(insns):
+                raise _refuse("last insn is not an exit or jmp", pc)
+            if insns[pc + 1][:4] != (0, 0, 0, 0) or insn.off:
                 raise _refuse("invalid bpf_ld_imm64 insn", pc)
             if insn.dst == 10:
                 raise _refuse("frame pointer is read only", pc, errno.EACCES)
@@ -124,7 +126,7 @@ def _alu_problem(insn: Insn, raw: bool) -> str:
         ok = ok and not (insn.code & 7 == ALU64 and insn.code & X)
         return "" if ok else "BPF_END uses reserved fields"
     if op > 0xD0:
-        return f"invalid BPF_ALU opcode {op:x}"
+        return f"unknown opcode {insn.code:02x}"
     row = alu_op(insn)
     if row is None:
         return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"
@@ -172,7 +174,7 @@ def find_functions(program: Program) -> tuple[list[int], set[int]]:
         else:
             continue
         if not 0 <= target < len(insns):
-            raise _refuse(f"call to invalid destination in insn {pc}", pc)
+            raise _refuse("call to invalid destination", pc)
         starts.add(target)
     if len(starts) > 256:
         raise _refuse("too many subprograms", 0, errno.E2BIG)
@@ -247,7 +249,7 @@ def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]
     prune, checkpoint, reached = bytearray(count), bytearray(count), bytearray(count)
     for start in starts:
         if second[start]:
-            raise _refuse(f"jump into the middle of ldimm64 insn {start}", start)
+            raise _refuse(f"jump into the middle of ldimm64 insn {start - 1}", start)
         _walk(insns, start, subprog_at, second, prune, reached)
     for pc in range(count):
         if not reached[pc] and not second[pc]:
@@ -272,7 +274,7 @@ def _walk(
             if not 0 <= target < len(insns) or subprog_at[target] != subprog_at[start]:
                 raise _refuse(f"jump out of range from insn {pc} to {target}", pc)
             if second[target]:
-                raise _refuse(f"jump into the middle of ldimm64 insn {target}", pc)
+                raise _refuse(f"jump into the middle of ldimm64 insn {target - 1}", pc)
             if (len(following) == 2 and i == 1) or insns[pc].code in (JA, JA32):
                 prune[target] = 1
             if not reached[target]:

@@ -7,7 +7,7 @@ import time
 
 from ..errors import BtfError
 from ..isa.encoding import CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, MEMSX, ST, Insn, X, imm64
-from ..isa.ops import ATOMIC_OPS, CMPXCHG, JUMP_OPS, LOAD_ACQ, STORE_REL, XCHG, is_alu, is_atomic
+from ..isa.ops import ATOMIC_OPS, CMPXCHG, JUMP_OPS, LOAD_ACQ, STORE_REL, is_alu, is_atomic
 from ..program import (
     _VERIFIER_KEY,
     Program,
@@ -32,7 +32,6 @@ MAX_PROCESSED = 1_000_000
 MAX_JUMP_SEQUENCE = 8192
 # trace_printk's row ends in "...": what its caller puts into the registers behind is read too.
 _NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
-_NO_ATOMICS = frozenset({T.CTX, T.PACKET, T.PACKET_META})
 _CALLING_BACK = {h.id for h in HELPERS if h.callback is not Callback.NONE}
 
 
@@ -107,6 +106,8 @@ class Checker:
         self.kept_states = 0
         self.since_state = self.jumps_since_state = 0
         self.entry_subprog = index
+        if self.log.on:
+            self.log.say(f"{w.pc}: {self.log.frame_text(frame)}")
         self._paths()
 
     def _fresh(self, reg: Reg) -> Reg:
@@ -125,8 +126,7 @@ class Checker:
                 w.state, w.pc, mark = self.todo.pop()
                 self.log.reset(mark)
                 if self.log.on:
-                    self.log.say(f"\nfrom {w.state.first_pc} to {w.pc}:")
-                    self.log.state(w.state.frame)
+                    self.log.arrive(w.state.first_pc, w.pc, w.state.frame)
 
     def _release(self, state: State | None) -> None:
         """A path has ended: the states it came from have one continuation less to wait for."""
@@ -150,11 +150,13 @@ class Checker:
             if log.on:
                 log.insn(w.pc)
             w.facts.visited[w.pc] = 1
+            frame = w.state.frame
+            before = frame.regs[:] if log.level & 2 else None
             following = self._step(w.insns[w.pc])
             if following is None:
                 return False
-            if log.level & 2:
-                log.state(w.state.frame)
+            if before is not None:
+                log.changes(w.state.frame, before if w.state.frame is frame else None)
             w.pc = following
 
     # -- states kept and compared ----------------------------------------------------------------
@@ -208,7 +210,7 @@ class Checker:
             state.parent.branches += 1
         self.todo.append((state, pc, self.log.mark()))
         if len(self.todo) > MAX_JUMP_SEQUENCE:
-            raise Refusal(f"The sequence of {MAX_JUMP_SEQUENCE + 1} jumps is too complex.", errno.E2BIG, w.pc)
+            raise Refusal(f"The sequence of {MAX_JUMP_SEQUENCE + 1} jumps is too complex.", errno.EFAULT, w.pc)
 
     # -- one instruction -------------------------------------------------------------------------
 
@@ -268,14 +270,12 @@ class Checker:
             w.reject(f"unsupported pseudo reference {insn.src} in ld_imm64", errno.EINVAL)
         w.write(insn.dst, reg)
 
-    def _load(self, insn: Insn, *, atomic: bool = False) -> None:
+    def _load(self, insn: Insn) -> None:
         w = self.w
         base = w.read(insn.src)
         if insn.dst == 10:
             w.reject("frame pointer is read only")
-        got = mem.access(w, base, insn.src, insn.off, insn.size, self.args, atomic=atomic)
-        if atomic and base.type in _NO_ATOMICS:
-            w.reject(f"BPF_ATOMIC loads from R{insn.src} {type_name(base)} is not allowed")
+        got = mem.access(w, base, insn.src, insn.off, insn.size, self.args)
         if insn.code & 0xE0 == MEMSX:
             if got.is_pointer:
                 w.reject(f"R{insn.src} sign-extending load of a pointer")
@@ -303,27 +303,34 @@ class Checker:
     def _atomic(self, insn: Insn) -> None:
         w = self.w
         if insn.imm == LOAD_ACQ:
-            self._load(insn, atomic=True)
+            base = w.read(insn.src)
+            if base.type in (T.CTX, T.PACKET, T.PACKET_META):
+                w.reject(f"BPF_ATOMIC loads from R{insn.src} {type_name(base)} is not allowed")
+            if base.is_pointer:
+                mem.check_alignment(w, base, insn.off, insn.size, strict=True)
+            self._load(insn)
             return
         value = w.read(insn.src)
         base = w.read(insn.dst)
         if insn.imm == CMPXCHG and w.read(0).is_pointer and not w.env.privileged:
             w.reject("R0 leaks addr into mem")
-        if base.type in _NO_ATOMICS:
+        if base.type in (T.CTX, T.PACKET, T.PACKET_META):
             w.reject(f"BPF_ATOMIC stores into R{insn.dst} {type_name(base)} is not allowed")
+        if base.is_pointer:
+            mem.check_alignment(w, base, insn.off, insn.size, strict=True)
         if insn.imm == STORE_REL:
-            mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value, atomic=True)
+            mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value)
             return
-        if value.is_pointer:
+        if value.is_pointer and not w.env.privileged:
             w.reject(f"R{insn.src} leaks addr into mem")
-        old = mem.access(w, base, insn.dst, insn.off, insn.size, self.args, atomic=True)
-        unknown = mem.sized_scalar(insn.size)
-        mem.access(w, base, insn.dst, insn.off, insn.size, self.args, unknown, atomic=True)
+        old = mem.access(w, base, insn.dst, insn.off, insn.size, self.args)
         if insn.imm == CMPXCHG:
-            w.write(0, mem.sized_scalar(insn.size) if old.is_pointer else self._loaded(old, insn.size))
-        elif insn.imm & 1 or insn.imm == XCHG:
+            w.write(0, self._loaded(old, insn.size))
+        elif insn.imm & 1:
             assert insn.imm in ATOMIC_OPS
             w.write(insn.src, self._loaded(old, insn.size))
+        # The store is looked at after the fetch: an address in the fetched register is gone by then, as in Linux.
+        mem.access(w, w.read(insn.dst), insn.dst, insn.off, insn.size, self.args, mem.sized_scalar(insn.size))
 
     def _loaded(self, old: Reg, size: int) -> Reg:
         if old.is_pointer:
@@ -387,7 +394,7 @@ class Checker:
             w.regs[i] = UNINIT
         w.state.frames.append(frame)
         if self.log.on:
-            self.log.say(f"caller:\n {type_name(w.regs[10])}\ncallee:")
+            self.log.say(f"caller:\n {self.log.frame_text(w.state.frames[-2])}\ncallee:\n {self.log.frame_text(frame)}")
         return w.cfg.starts[index]
 
     def _new_frame(self, state: State, index: int) -> Frame:
@@ -416,7 +423,7 @@ class Checker:
             returns.check_return(w, r0, is_main=not self.entry_subprog)
             return None
         if r0.type == T.STACK:
-            w.reject("cannot return stack pointer to the caller")
+            w.reject("cannot return stack pointer to the caller", errno.EINVAL)
         frame = frames.pop()
         if frame.callback:
             w.state.frames.append(frame)
@@ -486,7 +493,16 @@ def verify(program: Program, env: Env) -> Verified:
         for line in e.reason.split("\n"):
             checker.log.say(line)
         summary(s)
-        raise Rejected(e.reason, e.number, checker.log.text(), s, e.pc) from None
+        raise Rejected(_with_source(checker.log, e), e.number, checker.log.text(), s, e.pc) from None
     s = stats()
     summary(s)
     return Verified(_VERIFIER_KEY, program, walk.facts, s, checker.log.text())
+
+
+def _with_source(log: Log, e: Refusal) -> str:
+    """The reason, its first line with the C line that the instruction belongs to."""
+    source = log.source_of(e.pc) if e.pc is not None else ""
+    if not source:
+        return e.reason
+    first, *rest = e.reason.split("\n")
+    return "\n".join([f"{first} ({source})", *rest])

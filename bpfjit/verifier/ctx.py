@@ -89,8 +89,7 @@ def _field(w: Walk, off: int, size: int, write: bool) -> tuple[CtxField, int]:
             inside = off + size <= f.offset + f.size and (off - f.offset) % size == 0
             if f.kind is not FieldKind.SCALAR:
                 inside = off == f.offset and size == f.size
-            element = 4 if f.size > 8 else f.size  # cb[5], remote_ip6[4]: arrays of u32
-            if write and (not f.writable or size not in (4, element)):
+            if write and (not f.writable or (f.size <= 8 and size != f.size)):  # cb[5] is written in any size
                 inside = False
             if not inside:
                 break
@@ -101,6 +100,8 @@ def _field(w: Walk, off: int, size: int, write: bool) -> tuple[CtxField, int]:
 def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]) -> Reg:
     """One access of a program's context; what a load leaves. Raises Refusal."""
     kind = w.program.type.ctx
+    if off % size:
+        raise _invalid(w, off, size)
     if kind is CtxKind.FIELDS:
         return _fields(w, off, size, write)
     if kind is CtxKind.RW_BUFFER:
@@ -110,11 +111,11 @@ def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]
     if write:
         raise _invalid(w, off, size)
     if kind is CtxKind.RAW_ARGS:
-        if off < 0 or off + size > w.program.type.ctx_size or off % 8 or size != 8:
+        if off < 0 or off + size > w.program.type.ctx_size:
             raise _invalid(w, off, size)
-        return st.scalar()
+        return _sized(size)
     if kind is CtxKind.BUFFER:
-        if off < 0 or off + size > w.program.type.ctx_size or off % size:
+        if off < w.program.type.ctx_start or off + size > w.program.type.ctx_size:
             raise _invalid(w, off, size)
         return _sized(size)
     if kind is not CtxKind.BTF_ARGS or off < 0:
@@ -132,7 +133,7 @@ def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]
             raise _invalid(w, off, size)
         return _sized(size) if size < 8 else st.scalar()
     if off % 8 or size != 8:
-        raise Refusal(f"func '{w.program.attach_name}' size {size} must be 8", errno.EACCES, w.pc)
+        raise _invalid(w, off, size)
     r = st.pointer(arg.type, arg.flags)
     r.btf_id = arg.btf_id
     r.size = arg.size

@@ -13,9 +13,10 @@ from ..btf.types import COMPOSITES, ENUMS
 from ..program import Program
 from . import ctx, mem
 from . import state as st
+from .log import type_name
 from .refusal import Refusal
 from .state import OR_NULL, SCALAR, Reg, T
-from .walk import Walk
+from .walk import Walk, non_null
 
 _CTX_NAMES = {
     "xdp": {"xdp_md"},
@@ -74,21 +75,24 @@ def name_of(program: Program, start: int) -> str:
 
 
 def check_call(w: Walk, contract: tuple[Reg, ...], name: str, args: tuple[ctx.Argument, ...]) -> None:
-    """The registers at a call of a global function against its contract. Rejects."""
-    for i, wanted in enumerate(contract):
-        regno = i + 1
-        reg = w.read(regno)
-        if wanted.type == SCALAR:
-            if reg.type != SCALAR:
-                w.reject(f"R{regno} is not a scalar\nCaller passes invalid args into func#{name}", errno.EINVAL)
-        elif wanted.type == T.CTX:
-            if reg.type != T.CTX or reg.off or not reg.is_const:
-                w.reject(f"R{regno} type is not a ctx\nCaller passes invalid args into func#{name}", errno.EINVAL)
-        elif not (reg.type == SCALAR and reg.is_const and reg.value == 0):
-            if reg.flags & OR_NULL:
-                maybe = reg.copy()
-                maybe.flags &= ~OR_NULL
-                w.regs[regno] = maybe
-            mem.helper_memory(w, regno, wanted.size, writes=False, args=args)
-            mem.helper_memory(w, regno, wanted.size, writes=True, args=args)
-            w.regs[regno] = reg
+    """The registers at a call of a global function against its contract. Raises Refusal."""
+    for regno, wanted in enumerate(contract, 1):
+        try:
+            _check_argument(w, regno, wanted, args)
+        except Refusal as e:
+            raise Refusal(f"{e.reason}\nCaller passes invalid args into func#{name}", errno.EINVAL, w.pc) from None
+
+
+def _check_argument(w: Walk, regno: int, wanted: Reg, args: tuple[ctx.Argument, ...]) -> None:
+    reg = w.read(regno)
+    if wanted.type == SCALAR:
+        if reg.type != SCALAR:
+            w.reject(f"R{regno} is not a scalar")
+    elif wanted.type == T.CTX:
+        if reg.type != T.CTX or reg.off or not reg.is_const:
+            w.reject(f"R{regno} type={type_name(reg)} expected=ctx")
+    elif not (reg.type == SCALAR and reg.is_const and reg.value == 0):
+        w.regs[regno] = non_null(reg)  # the function looks for NULL itself
+        mem.helper_memory(w, regno, wanted.size, writes=False, args=args)
+        mem.helper_memory(w, regno, wanted.size, writes=True, args=args)
+        w.regs[regno] = reg

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa.encoding import Insn, X
 from . import branch
 from . import state as st
-from .state import OR_NULL, RCU, SCALAR, TRUSTED, Reg, Slot, State, T
+from .state import OR_NULL, SCALAR, TRUSTED, Reg, Slot, State, T
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
 
@@ -23,9 +23,14 @@ def decide(w: Walk, name: str, width: int, dst: Reg, src: Reg) -> bool | None:
     return None
 
 
+_NEVER_NULL = frozenset({T.MAP_VALUE, T.MAP_KEY, T.MAP_PTR, T.MEM})
+
+
 def _is_there(p: Reg) -> bool:
-    """A pointer that is surely not NULL."""
-    return p.is_pointer and not p.flags & OR_NULL and (p.type != T.BTF or bool(p.flags & (TRUSTED | RCU)))
+    """A pointer that Linux takes for surely not NULL when it is compared with 0."""
+    if p.flags & OR_NULL:
+        return False
+    return p.type in _NEVER_NULL or (p.type == T.BTF and bool(p.flags & TRUSTED))
 
 
 def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken: State) -> None:
@@ -41,11 +46,13 @@ def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken
     if name in ("jeq", "jne") and width == 64:
         equal, different = (taken, w.state) if name == "jeq" else (w.state, taken)
         for p, other in ((dst, src), (src, dst)):
-            if p.flags & OR_NULL and other.type == SCALAR and other.is_const and other.value == 0:
+            # As in Linux, only the constant 0 in the instruction itself is a null check.
+            if p.flags & OR_NULL and not insn.code & X and insn.imm == 0:
                 _resolve_null(equal, p.id, True)
                 _resolve_null(different, p.id, False)
                 return
-            if p.flags & OR_NULL and _is_there(other):
+            known = other.is_pointer and not other.flags & OR_NULL and T.BTF not in (p.type, other.type)
+            if p.flags & OR_NULL and known:  # equal to a pointer that is there
                 _resolve_null(equal, p.id, False)
                 return
     if insn.code & X and width == 64:

@@ -32,7 +32,7 @@ def type_name(r: Reg) -> str:
     for flag, text in ((RDONLY, "rdonly_"), (TRUSTED, "trusted_"), (RCU, "rcu_"), (UNTRUSTED, "untrusted_")):
         if r.flags & flag:
             prefix += text
-    name = _TYPE[T(r.type)]
+    name = "buf" if r.type == T.MEM and r.size < 0 else _TYPE[T(r.type)]
     if r.flags & OR_NULL:
         name = "ptr_or_null_" if r.type == T.BTF else name + "_or_null"
     return prefix + name
@@ -170,8 +170,27 @@ class Log:
         name = btf.string(info.file_name_off).rsplit("/", 1)[-1]
         return f"{name}:{info.line}: {btf.string(info.line_off).strip()}"
 
-    def state(self, frame: Frame) -> None:
-        self.say(f"; {frame_text(frame, self.program, self.kernel_btf)}")
+    def frame_text(self, frame: Frame) -> str:
+        return frame_text(frame, self.program, self.kernel_btf)
+
+    def arrive(self, origin: int, pc: int, frame: Frame) -> None:
+        """The walk goes on with a state that was put aside at a branch."""
+        self.say(f"\nfrom {origin} to {pc}: {self.frame_text(frame)}")
+
+    def changes(self, frame: Frame, before: list[Reg] | None) -> None:
+        """Level 2: what the instruction just printed changed, on its line; all of a frame that was entered."""
+        if before is None:
+            self.say(self.frame_text(frame))
+            return
+        changed = [
+            f"R{i}={reg_text(now, self.program, self.kernel_btf)}"
+            for i, (was, now) in enumerate(zip(before, frame.regs, strict=True))
+            if now is not was and now.type != st.NOT_INIT
+        ]
+        if changed and self.lines and self.bytes < self.MAX_BYTES:
+            line = f"{self.lines[-1]:<38}; {' '.join(changed)}"
+            self.bytes += len(line) - len(self.lines[-1])
+            self.lines[-1] = line
 
     def text(self) -> str:
         return "\n".join(self.lines) + ("\n" if self.lines else "")

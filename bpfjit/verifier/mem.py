@@ -22,16 +22,19 @@ def sized_scalar(size: int) -> Reg:
     return r
 
 
-def _check_alignment(w: Walk, reg: Reg, off: int, size: int, atomic: bool) -> None:
-    strict = atomic or w.program.strict_alignment or reg.type == T.STACK or reg.type == T.CTX
+# What a helper's memory argument may be, as Linux lists it.
+MEMORY_TYPES = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
+
+
+def check_alignment(w: Walk, reg: Reg, off: int, size: int, *, strict: bool = False) -> None:
+    """Stack accesses are aligned, all others where `strict` or the program says so (contexts: see ctx.py). Rejects."""
+    strict = strict or w.program.strict_alignment or reg.type == T.STACK
     if not strict or size == 1:
         return
     # The variable part is aligned when its known bits are zero and its unknown ones lie above.
     v, m = reg.value + reg.off + off, reg.mask
     if v % size or m % size:
-        kind = {T.STACK: "stack ", T.PACKET: "packet ", T.PACKET_META: "packet ", T.CTX: "context "}.get(
-            T(reg.type), "value "
-        )
+        kind = {T.STACK: "stack ", T.PACKET: "packet ", T.PACKET_META: "packet "}.get(T(reg.type), "value ")
         variable = tnum_text(reg.value, reg.mask) if reg.mask else str(st.s64(reg.value))
         w.reject(f"misaligned {kind}access off {variable}+{reg.off}+{off} size {size}")
 
@@ -72,7 +75,7 @@ def _packet(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> 
         w.reject(f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check.")
     at = reg.off + off
     if at < 0 or at + size > reg.range:
-        text = f"invalid access to packet, off={at} size={size}, R{regno}(id={reg.id},off={reg.off},r={reg.range})"
+        text = f"invalid access to packet, off={at} size={size}, R{regno}(id={reg.id},off={at},r={reg.range})"
         w.reject(f"{text}\nR{regno} offset is outside of the packet")
     w.touch(Region.PACKET)
     return sized_scalar(size)
@@ -103,16 +106,11 @@ def _context(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool, ar
     if w.program.type.ctx is CtxKind.NONE:
         w.reject(f"invalid bpf_context access off={off} size={size}")
     if not reg.is_const:
-        if w.program.type.ctx is not CtxKind.RW_BUFFER:
-            w.reject(f"variable ctx access var_off={tnum_text(reg.value, reg.mask)} disallowed")
-        what = "invalid bpf_context access off={off} size={size}"
-        _check_region(w, reg, regno, off, size, w.program.type.ctx_size, what)
-        w.touch(Region.CTX)
-        return sized_scalar(size)
-    if reg.off and w.program.type.ctx is not CtxKind.RW_BUFFER:
+        w.reject(f"variable ctx access var_off={tnum_text(reg.value, reg.mask)} disallowed")
+    if reg.off:
         w.reject(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
     w.touch(Region.CTX)
-    return ctx.access(w, off + reg.off + reg.value, size, write, args)
+    return ctx.access(w, off, size, write, args)
 
 
 def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
@@ -154,24 +152,13 @@ def _one_kind(w: Walk, reg: Reg) -> None:
 
 
 def access(
-    w: Walk,
-    reg: Reg,
-    regno: int,
-    off: int,
-    size: int,
-    args: tuple[ctx.Argument, ...],
-    value: Reg | None = None,
-    *,
-    atomic: bool = False,
+    w: Walk, reg: Reg, regno: int, off: int, size: int, args: tuple[ctx.Argument, ...], value: Reg | None = None
 ) -> Reg:
-    """Check one access of `size` bytes at reg+off; `value` is what a store writes. Returns what a load leaves.
-
-    An `atomic` one is aligned whatever it points into.
-    """
+    """Check one access of `size` bytes at reg+off; `value` is what a store writes. Returns what a load leaves."""
     write = value is not None
     if not reg.is_pointer or reg.flags & OR_NULL:
         w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
-    _check_alignment(w, reg, off, size, atomic)
+    check_alignment(w, reg, off, size)
     _one_kind(w, reg)
     if reg.type == T.STACK:
         w.touch(Region.STACK)
@@ -202,7 +189,10 @@ def access(
         )
         w.touch(Region.MAP_KEY)
         return sized_scalar(size)
-    if reg.type == T.MAP_PTR and not write and w.env.kernel_btf is not None:
+    if reg.type == T.MAP_PTR and write:
+        name = "bpf_array" if w.program.maps[reg.map].type.walk_order == "index" else "bpf_htab"
+        w.reject(f"only read from {name} is supported")
+    if reg.type == T.MAP_PTR and w.env.kernel_btf is not None:
         return _map_pointer(w, reg, regno, off, size)
     return w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
 
@@ -225,7 +215,7 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
     """A helper gets `size` bytes behind register `regno`."""
     reg = w.regs[regno]
     if reg.flags & OR_NULL or not reg.is_pointer:
-        w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
+        w.reject(f"R{regno} type={type_name(reg)} expected={MEMORY_TYPES}")
     if reg.type == T.STACK:
         stack.helper_access(w, reg, regno, size, writes=writes)
     elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY):
@@ -237,10 +227,8 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
             access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
     elif reg.type == T.BTF and reg.flags & st.TRUSTED and not writes:
         _kernel_object_bytes(w, reg, regno, size)
-    elif reg.type == T.CTX and w.program.type.ctx is CtxKind.RW_BUFFER:
-        access(w, reg, regno, 0, size, args, st.ZERO if writes else None)
     else:
-        w.reject(f"R{regno} type={type_name(reg)} expected=fp, pkt, pkt_meta, map_key, map_value, mem, buf")
+        w.reject(f"R{regno} type={type_name(reg)} expected={MEMORY_TYPES}")
 
 
 def _kernel_object_bytes(w: Walk, reg: Reg, regno: int, size: int) -> None:

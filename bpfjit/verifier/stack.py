@@ -119,6 +119,20 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
     return r
 
 
+def constant_word(w: Walk, reg: Reg, size: int) -> int | None:
+    """The number in `size` bytes of stack where it is known: zeroes, or a spilled constant of just that size."""
+    at = reg.off + st.s64(reg.value)
+    if not reg.is_const or at % size:
+        return None
+    frame = w.state.frames[reg.frame]
+    if all(_is_zero(frame, i) for i in range(at, at + size)):
+        return 0
+    slot = frame.stack.get((-at - 1) // 8)
+    if slot is None or slot.reg is None or slot.kinds[0] != SPILL or slot.spilled_bytes != size or at % 8:
+        return None
+    return slot.reg.value if slot.reg.type == SCALAR and slot.reg.is_const else None
+
+
 def _is_zero(frame: Frame, off: int) -> bool:
     slot = frame.stack.get((-off - 1) // 8)
     if slot is None:

@@ -186,13 +186,14 @@ def byte_swap(dst: Reg, bits: int, swaps: bool) -> Reg:
     """A byte swap or truncation to `bits`."""
     d = dst.copy()
     d.id = d.off = 0
-    full = (1 << bits) - 1
-    if not d.mask:
-        value = d.value & full
-        d.set_const(int.from_bytes(value.to_bytes(bits // 8, "little"), "big") if swaps else value)
-        return d
-    d.set_unknown()
-    if bits < 64:
-        d.value, d.mask = 0, full
-        sync(d)
+    value, mask = tnum.cast(d.value, d.mask, bits // 8)
+    if swaps:
+        value, mask = _swapped(value, bits), _swapped(mask, bits)
+    d.value, d.mask = value, mask
+    d.unbound()
+    sync(d)
     return d
+
+
+def _swapped(value: int, bits: int) -> int:
+    return int.from_bytes(value.to_bytes(bits // 8, "little"), "big")

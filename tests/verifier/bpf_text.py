@@ -35,10 +35,12 @@ _PLACE = r"\*\(([us])(8|16|32|64) \*\)\(r(\d+)\s*([^)]*(?:\([^)]*\))?)\)"
 
 @dataclass
 class Code:
-    """Assembled instructions; `maps` names the map that the ld_imm64 at an instruction refers to."""
+    """Assembled instructions; `maps`: which map a ld_imm64 refers to; `functions`: the labels that are called."""
 
     insns: list[Insn] = field(default_factory=list)
     maps: dict[int, tuple[str, int | None]] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    functions: set[str] = field(default_factory=set)
 
 
 def _number(text: str) -> int:
@@ -53,7 +55,7 @@ def _signed(value: int, bits: int) -> int:
 class _Assembler:
     def __init__(self, offset_of: Callable[[str], int]) -> None:
         self.code = Code()
-        self.labels: dict[str, int] = {}
+        self.labels = self.code.labels
         self.fixups: list[tuple[int, str, str]] = []
         self.offset_of = offset_of
 
@@ -102,6 +104,7 @@ def _call(a: _Assembler, what: str) -> None:
 
 def _call_fn(a: _Assembler, label: str) -> None:
     a.target("imm", label)
+    a.code.functions.add(label)
     a.add(Insn(enc.CALL, src=uapi.BPF_PSEUDO_CALL))
 
 
@@ -127,6 +130,7 @@ def _map(a: _Assembler, dst: str, kind: str, name: str, off: str | None) -> None
     pc, at = len(a.code.insns), _number(off) if off else 0
     if kind == "func":
         a.target("imm", name)
+        a.code.functions.add(name)
         a.add(*ld_imm64(int(dst), 0, uapi.BPF_PSEUDO_FUNC))
         return
     a.code.maps[pc] = (name, at if kind == "value" else None)

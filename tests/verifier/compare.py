@@ -29,7 +29,8 @@ def main() -> int:
             continue
         differ += 1
         print(f"{name}: expected {expected!r}")
-        print(f"   ours  {mine.errno:3} {mine.reason}\n   linux {theirs.errno:3} {theirs.reason}")
+        for who, verdict in (("ours ", mine), ("linux", theirs)):
+            print(f"   {who} {verdict.errno:3} {verdict.reason}")
         if verbose:
             print(mine.log, theirs.log, sep="\n--- linux\n")
     print(differ)

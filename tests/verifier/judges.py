@@ -38,6 +38,7 @@ MAPS = {
     "many": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 48, 8),
     "hash": MapSpec(uapi.BPF_MAP_TYPE_HASH, 8, 48),
     "hash4": MapSpec(uapi.BPF_MAP_TYPE_HASH, 4, 8),
+    "hash48": MapSpec(uapi.BPF_MAP_TYPE_HASH, 4, 48),
     "percpu": MapSpec(uapi.BPF_MAP_TYPE_PERCPU_ARRAY, 4, 16, 1),
     "lru": MapSpec(uapi.BPF_MAP_TYPE_LRU_HASH, 8, 16),
     "rdonly": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG),
@@ -89,8 +90,8 @@ def attach_type(case: Case) -> int:
     return next((value for prefix, value in _ATTACH.items() if case.attach.startswith(prefix)), 0)
 
 
-def ours(case: Case, btf: Btf | None, log_level: int = 1) -> Verdict:
-    """Our verifier's verdict."""
+def program_of(case: Case) -> Program:
+    """The case as our kernel hands it to the verifier."""
     names = sorted({name for name, _ in case.maps.values()})
     infos = []
     for i, name in enumerate(names):
@@ -98,7 +99,7 @@ def ours(case: Case, btf: Btf | None, log_level: int = 1) -> Verdict:
         frozen = bool(m.content)
         constant = m.content or None
         infos.append(MapInfo(i + 1, name, MAP_TYPE_BY_ID[m.type], m.key, m.value, m.entries, m.flags, frozen, constant))
-    program = Program(
+    return Program(
         "case",
         TYPES[case.type],
         case.insns,
@@ -113,8 +114,12 @@ def ours(case: Case, btf: Btf | None, log_level: int = 1) -> Verdict:
         case.sleepable or case.type == "syscall",
         strict_alignment=bool(case.flags & uapi.BPF_F_STRICT_ALIGNMENT),
     )
+
+
+def ours(case: Case, btf: Btf | None, log_level: int = 1) -> Verdict:
+    """Our verifier's verdict."""
     try:
-        verified = verify(program, Env(btf, True, log_level))
+        verified = verify(program_of(case), Env(btf, True, log_level))
     except Rejected as e:
         return Verdict(e.errno, e.log)
     return Verdict(0, verified.log, verified)

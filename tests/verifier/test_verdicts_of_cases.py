@@ -1,20 +1,24 @@
 """Every case of cases/*.toml: our verdict is the stated one, and Linux's on the same bytes is the same.
 
 A case: name, asm (bpf_text.py), refused (what the log must hold; absent: accepted), and where not the file's
-own: type, attach, gpl, sleepable. `stricter`: why we refuse what Linux accepts.
+own: type, attach, gpl, sleepable. `stricter`: why we refuse what Linux accepts. `lines`: C source lines, one an
+instruction. `globals`: functions with global linkage, by their C parameters ("f": ["int", "struct two *"]).
+Programs with callbacks or these get BTF.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bpf_text import assemble
 from judges import Case, Live, ours
+from program_btf import program_btf
 
-from bpfjit.btf import Btf, Kind
+from bpfjit.btf import Btf, BtfId, Kind
 
 
 def _load() -> list[Any]:
@@ -26,16 +30,26 @@ def _load() -> list[Any]:
     return found
 
 
-def offsets(btf: Btf) -> Any:
-    def offset_of(name: str) -> int:
-        struct, _, rest = name.partition(".")
-        type_id = btf.find(Kind.STRUCT, struct)
-        assert type_id is not None, name
-        t, at = btf.type(type_id), 0
+def _member(btf: Btf, type_id: int, name: str) -> tuple[int, int] | None:
+    """Byte offset and type of a member, in anonymous structures too."""
+    for m in btf.resolve(type_id).members:
+        if m.name == name:
+            return m.bit_offset // 8, m.type_id
+        inner = _member(btf, m.type_id, name) if not m.name else None
+        if inner is not None:
+            return m.bit_offset // 8 + inner[0], inner[1]
+    return None
+
+
+def offsets(btf: Btf) -> Callable[[str], int]:
+    def offset_of(path: str) -> int:
+        struct, _, rest = path.partition(".")
+        type_id, at = btf.find(Kind.STRUCT, struct), 0
         for part in rest.split("."):
-            member = next(m for m in t.members if m.name == part)
-            at += member.bit_offset // 8
-            t = btf.resolve(member.type_id)
+            assert type_id is not None, path
+            found = _member(btf, type_id, part)
+            assert found is not None, path
+            at, type_id = at + found[0], BtfId(found[1])
         return at
 
     return offset_of
@@ -43,6 +57,9 @@ def offsets(btf: Btf) -> Any:
 
 def case_of(row: dict[str, Any], btf: Btf) -> Case:
     code = assemble(row["asm"], offsets(btf))
+    types, funcs, lines = b"", (), ()
+    if "func[" in row["asm"] or "globals" in row or "lines" in row:
+        types, funcs, lines = program_btf(code, row.get("globals", {}), row.get("lines", []))
     return Case(
         row.get("type", "socket_filter"),
         tuple(code.insns),
@@ -51,6 +68,9 @@ def case_of(row: dict[str, Any], btf: Btf) -> Case:
         row.get("gpl", True),
         row.get("sleepable", False),
         row.get("flags", 0),
+        types,
+        funcs,
+        lines,
     )
 
 

@@ -36,6 +36,7 @@ MAP_HELPERS = (
         ret=INTEGER,
         symbol="rt_map_update_elem",
         groups=ALL,
+        writes_map=True,
     ),
     Helper(
         3,
@@ -45,6 +46,7 @@ MAP_HELPERS = (
         ret=INTEGER,
         symbol="rt_map_delete_elem",
         groups=ALL,
+        writes_map=True,
     ),
     Helper(
         164,
@@ -74,5 +76,6 @@ MAP_HELPERS = (
         ret=MAP_VALUE_OR_NULL,
         symbol="rt_map_lookup_percpu_elem",
         groups=ALL,
+        per_cpu=True,
     ),
 )

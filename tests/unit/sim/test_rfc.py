@@ -43,7 +43,7 @@ PINNABLE: dict[str, Callable[[Any], int]] = {
 
 @pytest.mark.parametrize("kind", list(PINNABLE))
 def test_a_generic_object_is_pinned_exposed_and_removed(kernel: Kernel, loaded: Any, kind: str) -> None:
-    from bpfjit.loader.object import pin
+    from bpfjit.loader.link import pin
 
     fd = PINNABLE[kind](loaded)
     with pytest.raises(OSError) as e:

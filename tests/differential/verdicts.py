@@ -1,0 +1,461 @@
+"""Random plausible programs, judged by our verifier and by Linux's on the same bytes.
+
+In the suite a few hundred run (test_verdicts.py). A longer run, one line for every difference, minimised:
+
+    python tests/differential/verdicts.py --count 20000 --seed 1 [--only unsound] [--type xdp]
+
+"unsound" is what we accept and Linux rejects, "timid" what we reject and Linux accepts. "sharper" is what we accept
+because we keep knowledge that Linux is known to drop (and reject as soon as we drop it too). Exit 1 if anything is
+unsound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "verifier"))
+
+from bpf_text import assemble
+from judges import MAPS, Case, Live, Verdict, live_or_reason, ours
+
+from bpfjit.verifier import branch
+from bpfjit.verifier.state import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Reg
+
+TYPES = ("socket_filter", "xdp", "sched_cls", "raw_tracepoint", "syscall")
+_OPS = ("+=", "-=", "*=", "|=", "&=", "^=", "<<=", ">>=", "s>>=", "/=", "%=")
+_JUMPS = ("==", "!=", ">", ">=", "<", "<=", "s>", "s>=", "s<", "s<=", "&")
+_EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 63, 64, 127, 255, 256, -1, -2, -8, -16, 0x7FFFFFFF, -0x80000000, 0xFFFF)
+_VALUES = ("array", "big")
+_SCALARS = (0, 2, 3, 4, 5, 7, 8)
+
+# Linux forgets a number's signed bounds at an unsigned comparison; the verifier keeps them.
+_UNSIGNED = {"jgt", "jge", "jlt", "jle"}
+
+
+def _without_signed_bounds(r: Reg) -> Reg:
+    r = r.copy()
+    r.smin, r.smax, r.s32min, r.s32max = S64_MIN, S64_MAX, S32_MIN, S32_MAX
+    return r
+
+
+def _blunt(name: str, width: int, a: Reg, b: Reg) -> tuple[Reg, Reg]:
+    """branch.narrow() with Linux's forgetfulness."""
+    if name in _UNSIGNED:
+        a, b = _without_signed_bounds(a), _without_signed_bounds(b)
+    return _NARROW(name, width, a, b)
+
+
+_NARROW = branch.narrow
+
+
+@dataclass
+class Maker:
+    """Writes one program: `kinds` is what each register should hold by now, in straight-line order."""
+
+    rng: random.Random
+    type: str
+    lines: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+    kinds: dict[int, str] = field(default_factory=dict)
+    spilled: dict[int, str] = field(default_factory=dict)
+    labels: int = 0
+    depth: int = 0
+
+    def say(self, *lines: str) -> None:
+        self.lines += lines
+
+    def label(self) -> str:
+        self.labels += 1
+        return f"l{self.labels}"
+
+    def imm(self) -> int:
+        r = self.rng
+        return r.choice(_EDGES) if r.random() < 0.8 else r.randint(-(1 << 31), (1 << 31) - 1)
+
+    def scalar(self) -> int:
+        """A register that holds a number; makes one where there is none."""
+        found = [i for i, k in self.kinds.items() if k == "scalar"]
+        return self.rng.choice(found) if found else self.number()
+
+    def number(self) -> int:
+        reg, r = self.rng.choice(_SCALARS), self.rng
+        if r.random() < 0.4:
+            self.call(r.choice(("get_prandom_u32", "ktime_get_ns")))
+            self.say(f"r{reg} = r0") if reg else None
+        elif r.random() < 0.5 and self.type != "raw_tracepoint":
+            self.say(f"r{reg} = *(u32 *)(r6 + {8 if self.type != 'xdp' else 12})")
+        else:
+            self.say(f"r{reg} = {self.imm()}")
+        self.kinds[reg] = "scalar"
+        return reg
+
+    def call(self, name: str) -> None:
+        self.say(f"call {name}")
+        for i in range(1, 6):
+            self.kinds.pop(i, None)
+        self.kinds[0] = "scalar"
+
+    def pointer(self) -> tuple[int, str]:
+        """A register that points to something of a size, and what: fp or a map's name."""
+        r = self.rng
+        found = [(i, k) for i, k in self.kinds.items() if k in ("fp", *_VALUES, "hash48")]
+        if found and r.random() < 0.6:
+            return r.choice(found)
+        reg = r.choice((2, 3, 4, 5, 9))
+        if r.random() < 0.3:
+            self.say(f"r{reg} = r10", f"r{reg} += {-8 * r.randint(1, 4)}")
+            self.kinds[reg] = "fp"
+        else:
+            name = r.choice(_VALUES)
+            self.say(f"r{reg} = value[{name}]" + (f" + {r.randint(0, 12)}" if r.random() < 0.3 else ""))
+            self.kinds[reg] = name
+        return reg, self.kinds[reg]
+
+
+Step = Callable[[Maker], None]
+
+
+def arithmetic(m: Maker) -> None:
+    r, dst = m.rng, m.scalar()
+    w = r.choice("rrw")
+    kind = r.random()
+    if kind < 0.08:
+        m.say(f"{w}{dst} = -{w}{dst}")
+    elif kind < 0.16:
+        m.say(f"{w}{dst} = ({r.choice(('s8', 's16'))}) {w}{m.scalar()}")
+    elif kind < 0.2:
+        m.say(f"r{dst} = {r.choice(('be', 'le', 'bswap'))}{r.choice((16, 32, 64))} r{dst}")
+    elif kind < 0.45:
+        m.say(f"{w}{dst} {r.choice(_OPS[:6])} {w}{m.scalar()}")
+    else:
+        op = r.choice(_OPS)
+        imm = r.randint(0, 31 if w == "w" else 63) if "<<" in op or ">>" in op else m.imm()
+        m.say(f"{w}{dst} {op} {imm or 1}")
+
+
+def copy(m: Maker) -> None:
+    src, dst = m.scalar(), m.rng.choice(_SCALARS)
+    m.say(f"{m.rng.choice('rrw')}{dst} = {m.rng.choice('r')}{src}".replace(f"w{dst} = r", f"w{dst} = w"))
+    m.kinds[dst] = "scalar"
+
+
+def mask(m: Maker) -> None:
+    m.say(f"{m.rng.choice('rrw')}{m.scalar()} &= {m.rng.choice((1, 3, 7, 8, 15, 31, 255))}")
+
+
+def bound(m: Maker) -> None:
+    r, w = m.rng, m.rng.choice("rrw")
+    other = f"{w}{m.scalar()}" if r.random() < 0.25 else str(m.imm())
+    m.say(f"if {w}{m.scalar()} {r.choice(_JUMPS)} {other} goto out")
+
+
+def narrow(m: Maker) -> None:
+    """The usual pair of bounds checks, at times off by one."""
+    reg, top = m.scalar(), m.rng.choice((7, 8, 15, 16, 255, 256))
+    w = m.rng.choice("rrrw")
+    m.say(f"if {w}{reg} {m.rng.choice(('>', '>=', 's>', 's>='))} {top} goto out")
+    if m.rng.random() < 0.5:
+        m.say(f"if {w}{reg} s< {m.rng.choice((0, 0, 0, -1, 1))} goto out")
+
+
+def skip(m: Maker) -> None:
+    """A branch around a few steps."""
+    if m.depth > 2:
+        return
+    label, w = m.label(), m.rng.choice("rrw")
+    m.say(f"if {w}{m.scalar()} {m.rng.choice(_JUMPS)} {m.imm()} goto {label}")
+    m.depth += 1
+    for _ in range(m.rng.randint(1, 3)):
+        m.rng.choice(_SIMPLE)(m)
+    m.depth -= 1
+    m.say(f"{label}:")
+
+
+def spill(m: Maker) -> None:
+    r = m.rng
+    off = -8 * r.randint(1, 4)
+    if r.random() < 0.3:
+        reg, kind = m.pointer()
+        size = "u64"
+    else:
+        reg, kind = m.scalar(), "scalar"
+        size = r.choice(("u64", "u64", "u64", "u32", "u16", "u8"))
+    if r.random() < 0.1:
+        m.say(f"*({size} *)(r10 {off:+d}) = {m.imm()}")
+    else:
+        m.say(f"*({size} *)(r10 {off:+d}) = r{reg}")
+    m.spilled[off] = kind
+
+
+def fill(m: Maker) -> None:
+    r = m.rng
+    if not m.spilled:
+        return spill(m)
+    off = r.choice(list(m.spilled))
+    kind = m.spilled[off]
+    reg = r.choice((2, 3, 4, 5, 7, 8))
+    size = "u64" if kind != "scalar" or r.random() < 0.6 else r.choice(("u32", "u16", "u8", "s32", "s8"))
+    within = r.choice((0, 0, 0, 4, 1)) if size not in ("u64",) else 0
+    within -= within % {"u32": 4, "s32": 4, "u16": 2}.get(size, 1)
+    m.say(f"r{reg} = *({size} *)(r10 {off + within:+d})")
+    m.kinds[reg] = kind
+    return None
+
+
+def clobber(m: Maker) -> None:
+    m.say(f"*({m.rng.choice(('u8', 'u16', 'u32'))} *)(r10 {-4 * m.rng.randint(1, 8):+d}) = {m.imm()}")
+
+
+def index(m: Maker) -> None:
+    """Pointer plus number, and an access near the end."""
+    r = m.rng
+    p, kind = m.pointer()
+    s = m.scalar()
+    if r.random() < 0.75:
+        m.say(f"r{s} &= {r.choice((1, 3, 7, 8, 15))}" if r.random() < 0.6 else f"if r{s} > {r.choice((7, 15))} goto out")
+    q = r.choice([i for i in (2, 3, 4, 5) if i != s])
+    m.say(f"r{q} = r{p}", f"r{q} {r.choice(('+=', '+=', '+=', '+=', '+=', '-='))} r{s}")
+    m.kinds[q] = "moved"
+    access(m, q, kind)
+
+
+def access(m: Maker, p: int | None = None, kind: str = "") -> None:
+    r = m.rng
+    if p is None:
+        p, kind = m.pointer()
+    size = r.choice((1, 1, 2, 4, 8))
+    top = 0 if kind == "fp" else MAPS[kind].value
+    off = r.choice((0, 0, 0, 0, 0, 1, 8, top - size, top - size, top - size + 1, -1, top - 8))
+    if kind == "fp":
+        off = -off if off > 0 else off
+        off -= off % size
+    text = f"*(u{size * 8} *)(r{p} {off:+d})"
+    kinds = r.random()
+    if kinds < 0.5:
+        dst = r.choice((0, 3, 7))
+        m.say(f"r{dst} = {text}")
+        m.kinds[dst] = "scalar"
+    elif kinds < 0.7:
+        m.say(f"{text} = r{m.scalar()}")
+    elif kinds < 0.85:
+        m.say(f"{text} = {m.imm()}")
+    elif size >= 4:
+        m.say(f"lock {text} {r.choice(('add', 'fetch_add', 'xchg', 'or', 'cmpxchg'))} r{m.scalar()}")
+
+
+def lookup(m: Maker) -> None:
+    r = m.rng
+    name = r.choice(("hash48", "many", "hash4", "array"))
+    m.say(f"*(u32 *)(r10 - {r.choice((4, 8, 16))}) = {r.choice((0, 1, 7, 8))}")
+    at = m.lines[-1].split(")")[1].split("- ")[1]
+    m.spilled.pop(-int(at) // 8 * 8, None)
+    m.say("r2 = r10", f"r2 += -{at}", f"r1 = map[{name}]")
+    m.call("map_lookup_elem")
+    if r.random() < 0.3:
+        m.say("*(u64 *)(r10 - 24) = r0")
+    if r.random() < 0.85:
+        m.say(f"if r0 {r.choice(('==', '==', '==', '!=', '>'))} 0 goto {r.choice(('out', 'out', '+1'))}")
+    if r.random() < 0.3:
+        m.say("r0 = *(u64 *)(r10 - 24)")
+    access(m, 0, name)
+    if m.kinds.get(0) != "scalar" or r.random() < 0.6:
+        m.say("r0 = 0")
+    m.kinds[0] = "scalar"
+
+
+def helper(m: Maker) -> None:
+    r = m.rng
+    size = m.scalar()
+    if r.random() < 0.7:
+        m.say(f"r{size} &= {r.choice((7, 15, 16))}")
+    if r.random() < 0.7:
+        m.say(f"r{size} += 1")
+    off = -8 * r.randint(1, 4)
+    m.say(f"r2 = r{size}", *((f"r1 = value[{r.choice(_VALUES)}]",) if r.random() < 0.5 else ("r1 = r10", f"r1 += {off}")))
+    if m.type == "raw_tracepoint" and r.random() < 0.6:
+        m.say("r3 = 0")
+        m.call(r.choice(("probe_read_kernel", "probe_read_kernel_str")))
+    else:
+        m.call("get_current_comm")
+
+
+def loop(m: Maker) -> None:
+    if m.depth:
+        return
+    r, label = m.rng, m.label()
+    reg = r.choice((7, 8))
+    m.say(f"r{reg} = {r.choice((0, 0, 1))}", f"{label}:")
+    m.depth += 3
+    for _ in range(r.randint(0, 3)):
+        r.choice((access, copy, spill, fill, arithmetic))(m)
+    m.depth -= 3
+    if r.random() < 0.5:
+        p, kind = m.pointer()
+        m.say(f"r4 = r{p}", f"r4 += r{reg}", f"r5 = *(u8 *)(r4 {'-16' if kind == 'fp' else '+0'})")
+    test = f"if {r.choice('rrw')}{reg} {r.choice(('<', '<=', '!=', 's<'))} {r.choice((4, 8, 15, 16))} goto {label}"
+    m.say(f"r{reg} += {r.choice((1, 1, 2))}", test)
+    m.kinds = {i: k for i, k in m.kinds.items() if i in (6, 9, reg)}
+    m.kinds[reg] = "scalar"
+
+
+_BODIES = (
+    ("r0 = r1", "exit"),
+    ("r0 = r1", "r0 &= 15", "exit"),
+    ("r0 = *(u64 *)(r2 + 0)", "exit"),
+    ("*(u64 *)(r2 + 0) = r1", "r0 = 0", "exit"),
+    ("*(u8 *)(r2 + 1) = 3", "r0 = r1", "exit"),
+    ("r0 = 1", "if r1 > 15 goto +1", "r0 = r1", "exit"),
+    ("r6 = r2", "call get_prandom_u32", "*(u64 *)(r6 + 8) = r0", "exit"),
+    ("r0 = r2", "exit"),
+    ("*(u64 *)(r10 - 8) = r1", "r0 = *(u32 *)(r10 - 8)", "exit"),
+)
+
+
+def function(m: Maker) -> None:
+    r, name = m.rng, f"f{len(m.tail)}"
+    s = m.scalar()
+    p, _ = m.pointer()
+    if s != p and p != 1:
+        m.say(f"r1 = r{s}", f"r2 = r{p}")
+        m.say(f"call fn {name}")
+        body = r.choice(_BODIES)
+        m.tail += [f"{name}:", *body]
+        for i in range(1, 6):
+            m.kinds.pop(i, None)
+        m.kinds[0] = "moved" if body == _BODIES[7] else "scalar"
+        m.spilled.clear() if r.random() < 0.5 else None
+
+
+def packet(m: Maker) -> None:
+    """data + n against data_end, in any shape."""
+    r = m.rng
+    if m.type not in ("xdp", "sched_cls"):
+        return
+    data, end = (0, 4) if m.type == "xdp" else (76, 80)
+    n = r.choice((1, 8, 14, 16))
+    m.say(f"r2 = *(u32 *)(r6 + {data})", f"r3 = *(u32 *)(r6 + {end})", "r4 = r2")
+    if r.random() < 0.4:
+        s = r.choice((7, 8, 0))
+        if m.kinds.get(s) == "scalar":
+            m.say(f"r{s} &= {r.choice((7, 255, 65535))}" if r.random() < 0.8 else f"r{s} >>= 60", f"r4 += r{s}", "r2 = r4")
+    m.say(f"r4 += {n}")
+    op = r.choice((">", ">=", "<", "<="))
+    first, second = ("r4", "r3") if r.random() < 0.5 else ("r3", "r4")
+    good = r.random() < 0.9
+    if (op in (">", ">=")) == ((first == "r4") == good):
+        m.say(f"if {first} {op} {second} goto out")
+    else:
+        label = m.label()
+        m.say(f"if {first} {op} {second} goto {label}", "goto out", f"{label}:")
+    if m.type == "xdp" and r.random() < 0.1:
+        m.say("r1 = r6", "r2 = 0", "call xdp_adjust_head")
+    size = r.choice((1, 2, 4, 8))
+    size = min(size, n) if r.random() < 0.9 else size
+    off = r.choice((0, 0, 0, n - size, n - size, n - size + 1, max(n - size - 1, 0)))
+    if r.random() < 0.8:
+        m.say(f"r5 = *(u{size * 8} *)(r2 {off:+d})")
+    else:
+        m.say(f"*(u{size * 8} *)(r2 {off:+d}) = 1", "r5 = 0")
+    m.kinds |= {2: "pkt", 3: "pkt_end", 4: "pkt", 5: "scalar"}
+
+
+_SIMPLE: tuple[Step, ...] = (arithmetic, arithmetic, copy, mask, bound, narrow, spill, fill, clobber, index, access)
+_ALL: tuple[Step, ...] = (*_SIMPLE, index, skip, skip, lookup, helper, loop, function, packet, packet)
+
+
+def make(seed: int, type_: str | None = None) -> tuple[str, str]:
+    """The program type and text of one program."""
+    rng = random.Random(seed)
+    m = Maker(rng, type_ or rng.choice(TYPES))
+    m.say("r6 = r1", "if r1 == 0 goto out")
+    m.number()
+    for _ in range(rng.randint(2, 9)):
+        rng.choice(_ALL)(m)
+    m.say(*(("r0 = 0",) if rng.random() < 0.8 else ()), "exit", "out:", "r0 = 0", "exit", *m.tail)
+    return m.type, "\n".join(m.lines)
+
+
+def case_of(type_: str, text: str) -> Case:
+    code = assemble(text)
+    return Case(type_, tuple(code.insns), code.maps)
+
+
+@dataclass(frozen=True)
+class Difference:
+    seed: int
+    type: str
+    text: str
+    mine: Verdict
+    theirs: Verdict
+
+    @property
+    def kind(self) -> str:
+        if not self.mine.ok:
+            return "timid"
+        with patch.object(branch, "narrow", _blunt):
+            return "unsound" if ours(case_of(self.type, self.text), None, 0).ok else "sharper"
+
+    def __str__(self) -> str:
+        one_line = "; ".join(self.text.split("\n")).replace(":;", ":")
+        said = self.theirs.reason if self.mine.ok else self.mine.reason
+        return f"{self.kind} seed {self.seed} {self.type}: {said}\n    {one_line}"
+
+
+def compare(live: Live, seed: int, type_: str, text: str) -> Difference | None:
+    case = case_of(type_, text)
+    mine, theirs = ours(case, live.btf, 0), live.judge(case, 0)
+    return Difference(seed, type_, text, mine, theirs) if mine.ok != theirs.ok else None
+
+
+def minimise(live: Live, d: Difference) -> Difference:
+    """Leave out lines as long as the judges differ in the same way."""
+    lines, kind, best = d.text.split("\n"), d.kind, d
+    again = True
+    while again:
+        again = False
+        for i in range(len(lines) - 1, -1, -1):
+            fewer = lines[:i] + lines[i + 1 :]
+            try:
+                found = compare(live, d.seed, d.type, "\n".join(fewer))
+            except (KeyError, ValueError, IndexError):
+                continue  # a label went with its line
+            if found is not None and found.kind == kind:
+                lines, best, again = fewer, found, True
+    case = case_of(best.type, best.text)
+    return Difference(d.seed, d.type, best.text, ours(case, live.btf, 1), live.judge(case, 1))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--type", choices=TYPES)
+    parser.add_argument("--only", choices=("unsound", "timid", "sharper"))
+    args = parser.parse_args()
+    live = live_or_reason()
+    if not isinstance(live, Live):
+        sys.exit(live)
+    tally = {"accepted by both": 0, "rejected by both": 0, "unsound": 0, "timid": 0, "sharper": 0}
+    for seed in range(args.seed, args.seed + args.count):
+        type_, text = make(seed, args.type)
+        case = case_of(type_, text)
+        mine, theirs = ours(case, live.btf, 0), live.judge(case, 0)
+        if mine.ok == theirs.ok:
+            tally["accepted by both" if mine.ok else "rejected by both"] += 1
+            continue
+        d = Difference(seed, type_, text, mine, theirs)
+        tally[d.kind] += 1
+        if args.only in (None, d.kind):
+            print(minimise(live, d), flush=True)
+    print(tally)
+    return bool(tally["unsound"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
