@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bpfjit.cli import bench_read
-from bpfjit.cli.bench import Row, geomean, quartiles
+from bpfjit.cli import bench_jit, bench_read
+from bpfjit.cli.bench import Progress, Row, geomean, quartiles
 from bpfjit.cli.bench_plot import plot
 
 from .conftest import Cli
@@ -17,16 +19,25 @@ from .conftest import Cli
 KEYS = ["what", "bpfjit_ns", "interp_ns", "kernel_ns", "native_ns", "elements"]
 
 
-def test_jit_rows_geomeans_and_plot(cli: Cli, tmp_path: Path) -> None:
+def test_jit_has_a_dozen_programs_and_the_empty_one() -> None:
+    names = {bench_jit.name_of(p) for p in bench_jit.sources()}
+    assert "empty" in names and len(names) > 12
+
+
+def test_jit_rows_geomeans_and_plot(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = ("empty", "parse", "memcmp", "calls")
+    paths = [p for p in bench_jit.sources() if bench_jit.name_of(p) in few]
+    monkeypatch.setattr(bench_jit, "sources", lambda: paths)
     ran = cli("bench", "jit", "--quick", "-j", "--plot", tmp_path / "jit.svg")
     assert (ran.code, ran.err) == (0, "")
     answer = ran.json
     assert answer["command"] == "bpfjit bench jit --quick" and answer["machine"]["cpus"]
-    assert len(answer["rows"]) >= 12
+    assert {row["what"] for row in answer["rows"]} == {"parse", "memcmp", "calls"}
     for row in answer["rows"]:
         assert list(row)[: len(KEYS)] == KEYS
         assert row["bpfjit_ns"] > 0 and row["interp_ns"] > 0
         assert row["native_ns"] is None or row["native_ns"] > 0
+        assert row["insns"] > 0 and row["load_ms"] > 0
         assert row["speedup_interp"] > 50, "the issue's figure, far away enough to be no timed test"
     if os.environ.get("BPFJIT_REQUIRE_LIVE"):
         assert all(row["kernel_ns"] for row in answer["rows"])
@@ -77,6 +88,23 @@ def test_text_has_a_line_for_each_row(cli: Cli, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(bench_read, "CGROUPS", 50)
     out = cli("bench", "read", "--quick").out
     assert out.startswith("bpfjit bench read --quick: ") and out.count("bulk read") == 2
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_the_bar_is_for_terminals(stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", stream())
+    progress = Progress(2)
+    progress.step("half")
+    progress.step("all")
+    progress.close()
+    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert ("1/2 half" in shown and "2/2 all" in shown) == (stream is Terminal)
+    assert bool(shown) == (stream is Terminal)
 
 
 def test_medians_quartiles_geomeans() -> None:
