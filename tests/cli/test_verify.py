@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bpfjit.cli import verify
 from bpfjit.loader import LiveBpf
+from kernfs_sim import Kernel
 
 from .conftest import Cli
 
@@ -82,3 +85,16 @@ def test_both_puts_linuxs_verdict_beside_ours(cli: Cli, objects: Objects, live: 
         assert list(row) == [*KEYS, "live"]
         assert row["live"]["verdict"] == row["verdict"] and row["live"]["reason"] == row["reason"]
     assert "Linux agrees" in cli("verify", "--kernel", "both", objects("one")).out
+
+
+def test_what_linux_alone_refuses_is_exit_1(cli: Cli, objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = verify._verdicts
+
+    def both(args: argparse.Namespace, bpf: object) -> list[dict[str, object]]:
+        rows = ours(args, Kernel().bpf)
+        return rows if not isinstance(bpf, LiveBpf) else [{**r, "verdict": "rejected", "reason": "not here"} for r in rows]
+
+    monkeypatch.setattr(verify, "_verdicts", both)
+    ran = cli("verify", "--kernel", "both", objects("one"))
+    assert ran.code == 1 and "DISAGREES" in ran.out
+    assert "Linux alone: not here" in ran.err.splitlines()[0]
