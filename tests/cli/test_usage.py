@@ -201,17 +201,14 @@ def test_no_cache_is_taken(cli: Cli, objects: Objects) -> None:
     assert cli("prog", "run", "--no-cache", objects("one")).code == 0
 
 
-def test_a_reader_that_goes_away_is_no_error(objects: Objects) -> None:
-    command = [
-        str(Path(sys.executable).parent / "bpfjit"),
-        "view",
-        str(objects("wait_latency")),
-        "--scenario",
-        str(SCENARIO),
-    ]
+@pytest.mark.parametrize("form", ["-j", "--no-cache"])
+def test_a_reader_that_goes_away_is_no_error(objects: Objects, form: str) -> None:
+    script, view = Path(sys.executable).parent / "bpfjit", objects("wait_latency")
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
+    command = [script, "view", view, "--scenario", SCENARIO, form]
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False, env=buffered)
     os.close(write)
     assert done.stderr == b"" and done.returncode == 1
 
