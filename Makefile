@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 STAMP := $(VENV)/.installed
 NATIVE := $(wildcard runtime/src/*.c runtime/include/*.h) runtime/build.py
 
-.PHONY: run test check gen fmt clean
+.PHONY: run test check bench gen fmt clean
 
 run: $(STAMP)
 	$(BIN)/bpfjit view examples/wait_latency.bpf.c --scenario examples/web.toml
@@ -17,7 +18,14 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_walls.py
 	$(BIN)/python tools/generate.py --check
+
+# The two measured tables of the README, and their pictures in build/.
+bench: $(STAMP)
+	mkdir -p build
+	$(BIN)/bpfjit bench jit --plot build/bench-jit.svg
+	$(BIN)/bpfjit bench read --plot build/bench-read.svg
 
 gen: $(STAMP)
 	$(BIN)/python tools/generate.py
@@ -29,8 +37,8 @@ fmt: $(STAMP)
 # An editable install: Python changes need nothing, changed C is compiled again.
 $(STAMP): pyproject.toml setup.py $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
-	$(BIN)/python tools/compiler.py || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clang]'
+	$(PIP) -e '.[dev]'
+	$(BIN)/python tools/compiler.py || $(PIP) -e '.[clang]'
 	touch $@
 
 clean:

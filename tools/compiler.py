@@ -1,4 +1,4 @@
-"""Says which compiler BPF C is compiled with; exit 1 where there is none."""
+"""Whether BPF C can be compiled here: exit 0, or 1 where neither clang nor the ziglang wheel is to be had."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from bpfjit.errors import CompileError
 from bpfjit.loader.compile import find_compiler
 
 try:
-    print(" ".join(find_compiler()))
-except CompileError as e:
-    print(e, file=sys.stderr)
+    find_compiler()
+except CompileError:
     sys.exit(1)

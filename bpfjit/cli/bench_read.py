@@ -33,7 +33,7 @@ Operation = Callable[[random.Random], tuple[int, int]]
 class System:
     """10,000 cgroups, a view exposed in each, a map with a wait for each."""
 
-    def __init__(self, cgroups: int = CGROUPS) -> None:
+    def __init__(self, cgroups: int) -> None:
         self.kernel = Kernel(cpus=4)
         self.cgroups = [self.kernel.cgroups.create(f"/fleet/{i // 100}/{i % 100}") for i in range(cgroups)]
         self.tasks = [self.kernel.tasks.create(100 + i, "worker", cgroup) for i, cgroup in enumerate(self.cgroups)]
@@ -176,7 +176,7 @@ def measure(quick: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
     rounds, seconds = (3, 0.05) if quick else (9, 0.25)
     notes = ["readers are threads of one Python process; events fire in another thread all along"]
     with contextlib.ExitStack() as stack:
-        system = System()
+        system = System(CGROUPS)
         stack.callback(system.close)
         operations: dict[str, tuple[str, Operation | None]] = {
             "view open+read+close": ("bpfjit", system.read_one),

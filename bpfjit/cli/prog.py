@@ -127,7 +127,7 @@ def _run(
         kind = prog.spec.kind
         assert kind is not None
         once = kind.prog_type in _ONE_RUN
-        out, ctx_out = bytearray(65536), bytearray(max(256, len(ctx)))
+        out, ctx_out = bytearray(65536 + len(data)), bytearray(max(256, len(ctx)))
         ctx_buffer = bytearray(ctx)
         packet = data or (b"" if once else bytes(14))
         total_ns, calls = 0.0, args.repeat if once else 1

@@ -106,12 +106,18 @@ def verify(args: argparse.Namespace) -> int:
                 row["live"] = {k: v for k, v in other.items() if k not in ("object", "program", "section", "insns")}
     if common.wants_json(args):
         common.print_json(rows, pretty=args.pretty)
+    failed = False
     for row in rows:
         if not common.wants_json(args):
             _print(row)
-        if row["verdict"] == "rejected":
-            common.say(f"{row['object']}, section {row['section']}, program {row['program']}: {row['reason']}", row["log"])
-    return common.FAILED if any(row["verdict"] == "rejected" for row in rows) else common.DONE
+        # What Linux alone refuses is a refusal too.
+        refused = next((x for x in (row, row.get("live")) if x and x["verdict"] == "rejected"), None)
+        if refused is not None:
+            failed = True
+            who = "" if refused is row else "refused by Linux alone: "
+            place = f"{row['object']}, section {row['section']}, program {row['program']}"
+            common.say(f"{place}: {who}{refused['reason']}", refused["log"])
+    return common.FAILED if failed else common.DONE
 
 
 def _print(row: dict[str, Any]) -> None:
