@@ -169,6 +169,8 @@ class Checker:
                 if not force and state_covers(old, current, pc, w.cfg, exact=True):
                     raise Refusal(f"infinite loop detected at insn {pc}", errno.EINVAL, pc)
                 entry.misses += add
+                if entry.misses > entry.hits * 3 + 3:
+                    kept.remove(entry)  # a long loop would compare each round with all before it
                 continue
             if state_covers(old, current, pc, w.cfg):
                 entry.hits += 1
