@@ -66,7 +66,10 @@ SHAPES = {
         30,
     ),
     "stack that nobody wrote": ("r0 = *(u64 *)(r10 -16)\nr0 = 3\nexit", 3),
-    "a function whose address is only carried about": ("r2 = &body\nr0 = 3\nexit\nbody:\nr0 = 0\nexit", 3),
+    "a function whose address is only carried about": (
+        "r2 = &body\n*(u64 *)(r10 -8) = r2\nr0 = 3\nexit\nbody:\nr0 = 0\nexit",
+        3,
+    ),
     "a jump to the next instruction": ("r0 = *(u8 *)(r1 +0)\nif r0 s> 5 goto +0\nexit", 1),
     "a way that is never taken": ("r0 = 1\nif r0 == 0x1 goto +1\nr0 = *(u8 *)(r1 +4)\nexit", 1),
     "two callbacks, one within the other": (
