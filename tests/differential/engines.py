@@ -83,13 +83,15 @@ def load(
     return Loaded(fd, log.split(b"\0", 1)[0].decode(errors="replace"))
 
 
-def test_run(bpf: Bpf, fd: int, packet: bytes = PACKET) -> int:
-    """The program's r0 (its low 32 bits) over a packet."""
-    buffers = Buffers()
+def test_run(bpf: Bpf, fd: int, packet: bytes = PACKET) -> tuple[int, bytes]:
+    """The program's r0 (its low 32 bits) over a packet, and the packet afterwards."""
+    buffers, out = Buffers(), bytearray(len(packet) + 256)
     attr = uapi.TestRun(prog_fd=fd, data_in=buffers.put(packet), data_size_in=len(packet), repeat=1)
+    attr.data_out, attr.data_size_out = buffers.put(out), len(out)
     raw = bytearray(attr.pack())
     bpf(uapi.BPF_PROG_TEST_RUN, raw)
-    return uapi.TestRun.unpack(raw).retval
+    done = uapi.TestRun.unpack(raw)
+    return done.retval, bytes(out[: done.data_size_out])
 
 
 test_run.__test__ = False  # type: ignore[attr-defined]  # named after the command, not a test
