@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE := $(wildcard runtime/src/*.c runtime/include/*.h) runtime/build.py
 
-.PHONY: run test check gen fmt clean
+.PHONY: run test check gen fmt sanitize clean
 
 run: $(STAMP)
 	$(BIN)/bpfjit view examples/wait_latency.bpf.c --scenario examples/web.toml
@@ -32,6 +32,10 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	$(BIN)/python tools/compiler.py || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[clang]'
 	touch $@
+
+# The runtime under ThreadSanitizer and AddressSanitizer; `python tests/stress/sanitize.py --seconds 60` for longer.
+sanitize: $(STAMP)
+	$(BIN)/python tests/stress/sanitize.py
 
 clean:
 	rm -rf build *.egg-info runtime/_rt*.so runtime/_rt.c $(STAMP)

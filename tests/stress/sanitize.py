@@ -22,15 +22,8 @@ SANITIZERS = {
 def build(name: str, out: Path) -> None:
     """Compile the stress program under one sanitizer. Raises CalledProcessError."""
     sources = [HERE / "stress.c", *sorted((ROOT / "runtime/src").glob("*.c"))]
-    command = [
-        os.environ.get("CC", "cc"),
-        "-std=gnu11",
-        "-D_GNU_SOURCE",
-        "-O1",
-        "-g",
-        "-fno-strict-aliasing",
-        "-fno-omit-frame-pointer",
-    ]
+    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g"]
+    command += ["-fno-strict-aliasing", "-fno-omit-frame-pointer"]
     command += ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", *SANITIZERS[name]]
     subprocess.run([*command, f"-I{ROOT / 'runtime/include'}", *map(str, sources), "-o", str(out), "-pthread"], check=True)
 
