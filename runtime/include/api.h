@@ -30,7 +30,8 @@ u64 rt_probe_load(u64 addr, u64 size);
 
 /* -- programs -- */
 u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current);
-int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, u64 repeat, u64 *retval, double *mean_ns);
+int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current, u64 repeat, u64 *retval,
+		  double *mean_ns);
 
 struct rt_packet_run {
 	u8 *data;
@@ -42,6 +43,7 @@ struct rt_packet_run {
 	double mean_ns;
 	u8 *ctx;
 	u32 ctx_size;
+	struct task_struct *current;
 };
 int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run);
 
