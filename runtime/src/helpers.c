@@ -152,6 +152,25 @@ s64 rt_probe_read_str(char *dst, u64 size, const char *src)
 	return room;
 }
 
+/*
+ * Linux refuses to read user addresses, and those of no address space, as kernel memory: -ERANGE. Here all memory is
+ * of one kind; the two differ only where nothing can be read.
+ */
+static s64 kernel_error(s64 err, const void *src)
+{
+	return err == -EFAULT && (s64)(uintptr_t)src >> 47 != -1 ? -ERANGE : err;
+}
+
+s64 rt_probe_read_kernel(void *dst, u64 size, const void *src)
+{
+	return kernel_error(rt_probe_read(dst, size, src), src);
+}
+
+s64 rt_probe_read_kernel_str(char *dst, u64 size, const char *src)
+{
+	return kernel_error(rt_probe_read_str(dst, size, src), src);
+}
+
 /* -- strings -- */
 
 s64 rt_strncmp(const char *s1, u64 size, const char *s2)
@@ -176,51 +195,63 @@ s64 rt_snprintf(char *str, u64 str_size, const char *fmt, const u64 *data, u64 d
 	return (s64)out.count + 1;
 }
 
-static s64 parse_number(const char *buf, u64 size, u64 flags, int is_signed, u64 *res)
+#define NUMBER_CHARS 63 /* Linux looks at no more, spaces and sign aside */
+
+static u32 digit_of(u8 c)
 {
-	u32 base = flags & 31, at = 0, n = (u32)size, first;
-	int negative = 0;
-	u64 value = 0;
+	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 99;
+}
 
-	if ((base != 0 && base != 8 && base != 10 && base != 16) || flags & ~31ULL || !n)
+/* A magnitude and its sign: the characters used, -EINVAL for none, -ERANGE past 64 bits. Latin-1's space is one too. */
+static s64 parse_number(const char *buf, u64 size, u64 flags, int *negative, u64 *res)
+{
+	u32 base = flags & 31, at = 0, end = (u32)size, first;
+	int overflow = 0;
+
+	if ((base != 0 && base != 8 && base != 10 && base != 16) || flags & ~31ULL || !end)
 		return -EINVAL;
-	while (at < n && (buf[at] == ' ' || (buf[at] >= '\t' && buf[at] <= '\r')))
+	while (at < end && (buf[at] == ' ' || (buf[at] >= '\t' && buf[at] <= '\r') || (u8)buf[at] == 0xa0))
 		at++;
-	if (is_signed && at < n && buf[at] == '-')
-		negative = 1, at++;
-	if (!base) {
-		base = at < n && buf[at] == '0' ? 8 : 10;
-		if (base == 8 && at + 2 < n && (buf[at + 1] | 32) == 'x')
-			base = 16;
-	}
-	if (base == 16 && at + 2 < n && buf[at] == '0' && (buf[at + 1] | 32) == 'x')
-		at += 2;
-	for (first = at; at < n; at++) {
-		u32 c = (u8)buf[at], digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 99;
+	*negative = at < end && buf[at] == '-';
+	at += *negative;
+	if (end - at > NUMBER_CHARS)
+		end = at + NUMBER_CHARS;
+	int hex = end - at >= 2 && buf[at] == '0' && (buf[at + 1] | 32) == 'x';
 
-		if (digit >= base)
-			break;
-		if (__builtin_mul_overflow(value, (u64)base, &value) || __builtin_add_overflow(value, (u64)digit, &value))
-			return -ERANGE;
+	if (!base) /* 0x without a digit behind it is an octal 0 */
+		base = hex && end - at >= 3 && digit_of(buf[at + 2]) < 16 ? 16 : at < end && buf[at] == '0' ? 8 : 10;
+	if (base == 16 && hex)
+		at += 2;
+	*res = 0;
+	for (first = at; at < end && digit_of(buf[at]) < base; at++) {
+		overflow |= __builtin_mul_overflow(*res, (u64)base, res);
+		overflow |= __builtin_add_overflow(*res, (u64)digit_of(buf[at]), res);
 	}
-	if (at == first)
-		return -EINVAL;
-	if (is_signed && value > (u64)INT64_MAX + negative)
-		return -ERANGE;
-	*res = negative ? -value : value;
-	return at;
+	return overflow ? -ERANGE : at == first ? -EINVAL : (s64)at;
 }
 
 s64 rt_strtol(const char *buf, u64 size, u64 flags, u64 *res)
 {
-	*res = 0;
-	return parse_number(buf, size, flags, 1, res);
+	int negative;
+	u64 value;
+	s64 used = parse_number(buf, size, flags, &negative, &value);
+
+	if (used >= 0 && value > (u64)INT64_MAX + negative)
+		used = -ERANGE;
+	*res = used < 0 ? 0 : negative ? -value : value;
+	return used;
 }
 
 s64 rt_strtoul(const char *buf, u64 size, u64 flags, u64 *res)
 {
-	*res = 0;
-	return parse_number(buf, size, flags, 0, res);
+	int negative;
+	u64 value;
+	s64 used = parse_number(buf, size, flags, &negative, &value);
+
+	if (used >= 0 && negative)
+		used = -EINVAL;
+	*res = used < 0 ? 0 : value;
+	return used;
 }
 
 /* -- loops -- */
@@ -279,8 +310,6 @@ s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size)
 }
 
 /* -- the live kernel's bpf(2) -- */
-
-
 
 s64 rt_sys_bpf(int cmd, void *attr, u32 size)
 {
