@@ -302,9 +302,11 @@ s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size)
 	pthread_mutex_lock(&k->lock);
 	size_t n = k->trace_used < size ? k->trace_used : size;
 
-	memcpy(buf, k->trace, n);
-	memmove(k->trace, k->trace + n, k->trace_used - n);
-	k->trace_used -= n;
+	if (n) {
+		memcpy(buf, k->trace, n);
+		memmove(k->trace, k->trace + n, k->trace_used - n);
+		k->trace_used -= n;
+	}
 	pthread_mutex_unlock(&k->lock);
 	return (s64)n;
 }

@@ -16,12 +16,13 @@ SANITIZERS = {
     "thread": ("-fsanitize=thread", "-Wno-tsan"),
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
     "none": (),
+    "figures": ("-O2",),  # no sanitizer: tests/stress/figures.c measures
 }
 
 
 def build(name: str, out: Path) -> None:
     """Compile the stress program under one sanitizer. Raises CalledProcessError."""
-    sources = [HERE / "stress.c", *sorted((ROOT / "runtime/src").glob("*.c"))]
+    sources = [HERE / ("figures.c" if name == "figures" else "stress.c"), *sorted((ROOT / "runtime/src").glob("*.c"))]
     command = [os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g"]
     command += ["-fno-strict-aliasing", "-fno-omit-frame-pointer"]
     command += ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", *SANITIZERS[name]]

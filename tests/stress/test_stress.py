@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sanitize import SANITIZERS, run
+from sanitize import run
 
 
-@pytest.mark.parametrize("sanitizer", [name for name in SANITIZERS if name != "none"])
+@pytest.mark.parametrize("sanitizer", ["thread", "address"])
 def test_threads_find_no_race_no_torn_value_and_no_freed_memory(sanitizer: str) -> None:
     assert run(sanitizer, 0.15) == 0
