@@ -147,13 +147,13 @@ int main(void)
 		keys[i] = x % KEYS;
 	}
 	struct bpf_map *array = filled(BPF_MAP_TYPE_ARRAY), *hash = filled(BPF_MAP_TYPE_HASH), *lru = filled(BPF_MAP_TYPE_LRU_HASH);
-	double one, two;
+	double one = measure(update, hash, 1), two = measure(update, hash, 2);
 
 	printf("array lookup+increment (called) %7.2f\n", measure(array_inc, array, 1));
 	printf("hash lookup of 10k u64 keys     %7.2f\n", measure(lookup, hash, 1));
 	printf("LRU lookup of 10k u64 keys      %7.2f\n", measure(lookup, lru, 1));
-	printf("hash update of 10k u64 keys     %7.2f\n", one = measure(update, hash, 1));
-	printf("the same, two threads           %7.2f  (%.2f times one)\n", two = measure(update, hash, 2), one / two);
+	printf("hash update of 10k u64 keys     %7.2f\n", one);
+	printf("the same, two threads           %7.2f  (%.2f times one)\n", two, one / two);
 	printf("LRU update of 10k u64 keys      %7.2f\n", measure(update, lru, 1));
 	printf("bulk view read, a cgroup        %7.2f\n", bulk());
 	return 0;
