@@ -169,6 +169,7 @@ static int replace(struct rt_tracepoint *tp, struct probes *fresh)
 	return 0;
 }
 
+/* Whoever frees a tracepoint knows that nobody fires it any more: between two repeats fire() holds no CPU. */
 void rt_tracepoint_free(struct rt_tracepoint *tp)
 {
 	if (!tp)
