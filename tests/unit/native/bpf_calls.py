@@ -22,6 +22,7 @@ from kernfs_sim import Kernel
 
 OBJECTS = Path(__file__).resolve().parents[2] / "objects"
 LOG_BYTES = 1 << 16
+_SCRATCH = tempfile.TemporaryDirectory(prefix="bpfjit-tests-")  # gone with the session
 
 
 def u32(value: int) -> bytes:
@@ -178,7 +179,7 @@ class Calls:
 @functools.cache
 def compiled(name: str) -> str:
     """tests/objects/NAME.bpf.c, compiled once a session; the object's path."""
-    out = Path(tempfile.mkdtemp(prefix="bpfjit-tests-")) / f"{name}.bpf.o"
+    out = Path(_SCRATCH.name) / f"{name}.bpf.o"
     out.write_bytes(compile_c(OBJECTS / f"{name}.bpf.c"))
     return str(out)
 
