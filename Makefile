@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 STAMP := $(VENV)/.installed
 NATIVE := $(wildcard runtime/src/*.c runtime/include/*.h) runtime/build.py
 
-.PHONY: run test check bench gen fmt clean
+.PHONY: run test check bench gen fmt sanitize clean
 
 run: $(STAMP)
 	$(BIN)/bpfjit view examples/wait_latency.bpf.c --scenario examples/web.toml
@@ -40,6 +40,10 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 	$(PIP) -e '.[dev]'
 	$(BIN)/python tools/compiler.py || $(PIP) -e '.[clang]'
 	touch $@
+
+# The runtime under ThreadSanitizer and AddressSanitizer; `python tests/stress/sanitize.py --seconds 60` for longer.
+sanitize: $(STAMP)
+	$(BIN)/python tests/stress/sanitize.py
 
 clean:
 	rm -rf build *.egg-info runtime/_rt*.so runtime/_rt.c $(STAMP)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
 from bpfjit.uapi import bpf as uapi
-from runtime import KernelHandle, View, ffi, lib
+from runtime import KernelHandle, View, ffi, lib, ok
 
 from .caller import Caller
 from .fs.inode import OpenFile
@@ -100,6 +100,8 @@ class OpenView(OpenFile):
             self.pos = len(data)
             return data
         if n == -errno.EOVERFLOW:
+            self._view = View(views.native, prog.fn, views.subject)
+            ok(lib.rt_view_past_page(self._view.ptr), self._exposed.name)
             return super().read_all(caller)
         raise refuse(-n, f"{self._exposed.name}: the program returned {n}, {os.strerror(-n)}")
 

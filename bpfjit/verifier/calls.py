@@ -182,7 +182,6 @@ class Call:
                 r.flags, r.id = OR_NULL, w.new_id()
         elif row.ret is RetKind.BTF_PTR:
             r = st.pointer(T.BTF, TRUSTED)
-            assert w.env.kernel_btf is not None
             r.btf_id = _struct_id(w, row.ret_btf)
         else:
             r = st.unknown_scalar()
@@ -197,8 +196,8 @@ class Call:
 
 
 def _struct_id(w: Walk, name: str) -> int:
-    assert w.env.kernel_btf is not None
-    found = w.env.kernel_btf.find(Kind.STRUCT, name)
+    btf = w.env.kernel_btf
+    found = btf.find(Kind.STRUCT, name) if btf is not None else None
     if found is None:
         w.reject(f"struct {name} is not in the kernel's BTF", errno.EINVAL)
     return found

@@ -31,7 +31,8 @@ u64 rt_probe_load(u64 addr, u64 size);
 
 /* -- programs -- */
 u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current);
-int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, u64 repeat, u64 *retval, double *mean_ns);
+int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current, u64 repeat, u64 *retval,
+		  double *mean_ns);
 
 struct rt_packet_run {
 	u8 *data;
@@ -43,6 +44,7 @@ struct rt_packet_run {
 	double mean_ns;
 	u8 *ctx;
 	u32 ctx_size;
+	struct task_struct *current;
 };
 int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run);
 
@@ -69,6 +71,7 @@ int rt_map_owns(struct bpf_map *map, u64 addr, u64 size);
 /* -- views: one kernel object shown through a program, read as kernfs serves a seq_file -- */
 struct rt_view *rt_view_open(struct rt_kernel *k, rt_prog_fn fn, void *object);
 void rt_view_close(struct rt_view *v);
+int rt_view_past_page(struct rt_view *v);
 s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current);
 s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 count, char *buf, size_t size, u64 *ends,
 		      struct task_struct *current);

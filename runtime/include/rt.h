@@ -81,6 +81,13 @@ void rt_leave(struct rt_cpu *cpu);
 void rt_fault_install(void);
 void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
 
+/* The task whose doing this is; without one it stays who it was, in the end the idle task. */
+static inline void rt_become(struct rt_cpu *cpu, struct task_struct *task)
+{
+	if (task)
+		cpu->current = task;
+}
+
 static inline void rt_relax(unsigned *spins)
 {
 	if (++*spins & 63)

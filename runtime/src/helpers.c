@@ -61,7 +61,7 @@ u64 rt_get_numa_node_id(void)
 	return 0;
 }
 
-/* -- the current task: the idle task where no other does the work -- */
+/* -- the current task: the idle task where no other does the work; a bare runtime has not even that -- */
 
 u64 rt_get_current_task(void)
 {
@@ -72,14 +72,14 @@ u64 rt_get_current_pid_tgid(void)
 {
 	struct task_struct *t = rt_this_cpu->current;
 
-	return (u64)(u32)t->tgid << 32 | (u32)t->pid;
+	return t ? (u64)(u32)t->tgid << 32 | (u32)t->pid : (u64)-EINVAL;
 }
 
 u64 rt_get_current_uid_gid(void)
 {
 	struct task_struct *t = rt_this_cpu->current;
 
-	return (u64)t->cred->gid.val << 32 | t->cred->uid.val;
+	return t ? (u64)t->cred->gid.val << 32 | t->cred->uid.val : (u64)-EINVAL;
 }
 
 s64 rt_get_current_comm(char *buf, u64 size)
@@ -88,6 +88,8 @@ s64 rt_get_current_comm(char *buf, u64 size)
 	u32 n = (u32)size;
 
 	memset(buf, 0, n);
+	if (!t)
+		return -EINVAL;
 	memcpy(buf, t->comm, n < sizeof(t->comm) ? n : sizeof(t->comm));
 	buf[n - 1] = 0;
 	return 0;
@@ -97,16 +99,16 @@ u64 rt_get_current_cgroup_id(void)
 {
 	struct task_struct *t = rt_this_cpu->current;
 
-	return t->cgroups->dfl_cgrp->kn->id;
+	return t ? t->cgroups->dfl_cgrp->kn->id : 0;
 }
 
 u64 rt_get_current_ancestor_cgroup_id(u64 level)
 {
 	struct task_struct *t = rt_this_cpu->current;
-	struct cgroup *c = t->cgroups->dfl_cgrp;
+	struct cgroup *c = t ? t->cgroups->dfl_cgrp : NULL;
 	s32 want = (s32)level;
 
-	return want >= 0 && want <= c->level ? c->ancestors[want]->kn->id : 0;
+	return c && want >= 0 && want <= c->level ? c->ancestors[want]->kn->id : 0;
 }
 
 /* -- reads of any address -- */
@@ -150,6 +152,25 @@ s64 rt_probe_read_str(char *dst, u64 size, const char *src)
 	return room;
 }
 
+/*
+ * Linux refuses to read user addresses, and those of no address space, as kernel memory: -ERANGE. Here all memory is
+ * of one kind; the two differ only where nothing can be read.
+ */
+static s64 kernel_error(s64 err, const void *src)
+{
+	return err == -EFAULT && (s64)(uintptr_t)src >> 47 != -1 ? -ERANGE : err;
+}
+
+s64 rt_probe_read_kernel(void *dst, u64 size, const void *src)
+{
+	return kernel_error(rt_probe_read(dst, size, src), src);
+}
+
+s64 rt_probe_read_kernel_str(char *dst, u64 size, const char *src)
+{
+	return kernel_error(rt_probe_read_str(dst, size, src), src);
+}
+
 /* -- strings -- */
 
 s64 rt_strncmp(const char *s1, u64 size, const char *s2)
@@ -174,51 +195,63 @@ s64 rt_snprintf(char *str, u64 str_size, const char *fmt, const u64 *data, u64 d
 	return (s64)out.count + 1;
 }
 
-static s64 parse_number(const char *buf, u64 size, u64 flags, int is_signed, u64 *res)
+#define NUMBER_CHARS 63 /* Linux looks at no more, spaces and sign aside */
+
+static u32 digit_of(u8 c)
 {
-	u32 base = flags & 31, at = 0, n = (u32)size, first;
-	int negative = 0;
-	u64 value = 0;
+	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 99;
+}
 
-	if ((base != 0 && base != 8 && base != 10 && base != 16) || flags & ~31ULL || !n)
+/* A magnitude and its sign: the characters used, -EINVAL for none, -ERANGE past 64 bits. Latin-1's space is one too. */
+static s64 parse_number(const char *buf, u64 size, u64 flags, int *negative, u64 *res)
+{
+	u32 base = flags & 31, at = 0, end = (u32)size, first;
+	int overflow = 0;
+
+	if ((base != 0 && base != 8 && base != 10 && base != 16) || flags & ~31ULL || !end)
 		return -EINVAL;
-	while (at < n && (buf[at] == ' ' || (buf[at] >= '\t' && buf[at] <= '\r')))
+	while (at < end && (buf[at] == ' ' || (buf[at] >= '\t' && buf[at] <= '\r') || (u8)buf[at] == 0xa0))
 		at++;
-	if (is_signed && at < n && buf[at] == '-')
-		negative = 1, at++;
-	if (!base) {
-		base = at < n && buf[at] == '0' ? 8 : 10;
-		if (base == 8 && at + 2 < n && (buf[at + 1] | 32) == 'x')
-			base = 16;
-	}
-	if (base == 16 && at + 2 < n && buf[at] == '0' && (buf[at + 1] | 32) == 'x')
-		at += 2;
-	for (first = at; at < n; at++) {
-		u32 c = (u8)buf[at], digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 99;
+	*negative = at < end && buf[at] == '-';
+	at += *negative;
+	if (end - at > NUMBER_CHARS)
+		end = at + NUMBER_CHARS;
+	int hex = end - at >= 2 && buf[at] == '0' && (buf[at + 1] | 32) == 'x';
 
-		if (digit >= base)
-			break;
-		if (__builtin_mul_overflow(value, (u64)base, &value) || __builtin_add_overflow(value, (u64)digit, &value))
-			return -ERANGE;
+	if (!base) /* 0x without a digit behind it is an octal 0 */
+		base = hex && end - at >= 3 && digit_of(buf[at + 2]) < 16 ? 16 : at < end && buf[at] == '0' ? 8 : 10;
+	if (base == 16 && hex)
+		at += 2;
+	*res = 0;
+	for (first = at; at < end && digit_of(buf[at]) < base; at++) {
+		overflow |= __builtin_mul_overflow(*res, (u64)base, res);
+		overflow |= __builtin_add_overflow(*res, (u64)digit_of(buf[at]), res);
 	}
-	if (at == first)
-		return -EINVAL;
-	if (is_signed && value > (u64)INT64_MAX + negative)
-		return -ERANGE;
-	*res = negative ? -value : value;
-	return at;
+	return overflow ? -ERANGE : at == first ? -EINVAL : (s64)at;
 }
 
 s64 rt_strtol(const char *buf, u64 size, u64 flags, u64 *res)
 {
-	*res = 0;
-	return parse_number(buf, size, flags, 1, res);
+	int negative;
+	u64 value;
+	s64 used = parse_number(buf, size, flags, &negative, &value);
+
+	if (used >= 0 && value > (u64)INT64_MAX + negative)
+		used = -ERANGE;
+	*res = used < 0 ? 0 : negative ? -value : value;
+	return used;
 }
 
 s64 rt_strtoul(const char *buf, u64 size, u64 flags, u64 *res)
 {
-	*res = 0;
-	return parse_number(buf, size, flags, 0, res);
+	int negative;
+	u64 value;
+	s64 used = parse_number(buf, size, flags, &negative, &value);
+
+	if (used >= 0 && negative)
+		used = -EINVAL;
+	*res = used < 0 ? 0 : value;
+	return used;
 }
 
 /* -- loops -- */
@@ -269,16 +302,16 @@ s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size)
 	pthread_mutex_lock(&k->lock);
 	size_t n = k->trace_used < size ? k->trace_used : size;
 
-	memcpy(buf, k->trace, n);
-	memmove(k->trace, k->trace + n, k->trace_used - n);
-	k->trace_used -= n;
+	if (n) {
+		memcpy(buf, k->trace, n);
+		memmove(k->trace, k->trace + n, k->trace_used - n);
+		k->trace_used -= n;
+	}
 	pthread_mutex_unlock(&k->lock);
 	return (s64)n;
 }
 
 /* -- the live kernel's bpf(2) -- */
-
-
 
 s64 rt_sys_bpf(int cmd, void *attr, u32 size)
 {

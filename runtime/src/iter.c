@@ -122,8 +122,7 @@ s64 rt_iter_read(struct rt_iter *it, void *buf, size_t size, struct task_struct 
 		struct rt_cpu *cpu = rt_enter(it->kernel);
 		struct task_struct *before = cpu->current;
 
-		if (current)
-			cpu->current = current;
+		rt_become(cpu, current);
 		seq->from = 0;
 		err = fill(it, size);
 		cpu->current = before;

@@ -133,7 +133,7 @@ void rt_leave(struct rt_cpu *cpu)
 	if (--cpu->nesting)
 		return;
 	rt_this_cpu = cpu->outer;
-	__atomic_store_n(&cpu->rcu_seq, cpu->rcu_seq + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&cpu->rcu_seq, __atomic_load_n(&cpu->rcu_seq, __ATOMIC_RELAXED) + 1, __ATOMIC_RELEASE);
 }
 
 /* -- RCU: free when every CPU that was held has been let go -- */

@@ -16,23 +16,28 @@ u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struc
 	struct task_struct *before = cpu->current;
 	u64 ret;
 
-	if (current)
-		cpu->current = current;
+	rt_become(cpu, current);
 	ret = fn(ctx);
 	cpu->current = before;
 	rt_leave(cpu);
 	return ret;
 }
 
-int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, u64 repeat, u64 *retval, double *mean_ns)
+int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current, u64 repeat, u64 *retval,
+		  double *mean_ns)
 {
 	struct rt_cpu *cpu = rt_enter(k);
-	u64 start = now_ns(), ret = 0;
+	struct task_struct *before = cpu->current;
+	u64 start, ret = 0;
+
+	rt_become(cpu, current);
+	start = now_ns();
 
 	for (u64 i = 0; i < repeat; i++)
 		ret = fn(ctx);
 	*mean_ns = (double)(now_ns() - start) / (repeat ? repeat : 1);
 	*retval = ret;
+	cpu->current = before;
 	rt_leave(cpu);
 	return 0;
 }
@@ -40,49 +45,51 @@ int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, u64 repeat, u64
 /* -- packets: run->data holds 256 bytes of headroom, the packet, and room behind it -- */
 
 #define HEADROOM 256
+#define XDP_FRAME 40 /* Linux keeps its frame structure at the start of the headroom */
+
+static double run_on(const struct rt_packet_run *run, rt_prog_fn fn, void *ctx, u64 *ret)
+{
+	u64 start = now_ns();
+
+	for (u32 i = 0; i < run->repeat; i++)
+		*ret = fn(ctx);
+	return (double)(now_ns() - start) / run->repeat;
+}
 
 int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 {
 	struct rt_cpu *cpu = rt_enter(k);
-	u8 *data = run->data + HEADROOM, *data_end = data + run->data_size, *frame_end = run->data + run->data_capacity;
-	u64 start, ret = 0;
+	u8 *data = run->data + HEADROOM, *data_end = data + run->data_size;
+	u64 ret = 0;
 
+	rt_become(cpu, run->current);
 	if (run->is_xdp) {
-		struct rt_xdp xdp = { .data = data, .data_end = data_end, .data_meta = data, .hard_start = run->data,
-				      .frame_end = frame_end };
-		if (run->ctx_size)
-			memcpy(&xdp.md, run->ctx, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
-		xdp.data = data + xdp.md.data;
-		xdp.data_meta = data;
-		start = now_ns();
-		for (u32 i = 0; i < run->repeat; i++)
-			ret = fn(&xdp);
-		run->mean_ns = (double)(now_ns() - start) / run->repeat;
+		struct rt_xdp xdp = { .hard_start = run->data, .frame_end = run->data + run->data_capacity };
+
+		memcpy(&xdp.md, run->ctx, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
+		/* What comes before md.data is metadata, and lies in the headroom. */
+		xdp.data = data;
+		xdp.data_meta = memmove(data - xdp.md.data, data, run->data_size);
+		xdp.data_end = xdp.data_meta + run->data_size;
+		run->mean_ns = run_on(run, fn, &xdp, &ret);
 		data = xdp.data_meta < xdp.data ? xdp.data_meta : xdp.data;
 		data_end = xdp.data_end;
 		xdp.md.data = (u32)(xdp.data - data);
 		xdp.md.data_end = (u32)(data_end - data);
 		xdp.md.data_meta = 0;
-		if (run->ctx_size)
-			memcpy(run->ctx, &xdp.md, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
+		memcpy(run->ctx, &xdp.md, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
 	} else {
 		struct rt_skb skb = { .data = data, .data_end = data_end, .data_meta = data };
 
-		if (run->ctx_size)
-			memcpy(&skb.skb, run->ctx, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
+		memcpy(&skb.skb, run->ctx, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
 		skb.skb.len = run->data_size;
-		start = now_ns();
-		for (u32 i = 0; i < run->repeat; i++)
-			ret = fn(&skb);
-		run->mean_ns = (double)(now_ns() - start) / run->repeat;
-		if (run->ctx_size)
-			memcpy(run->ctx, &skb.skb, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
+		run->mean_ns = run_on(run, fn, &skb, &ret);
+		memcpy(run->ctx, &skb.skb, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
 	}
 	rt_leave(cpu);
 	run->retval = (u32)ret;
 	run->data_size = (u32)(data_end - data);
-	if (data != run->data)
-		memmove(run->data, data, run->data_size);
+	memmove(run->data, data, run->data_size);
 	return 0;
 }
 
@@ -100,25 +107,27 @@ s64 rt_skb_load_bytes(struct rt_skb *skb, u64 offset, void *to, u64 len)
 
 s64 rt_xdp_adjust_head(struct rt_xdp *xdp, u64 by)
 {
-	u8 *data = xdp->data + (s32)by;
+	size_t meta = xdp->data_meta < xdp->data ? xdp->data - xdp->data_meta : 0;
+	s64 offset = (s32)by;
 
-	/* Linux keeps its frame structure (40 bytes) at the start of the headroom. */
-	if (data < xdp->hard_start + 40 || data > xdp->data_end - 14)
+	if (xdp->data - xdp->hard_start + offset < (s64)(XDP_FRAME + meta) || offset > xdp->data_end - xdp->data - 14)
 		return -EINVAL;
-	xdp->data_meta += data - xdp->data;
-	xdp->data = data;
+	if (meta)
+		memmove(xdp->data_meta + offset, xdp->data_meta, meta);
+	xdp->data_meta += offset;
+	xdp->data += offset;
 	return 0;
 }
 
 s64 rt_xdp_adjust_tail(struct rt_xdp *xdp, u64 by)
 {
-	u8 *data_end = xdp->data_end + (s32)by;
+	s64 offset = (s32)by;
 
-	if (data_end > xdp->frame_end || data_end < xdp->data + 14)
+	if (offset > xdp->frame_end - xdp->data_end || xdp->data_end - xdp->data + offset < 14)
 		return -EINVAL;
-	if ((s32)by > 0)
-		memset(xdp->data_end, 0, (s32)by);
-	xdp->data_end = data_end;
+	if (offset > 0)
+		memset(xdp->data_end, 0, offset);
+	xdp->data_end += offset;
 	return 0;
 }
 
@@ -159,6 +168,7 @@ static int replace(struct rt_tracepoint *tp, struct probes *fresh)
 	return 0;
 }
 
+/* Whoever frees a tracepoint knows that nobody fires it any more: between two repeats fire() holds no CPU. */
 void rt_tracepoint_free(struct rt_tracepoint *tp)
 {
 	if (!tp)
@@ -212,8 +222,7 @@ int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *
 		struct task_struct *before = cpu->current;
 		struct probes *p = __atomic_load_n(&tp->probes, __ATOMIC_ACQUIRE);
 
-		if (current)
-		cpu->current = current;
+		rt_become(cpu, current);
 		for (u32 i = 0; p && i < p->count; i++)
 			p->fn[i](args);
 		cpu->current = before;

@@ -92,6 +92,28 @@ void rt_view_close(struct rt_view *v)
 	free(v);
 }
 
+static int double_buffer(struct rt_view *v)
+{
+	size_t size = v->seq.size * 2;
+
+	if (size > MAX_TEXT)
+		return -ENOMEM;
+	drop_buffer(v);
+	v->seq.buf = malloc(size);
+	if (!v->seq.buf) {
+		v->seq.buf = v->page;
+		return -ENOMEM;
+	}
+	v->seq.size = size;
+	return 0;
+}
+
+/* A page has been tried elsewhere and was too small: the next one to try is twice that. */
+int rt_view_past_page(struct rt_view *v)
+{
+	return double_buffer(v);
+}
+
 static s64 show(struct rt_view *v)
 {
 	struct view_ctx ctx = { .seq = &v->seq, .object = v->object };
@@ -106,17 +128,10 @@ static s64 show(struct rt_view *v)
 			v->seq.count = 0; /* SEQ_SKIP, and seq_read() takes whatever is not 0 for it */
 		if (!overflowed(&v->seq))
 			break;
-		size_t size = v->seq.size * 2;
+		int err = double_buffer(v);
 
-		if (size > MAX_TEXT)
-			return -ENOMEM;
-		drop_buffer(v);
-		v->seq.buf = malloc(size);
-		if (!v->seq.buf) {
-			v->seq.buf = v->page;
-			return -ENOMEM;
-		}
-		v->seq.size = size;
+		if (err)
+			return err;
 	}
 	v->made = 1;
 	return 0;
@@ -130,8 +145,7 @@ static s64 read_locked(struct rt_view *v, void *buf, size_t size, u64 pos, struc
 		struct rt_cpu *cpu = rt_enter(v->kernel);
 		struct task_struct *before = cpu->current;
 
-		if (current)
-		cpu->current = current;
+		rt_become(cpu, current);
 		s64 err = show(v);
 		cpu->current = before;
 		rt_leave(cpu);
@@ -179,8 +193,7 @@ s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 co
 		struct task_struct *before = cpu->current;
 		u64 stop = i + 64 < count ? i + 64 : count;
 
-		if (current)
-		cpu->current = current;
+		rt_become(cpu, current);
 		for (; i < stop; i++) {
 			seq.buf = buf + used;
 			seq.size = size - used;

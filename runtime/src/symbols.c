@@ -28,6 +28,8 @@
 	X(rt_get_current_ancestor_cgroup_id)                                                                           \
 	X(rt_probe_read)                                                                                               \
 	X(rt_probe_read_str)                                                                                           \
+	X(rt_probe_read_kernel)                                                                                        \
+	X(rt_probe_read_kernel_str)                                                                                    \
 	X(rt_strncmp)                                                                                                  \
 	X(rt_strtol)                                                                                                   \
 	X(rt_strtoul)                                                                                                  \

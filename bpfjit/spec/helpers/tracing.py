@@ -18,7 +18,9 @@ TRACE = frozenset({"trace"})
 SEQ = frozenset({"seq"})
 
 
-def _probe(id_: int, name: str, *, groups: frozenset[str] = ALL, gpl: bool = True, string: bool = False) -> Helper:
+def _probe(
+    id_: int, name: str, *, groups: frozenset[str] = ALL, gpl: bool = True, string: bool = False, kernel: bool = False
+) -> Helper:
     """A copy from an address that may be bad: -EFAULT then, and zeroes in the destination."""
     return Helper(
         id_,
@@ -26,7 +28,7 @@ def _probe(id_: int, name: str, *, groups: frozenset[str] = ALL, gpl: bool = Tru
         "long (*%s)(void *dst, __u32 size, const void *unsafe_ptr)",
         args=(UNINIT_MEM, SIZE_OR_ZERO, ANYTHING),
         ret=INTEGER,
-        symbol="rt_probe_read_str" if string else "rt_probe_read",
+        symbol=f"rt_probe_read{'_kernel' if kernel else ''}{'_str' if string else ''}",
         groups=groups,
         gpl=gpl,
         ret_size_arg=2 if string else 0,
@@ -47,9 +49,9 @@ TRACING_HELPERS = (
     ),
     _probe(45, "probe_read_str", groups=TRACE, string=True),
     _probe(112, "probe_read_user"),
-    _probe(113, "probe_read_kernel"),
+    _probe(113, "probe_read_kernel", kernel=True),
     _probe(114, "probe_read_user_str", string=True),
-    _probe(115, "probe_read_kernel_str", string=True),
+    _probe(115, "probe_read_kernel_str", string=True, kernel=True),
     Helper(
         126,
         "seq_printf",

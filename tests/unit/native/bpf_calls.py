@@ -22,6 +22,7 @@ from kernfs_sim import Kernel
 
 OBJECTS = Path(__file__).resolve().parents[2] / "objects"
 LOG_BYTES = 1 << 16
+_SCRATCH = tempfile.TemporaryDirectory(prefix="bpfjit-tests-")  # gone with the session
 
 
 def u32(value: int) -> bytes:
@@ -178,7 +179,7 @@ class Calls:
 @functools.cache
 def compiled(name: str) -> str:
     """tests/objects/NAME.bpf.c, compiled once a session; the object's path."""
-    out = Path(tempfile.mkdtemp(prefix="bpfjit-tests-")) / f"{name}.bpf.o"
+    out = Path(_SCRATCH.name) / f"{name}.bpf.o"
     out.write_bytes(compile_c(OBJECTS / f"{name}.bpf.c"))
     return str(out)
 
@@ -191,7 +192,7 @@ def load_object(calls: Calls, name: str, only: Sequence[str] | None = None) -> A
 def live_calls() -> Calls:
     """The live kernel, or a skip; a failure where BPFJIT_REQUIRE_LIVE is set."""
     calls = Calls(live_bpf, possible_cpus(), None)
-    fd = calls.create(uapi.BPF_MAP_TYPE_ARRAY, 4, 4, 1)
+    fd = calls.create(uapi.BPF_MAP_TYPE_LRU_HASH, 4, 4, 1)  # a type that wants CAP_BPF even where others do not
     if fd < 0:
         reason = f"the live kernel's bpf(2) is not to be had: {os.strerror(-fd)}"
         if os.environ.get("BPFJIT_REQUIRE_LIVE"):
