@@ -107,6 +107,8 @@ def _check_sane(w: Walk, ptr: Reg, off: Reg) -> None:
         w.reject(f"math between {type_name(ptr)} pointer and {off.smin} is not allowed", errno.EINVAL)
     if abs(ptr.off) >= MAX_VAR_OFF:
         w.reject(f"{type_name(ptr)} pointer offset {ptr.off} is not allowed", errno.EINVAL)
+    if off.id and abs(off.off) >= MAX_VAR_OFF:  # Linux asks the same of a number that lies so far from its copies
+        w.reject(f"{type_name(ptr)} pointer offset {off.off} is not allowed", errno.EINVAL)
     if off.smin == st.S64_MIN:
         w.reject(f"math between {type_name(ptr)} pointer and register with unbounded min value is not allowed", errno.EINVAL)
     if abs(off.smin) >= MAX_VAR_OFF:

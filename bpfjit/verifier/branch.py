@@ -99,7 +99,10 @@ _DECIDE: dict[str, Callable[[_View, _View], bool | None]] = {
 
 def decide(name: str, width: int, a: Reg, b: Reg) -> bool | None:
     """Whether `a name b` is always true, never, or (None) unknown, for two scalars."""
-    return _DECIDE[name](_View(a, width), _View(b, width))
+    outcome = _DECIDE[name](_View(a, width), _View(b, width))
+    if outcome is None and width == 64 and name in ("jeq", "jne") and _equal(_View(a, 32), _View(b, 32)) is False:
+        return name == "jne"  # low halves that differ
+    return outcome
 
 
 def _set_umin(r: Reg, width: int, value: int) -> None:

@@ -6,8 +6,8 @@ import errno
 import time
 
 from ..errors import BtfError
-from ..isa.encoding import CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, MEMSX, ST, Insn, X, imm64
-from ..isa.ops import ATOMIC_OPS, CMPXCHG, JUMP_OPS, LOAD_ACQ, STORE_REL, is_alu, is_atomic
+from ..isa.encoding import CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, ST, Insn, X
+from ..isa.ops import JUMP_OPS, is_alu, is_atomic
 from ..program import (
     _VERIFIER_KEY,
     Program,
@@ -19,13 +19,12 @@ from ..program import (
 from ..spec.helpers import HELPERS
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, calls, cfg, ctx, depth, funcs, jump, mem, returns
+from . import alu, calls, cfg, ctx, depth, funcs, jump, moves, returns
 from . import state as st
-from .bounds import sign_extend, truncate
-from .log import Log, type_name
+from .log import Log
 from .prune import forget_single_ids, state_covers, widen
 from .refusal import Refusal
-from .state import OR_NULL, SCALAR, UNINIT, Frame, Reg, Slot, State, T
+from .state import OR_NULL, UNINIT, Frame, Reg, State, T
 from .walk import Env, Walk, kind_of
 
 MAX_PROCESSED = 1_000_000
@@ -221,19 +220,15 @@ class Checker:
         if is_alu(insn):
             alu.step(w, insn)
         elif insn.code == LD_IMM64:
-            self._load_immediate(insn)
+            moves.load_immediate(w, insn)
             w.facts.visited[w.pc + 1] = 1
             return w.pc + 2
         elif cls == LDX:
-            self._load(insn)
+            moves.load(w, insn, self.args)
         elif is_atomic(insn):
-            self._atomic(insn)
+            moves.atomic(w, insn, self.args)
         elif cls in (ST, 3):
-            base = w.read(insn.dst)
-            value = w.read(insn.src) if cls == 3 else st.const_scalar(insn.imm)
-            if base.type == T.STACK and value.type == SCALAR and cls == 3:
-                value = w.regs[insn.src] = w.linked(value)  # the slot and the register are one number
-            mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value)
+            moves.store(w, insn, self.args)
         elif insn.code == CALL:
             return self._call(insn)
         elif insn.code == EXIT:
@@ -250,95 +245,6 @@ class Checker:
         else:
             w.reject(f"BPF_LD_[ABS|IND] instructions are not supported by bpfjit yet ({insn.code:02x})", errno.EINVAL)
         return w.pc + 1
-
-    def _load_immediate(self, insn: Insn) -> None:
-        w = self.w
-        ref = self.program.map_refs.get(w.pc)
-        if ref is not None:
-            if ref.value_off is None:
-                reg = st.pointer(T.MAP_PTR)
-            else:
-                reg = st.pointer(T.MAP_VALUE)
-                reg.off = ref.value_off
-            reg.map = ref.map_index
-        elif insn.src == uapi.BPF_PSEUDO_FUNC:
-            reg = st.pointer(T.FUNC)
-            reg.frame = w.cfg.subprog_at[w.pc + insn.imm + 1]
-        elif insn.src == 0:
-            reg = st.const_scalar(imm64(w.insns, w.pc))
-        else:
-            w.reject(f"unsupported pseudo reference {insn.src} in ld_imm64", errno.EINVAL)
-        w.write(insn.dst, reg)
-
-    def _load(self, insn: Insn) -> None:
-        w = self.w
-        base = w.read(insn.src)
-        if insn.dst == 10:
-            w.reject("frame pointer is read only")
-        got = mem.access(w, base, insn.src, insn.off, insn.size, self.args)
-        if insn.code & 0xE0 == MEMSX:
-            if got.is_pointer:
-                w.reject(f"R{insn.src} sign-extending load of a pointer")
-            got = got.copy()
-            got.id = got.off = 0
-            sign_extend(got, insn.size)
-        elif got.type == SCALAR and not got.id and not got.is_const and base.type == T.STACK:
-            got = self._link_spill(base, insn, got)
-        w.write(insn.dst, got)
-
-    def _link_spill(self, base: Reg, insn: Insn, got: Reg) -> Reg:
-        """A fill and its slot are one value from here on."""
-        w = self.w
-        if insn.size != 8 or not base.is_const:
-            return got
-        frame = w.state.frames[base.frame]
-        index = (-(base.off + insn.off + base.smin) - 1) // 8
-        slot = frame.stack.get(index)
-        if slot is None or slot.reg is not got:
-            return got
-        linked = w.linked(got)
-        frame.stack[index] = Slot(slot.kinds, linked)
-        return linked
-
-    def _atomic(self, insn: Insn) -> None:
-        w = self.w
-        if insn.imm == LOAD_ACQ:
-            base = w.read(insn.src)
-            if base.type in (T.CTX, T.PACKET, T.PACKET_META):
-                w.reject(f"BPF_ATOMIC loads from R{insn.src} {type_name(base)} is not allowed")
-            if base.is_pointer:
-                mem.check_alignment(w, base, insn.off, insn.size, strict=True)
-            self._load(insn)
-            return
-        value = w.read(insn.src)
-        base = w.read(insn.dst)
-        if insn.imm == CMPXCHG and w.read(0).is_pointer and not w.env.privileged:
-            w.reject("R0 leaks addr into mem")
-        if base.type in (T.CTX, T.PACKET, T.PACKET_META):
-            w.reject(f"BPF_ATOMIC stores into R{insn.dst} {type_name(base)} is not allowed")
-        if base.is_pointer:
-            mem.check_alignment(w, base, insn.off, insn.size, strict=True)
-        if insn.imm == STORE_REL:
-            mem.access(w, base, insn.dst, insn.off, insn.size, self.args, value)
-            return
-        if value.is_pointer and not w.env.privileged:
-            w.reject(f"R{insn.src} leaks addr into mem")
-        old = mem.access(w, base, insn.dst, insn.off, insn.size, self.args)
-        if insn.imm == CMPXCHG:
-            w.write(0, self._loaded(old, insn.size))
-        elif insn.imm & 1:
-            assert insn.imm in ATOMIC_OPS
-            w.write(insn.src, self._loaded(old, insn.size))
-        # The store is looked at after the fetch: an address in the fetched register is gone by then, as in Linux.
-        mem.access(w, w.read(insn.dst), insn.dst, insn.off, insn.size, self.args, mem.sized_scalar(insn.size))
-
-    def _loaded(self, old: Reg, size: int) -> Reg:
-        if old.is_pointer:
-            return mem.sized_scalar(size)
-        r = old.copy()
-        r.id = r.off = 0
-        truncate(r, size)
-        return r
 
     # -- branches ----------------------------------------------------------------------------------
 

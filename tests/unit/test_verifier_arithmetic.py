@@ -18,7 +18,7 @@ from bpfjit.verifier.state import Reg, s32, s64, unknown_scalar
 from bpfjit.verifier.tnum import U32, U64
 from bpfjit.verifier.transfer import byte_swap, transfer
 
-EXAMPLES = settings(max_examples=60, deadline=None)
+EXAMPLES = settings(max_examples=40, deadline=None)
 EDGES = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 32, (1 << 32) + 1)
 EDGES += (U64, U64 - 1, 1 << 63, (1 << 63) - 1, U64 ^ U32, (U64 ^ U32) + 0x7FFFFFFF, (U64 ^ U32) | 0x80000000)
 numbers = st.one_of(st.sampled_from(EDGES), st.integers(0, U64), st.integers(0, 64), st.integers(U64 - 64, U64))

@@ -15,6 +15,7 @@ _FIXED = {
     "struct __sk_buff *": BtfId(5),
     "void *": BtfId(6),
     "int *": BtfId(7),
+    "struct xdp_md *": BtfId(9),
 }
 _TYPES = [
     VOID_TYPE,
@@ -25,6 +26,8 @@ _TYPES = [
     Type(Kind.PTR, ref=BtfId(4)),
     Type(Kind.PTR),
     Type(Kind.PTR, ref=_INT),
+    Type(Kind.STRUCT, "xdp_md", 4, members=(Member("data", _INT, 0),)),
+    Type(Kind.PTR, ref=BtfId(8)),
 ]
 Funcs = tuple[tuple[int, int], ...]
 Lines = tuple[tuple[int, int, int, int], ...]

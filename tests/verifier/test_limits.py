@@ -19,7 +19,7 @@ from judges import Case, Live, ours
 from bpfjit.btf import Btf
 from bpfjit.isa.encoding import Insn, decode
 
-FRUGAL = settings(max_examples=150, deadline=None)
+FRUGAL = settings(max_examples=100, deadline=None)
 
 
 def program(text: str, type_: str = "socket_filter") -> Case:

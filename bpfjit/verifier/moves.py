@@ -1,0 +1,114 @@
+"""Instructions that move values: ld_imm64, loads, stores and atomics."""
+
+from __future__ import annotations
+
+import errno
+
+from ..isa.encoding import MEMSX, STX, Insn, imm64
+from ..isa.ops import ATOMIC_OPS, CMPXCHG, LOAD_ACQ, STORE_REL
+from ..uapi import bpf as uapi
+from . import mem
+from . import state as st
+from .bounds import sign_extend, truncate
+from .ctx import Argument
+from .log import type_name
+from .state import SCALAR, Reg, Slot, T
+from .walk import Walk
+
+
+def load_immediate(w: Walk, insn: Insn) -> None:
+    ref = w.program.map_refs.get(w.pc)
+    if ref is not None:
+        if ref.value_off is None:
+            reg = st.pointer(T.MAP_PTR)
+        else:
+            reg = st.pointer(T.MAP_VALUE)
+            reg.off = ref.value_off
+        reg.map = ref.map_index
+    elif insn.src == uapi.BPF_PSEUDO_FUNC:
+        reg = st.pointer(T.FUNC)
+        reg.frame = w.cfg.subprog_at[w.pc + insn.imm + 1]
+    elif insn.src == 0:
+        reg = st.const_scalar(imm64(w.insns, w.pc))
+    else:
+        w.reject(f"unsupported pseudo reference {insn.src} in ld_imm64", errno.EINVAL)
+    w.write(insn.dst, reg)
+
+
+def load(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
+    base = w.read(insn.src)
+    if insn.dst == 10:
+        w.reject("frame pointer is read only")
+    got = mem.access(w, base, insn.src, insn.off, insn.size, args)
+    if insn.code & 0xE0 == MEMSX:
+        if got.is_pointer:
+            w.reject(f"R{insn.src} sign-extending load of a pointer")
+        got = got.copy()
+        got.id = got.off = 0
+        sign_extend(got, insn.size)
+    elif got.type == SCALAR and not got.id and not got.is_const and base.type == T.STACK:
+        got = _link_spill(w, base, insn, got)
+    w.write(insn.dst, got)
+
+
+def _link_spill(w: Walk, base: Reg, insn: Insn, got: Reg) -> Reg:
+    """A fill and its slot are one value from here on."""
+    if insn.size != 8 or not base.is_const:
+        return got
+    frame = w.state.frames[base.frame]
+    index = (-(base.off + insn.off + base.smin) - 1) // 8
+    slot = frame.stack.get(index)
+    if slot is None or slot.reg is not got:
+        return got
+    linked = w.linked(got)
+    frame.stack[index] = Slot(slot.kinds, linked)
+    return linked
+
+
+def atomic(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
+    if insn.imm == LOAD_ACQ:
+        base = w.read(insn.src)
+        if base.type in (T.CTX, T.PACKET, T.PACKET_META):
+            w.reject(f"BPF_ATOMIC loads from R{insn.src} {type_name(base)} is not allowed")
+        if base.is_pointer:
+            mem.check_alignment(w, base, insn.off, insn.size, strict=True)
+        load(w, insn, args)
+        return
+    value = w.read(insn.src)
+    base = w.read(insn.dst)
+    if insn.imm == CMPXCHG and w.read(0).is_pointer and not w.env.privileged:
+        w.reject("R0 leaks addr into mem")
+    if base.type in (T.CTX, T.PACKET, T.PACKET_META):
+        w.reject(f"BPF_ATOMIC stores into R{insn.dst} {type_name(base)} is not allowed")
+    if base.is_pointer:
+        mem.check_alignment(w, base, insn.off, insn.size, strict=True)
+    if insn.imm == STORE_REL:
+        mem.access(w, base, insn.dst, insn.off, insn.size, args, value)
+        return
+    if value.is_pointer and not w.env.privileged:
+        w.reject(f"R{insn.src} leaks addr into mem")
+    old = mem.access(w, base, insn.dst, insn.off, insn.size, args)
+    if insn.imm == CMPXCHG:
+        w.write(0, _loaded(old, insn.size))
+    elif insn.imm & 1:
+        assert insn.imm in ATOMIC_OPS
+        w.write(insn.src, _loaded(old, insn.size))
+    # The store is looked at after the fetch: an address in the fetched register is gone by then, as in Linux.
+    mem.access(w, w.read(insn.dst), insn.dst, insn.off, insn.size, args, mem.sized_scalar(insn.size))
+
+
+def _loaded(old: Reg, size: int) -> Reg:
+    if old.is_pointer:
+        return mem.sized_scalar(size)
+    r = old.copy()
+    r.id = r.off = 0
+    truncate(r, size)
+    return r
+
+
+def store(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
+    base = w.read(insn.dst)
+    value = w.read(insn.src) if insn.code & 7 == STX else st.const_scalar(insn.imm)
+    if base.type == T.STACK and value.type == SCALAR and insn.code & 7 == STX:
+        value = w.regs[insn.src] = w.linked(value)  # the slot and the register are one number
+    mem.access(w, base, insn.dst, insn.off, insn.size, args, value)
