@@ -233,6 +233,13 @@ class CgroupFs(SuperBlock):
             at = child
         return at
 
+    def exists(self, path: str) -> bool:
+        try:
+            self.find(path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def by_id(self, kn_id: int) -> Cgroup | None:
         return self._taken.get(kn_id)
 
