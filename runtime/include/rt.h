@@ -130,6 +130,7 @@ struct bpf_map_ops {
 
 extern const struct bpf_map_ops rt_array_ops, rt_percpu_array_ops, rt_hash_ops, rt_percpu_hash_ops, rt_lru_hash_ops;
 
+void rt_fault_arm(void);
 void *rt_pages_alloc(size_t size);
 void rt_pages_free(void *pages, size_t size);
 

@@ -65,6 +65,7 @@ long rt_fault_copy(void *dst, const void *src, size_t n);
 u64 rt_load8(u64 addr), rt_load16(u64 addr), rt_load32(u64 addr), rt_load64(u64 addr);
 
 static struct sigaction before_segv, before_bus;
+static __thread int chained;
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
@@ -80,7 +81,9 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_load_fixup;
 		return;
 	}
-	if (before->sa_flags & SA_SIGINFO && before->sa_sigaction)
+	if (chained++)
+		signal(sig, SIG_DFL); /* whoever we passed it to gave it back: the instruction runs again and ends the process */
+	else if (before->sa_flags & SA_SIGINFO && before->sa_sigaction)
 		before->sa_sigaction(sig, info, context);
 	else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
 		before->sa_handler(sig);
@@ -88,13 +91,20 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		sigaction(sig, before, NULL); /* the instruction runs again and ends the process as it should */
 }
 
-__attribute__((constructor)) static void install(void)
+static void arm(int sig, struct sigaction *before)
 {
-	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	struct sigaction ours = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER }, now;
 
-	sigemptyset(&sa.sa_mask);
-	sigaction(SIGSEGV, &sa, &before_segv);
-	sigaction(SIGBUS, &sa, &before_bus);
+	sigemptyset(&ours.sa_mask);
+	if (!sigaction(sig, NULL, &now) && now.sa_sigaction != on_fault && !sigaction(sig, &ours, &now))
+		*before = now;
+}
+
+/* Again for each kernel: a debugger's handler (Python's faulthandler) may have taken our place since. */
+__attribute__((constructor)) void rt_fault_arm(void)
+{
+	arm(SIGSEGV, &before_segv);
+	arm(SIGBUS, &before_bus);
 }
 
 /* Copy from (or to) memory that may be bad: 0 or -EFAULT; what could be copied has been. */

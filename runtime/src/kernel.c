@@ -36,6 +36,7 @@ struct rt_kernel *rt_kernel_new(int ncpus)
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return NULL;
+	rt_fault_arm();
 	k->ncpus = ncpus;
 	k->cpus = aligned_alloc(128, sizeof(*k->cpus) * ncpus);
 	k->heap = rt_pages_alloc(HEAP_BYTES);
