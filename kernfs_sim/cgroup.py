@@ -207,6 +207,8 @@ class CgroupFs(SuperBlock):
     def create_in(
         self, parent: Cgroup, name: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0, id: int | None = None
     ) -> Cgroup:
+        if self.native.closed:
+            raise refuse(errno.ENODEV, "the kernel has been shut down")
         if parent.removed:
             raise refuse(errno.ENOENT, f"{name}: the cgroup above has been removed")
         if parent.lookup(name) is not None:
