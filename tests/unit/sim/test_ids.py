@@ -154,6 +154,17 @@ def test_a_closed_fd_is_ebadf(system: System) -> None:
     refused(errno.EBADF, lambda: call(system.bpf, uapi.BPF_MAP_FREEZE, uapi.MapElem(map_fd=fd)))
 
 
+def test_ten_thousand_fds_are_as_quick_as_ten() -> None:
+    table = FdTable()
+    fds = [table.install(OpenFile(None, 0)) for _ in range(10_000)]
+    assert fds == list(range(3, 10_003))
+    for fd in (5, 9000, 3):
+        table.close(fd)
+    assert [table.install(OpenFile(None, 0)) for _ in range(4)] == [3, 5, 9000, 10_003]
+    table.close_all()
+    assert table.install(OpenFile(None, 0)) == 3
+
+
 def test_dup_shares_the_open_file() -> None:
     table = FdTable()
     fd = table.install(OpenFile(None, 0))
