@@ -31,12 +31,14 @@ class FdTable:
 
     def __init__(self) -> None:
         self._files: dict[int, Any] = {}
+        self._low = 3  # no lower number is free; 0 to 2 are a process's own
 
     def install(self, file: Any) -> int:
-        fd = 3
-        while fd in self._files:
+        fd, files = self._low, self._files
+        # setdefault() decides between two threads that found the same number free.
+        while fd in files or files.setdefault(fd, file) is not file:
             fd += 1
-        self._files[fd] = file
+        self._low = fd + 1
         return fd
 
     def find(self, fd: int) -> Any:
@@ -53,6 +55,7 @@ class FdTable:
     def close(self, fd: int) -> None:
         file = self.get(fd)
         del self._files[fd]
+        self._low = min(self._low, fd)
         file.put()
 
     def dup(self, fd: int) -> int:

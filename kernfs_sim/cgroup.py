@@ -208,6 +208,8 @@ class CgroupFs(SuperBlock):
     def create_in(
         self, parent: Cgroup, name: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0, id: int | None = None
     ) -> Cgroup:
+        if self.native.closed:
+            raise refuse(errno.ENODEV, "the kernel has been shut down")
         if parent.removed:
             raise refuse(errno.ENOENT, f"{name}: the cgroup above has been removed")
         if parent.lookup(name) is not None:
@@ -233,6 +235,13 @@ class CgroupFs(SuperBlock):
                 raise refuse(errno.ENOENT, f"cgroup {path!r} does not exist")
             at = child
         return at
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.find(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def by_id(self, kn_id: int) -> Cgroup | None:
         return self._taken.get(kn_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,17 +65,31 @@ class Scenario:
     events: tuple[Event, ...]
 
     def populate(self, kernel: Kernel) -> None:
+        """Make the cgroups and tasks. Raises UsageError for what the kernel refuses."""
+        ids = {row.path: row.id for row in self.cgroups if row.id is not None}
+        kernel.cgroups.reserved.update(ids.values())
         for row in self.cgroups:
-            try:
-                kernel.cgroups.create(row.path, row.id)
-            except OSError as e:
-                raise UsageError(f"cgroup {row.path}: {e.strerror}", file=self.file) from None
-        for task in self.tasks:
+            parts = row.path.split("/")[1:]
+            for i in range(1, len(parts) + 1):
+                path = "/" + "/".join(parts[:i])
+                try:
+                    if not kernel.cgroups.exists(path):
+                        kernel.cgroups.create(path, ids.get(path))
+                except OSError as e:
+                    raise UsageError(f"cgroup {path!r}: {e.strerror}", file=self.file) from None
+        leaders_first = sorted(self.tasks, key=lambda t: t.tgid is not None and t.tgid != t.pid)
+        for task in leaders_first:
+            where = f"task {task.pid}"
+            if task.tgid is not None and task.tgid != task.pid and kernel.tasks.find(task.tgid) is None:
+                raise UsageError(f"{where}: tgid = {task.tgid}: no such task", file=self.file)
             try:
                 cgroup = kernel.cgroups.find(task.cgroup)
+            except OSError:
+                raise UsageError(f"{where}: cgroup = {task.cgroup!r}: no such cgroup", file=self.file) from None
+            try:
                 kernel.tasks.create(task.pid, task.comm, cgroup, tgid=task.tgid, uid=task.uid)
             except OSError as e:
-                raise UsageError(f"task {task.pid}: {e.strerror}", file=self.file) from None
+                raise UsageError(f"{where}: {e.strerror}", file=self.file) from None
 
     def fill(self, maps: Mapping[str, MapObject], cpus: int) -> None:
         """Put the entries into the loaded objects' maps. Raises UsageError for an unknown map or a misfit."""
@@ -81,6 +97,8 @@ class Scenario:
             target = maps.get(row.name)
             if target is None:
                 raise UsageError(f"map '{row.name}' is in none of the loaded objects", file=self.file)
+            if target.frozen:
+                raise UsageError(f"map {row.name}: read-only, it is not filled after loading", file=self.file)
             for key, value in row.entries:
                 where = f"map {row.name}: "
                 raw_key = _as_bytes(key, target.key_size, where + "key", self.file)
@@ -93,33 +111,29 @@ class Scenario:
                     raise UsageError(f"{where}{e.strerror} at key {key!r}", file=self.file) from None
 
     def play(self, kernel: Kernel) -> None:
-        """Let the events happen, in order. Raises UsageError for a task or cgroup that is not there."""
-        for event in self.events:
-            current: Any = None
-            raw = []
-            for name, kind in event.tracepoint.args:
-                value = event.args.get(name, 0) if name else 0
-                if kind == "task":
-                    task = self._task(kernel, name, value)
-                    current = task.c
-                    raw.append(int(ffi.cast("uintptr_t", task.c)))
-                elif kind == "cgroup":
-                    cgroup = self._cgroup(kernel, value)
-                    raw.append(int(ffi.cast("uintptr_t", cgroup.c)))
-                elif kind == "pt_regs":
-                    raw.append(int(ffi.cast("uintptr_t", kernel.pt_regs)))
-                elif kind == "cgroup_path":
-                    raw.append(int(ffi.cast("uintptr_t", cgroup._name)))
-                else:
-                    raw.append(value & U64)
-            if "task" in event.args and "task" not in dict(event.tracepoint.args):
-                current = self._task(kernel, "task", event.args["task"]).c
-            if "prev" in event.args:
-                current = self._task(kernel, "prev", event.args["prev"]).c  # it is prev that gives the cpu up
-            kernel.fire(event.tracepoint.name, raw, current, event.repeat)
+        """Let the events happen, in order. Raises UsageError for a task or cgroup that is not there, and then plays none."""
+        for fire in [self._resolved(kernel, event) for event in self.events]:
+            fire()
+
+    def _resolved(self, kernel: Kernel, event: Event) -> Callable[[], None]:
+        row, args = event.tracepoint, event.args
+        kinds = dict(row.args)
+        tasks = {name: self._task(kernel, name, args[name]) for name in ("task", "prev", "next") if name in args}
+        # Who runs: prev gives the cpu up, next is yet to get it; else the task the event is about.
+        runs = tasks.get("prev") or tasks.get("task")
+        current = runs.c if runs is not None else None
+        if "cgroup" in kinds:
+            cgroup = self._cgroup(kernel, args["cgroup"])
+            return lambda: kernel.fire_cgroup(row.name, cgroup, current, event.repeat)
+        objects = {"task": lambda name: tasks[name].c, "pt_regs": lambda name: kernel.pt_regs}
+        raw = [
+            int(ffi.cast("uintptr_t", objects[kind](name))) if kind in objects else args.get(name, 0) & U64
+            for name, kind in row.args
+        ]
+        return lambda: kernel.fire(row.name, raw, current, event.repeat)
 
     def _task(self, kernel: Kernel, name: str, pid: Any) -> Task:
-        found = kernel.tasks.find(pid) if isinstance(pid, int) else None
+        found = kernel.tasks.find(pid)
         if found is None:
             raise UsageError(f"{name} = {pid!r}: no such task", file=self.file)
         return found
@@ -158,7 +172,7 @@ class _Reader:
 
     def __init__(self, table: Any, where: str, file: str) -> None:
         if not isinstance(table, dict):
-            raise UsageError(f"{where}: wanted a table, found {table!r}", file=file)
+            raise UsageError(f"{where}: wanted a table, found {reprlib.repr(table)}", file=file)
         self.table = dict(table)
         self.where = where
         self.file = file
@@ -173,7 +187,7 @@ class _Reader:
             return default
         value = self.table.pop(key)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-            raise self.fail(f"{key} = {value!r}, wanted {_KINDS[kind]}")
+            raise self.fail(f"{key} = {reprlib.repr(value)}, wanted {_KINDS[kind]}")
         return value
 
     def integer(self, key: str, low: int, high: int, default: Any = None, *, required: bool = False) -> Any:
@@ -194,23 +208,32 @@ class _Reader:
 _KINDS = {int: "an integer", str: "a string", list: "a list", dict: "a table"}
 
 
+def _cgroup_path(t: _Reader, key: str, path: str) -> str:
+    """A path as the hierarchy spells it: "/web/api", "/" for the root."""
+    parts = [p for p in path.split("/") if p]
+    if not path.startswith("/") or any(p in (".", "..") or len(os.fsencode(p)) > 255 for p in parts):
+        raise t.fail(f"{key} = {reprlib.repr(path)}, wanted an absolute path of names of at most 255 bytes")
+    return "/" + "/".join(parts)
+
+
 def _cgroup_row(t: _Reader) -> CgroupRow:
-    path = t.take("path", str, required=True)
-    if not path.startswith("/") or path.strip("/") == "" or any(p in (".", "..") for p in path.split("/")):
-        raise t.fail(f"path = {path!r}, wanted an absolute path below /")
-    row = CgroupRow(path, t.integer("id", 1, U64))
+    given = t.take("path", str, required=True)
+    path = _cgroup_path(t, "path", given)
+    if path == "/" or "\0" in path or "\n" in path:
+        raise t.fail(f"path = {given!r}, wanted an absolute path below /")
+    row = CgroupRow(path, t.integer("id", 2, U64))
     t.done()
     return row
 
 
 def _task_row(t: _Reader) -> TaskRow:
     comm = t.take("comm", str, "")
-    if len(comm.encode()) > COMM_BYTES:
+    if len(comm.encode()) > COMM_BYTES or "\0" in comm:
         raise t.fail(f"comm = {comm!r}, wanted at most {COMM_BYTES} bytes")
     row = TaskRow(
         t.integer("pid", 1, MAX_PID, required=True),
         comm,
-        t.take("cgroup", str, "/"),
+        _cgroup_path(t, "cgroup", t.take("cgroup", str, "/")),
         t.integer("tgid", 1, MAX_PID),
         t.integer("uid", 0, 0xFFFFFFFF, 0),
     )
@@ -242,7 +265,7 @@ def _event(t: _Reader) -> Event:
         if not arg:
             continue
         if kind == "cgroup":
-            args[arg] = t.take(arg, str, required=True)
+            args[arg] = _cgroup_path(t, arg, t.take(arg, str, required=True))
         else:
             args[arg] = t.integer(arg, -(1 << 63), U64, required=kind == "task" and not name.startswith("sys_"))
             if args[arg] is None:
@@ -261,6 +284,8 @@ def load(path: str | Path) -> Scenario:
         raise UsageError((e.strerror or "unreadable").lower(), file=file) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"bad TOML: {e}", file=file) from None
+    except RecursionError:
+        raise UsageError("bad TOML: nested too deeply", file=file) from None
     top = _Reader(table, "scenario", file)
     scenario = Scenario(
         file,
@@ -271,4 +296,15 @@ def load(path: str | Path) -> Scenario:
         tuple(_event(t) for t in top.tables("event")),
     )
     top.done()
+    _no_duplicates(file, "cgroup", "path", (row.path for row in scenario.cgroups))
+    _no_duplicates(file, "cgroup", "id", (row.id for row in scenario.cgroups))
+    _no_duplicates(file, "task", "pid", (row.pid for row in scenario.tasks))
+    _no_duplicates(file, "map", "name", (row.name for row in scenario.maps))
     return scenario
+
+
+def _no_duplicates(file: str, table: str, key: str, values: Iterable[Hashable]) -> None:
+    first: dict[Hashable, int] = {}
+    for i, value in enumerate(values, 1):
+        if value is not None and first.setdefault(value, i) != i:
+            raise UsageError(f"[[{table}]] {i}: {key} = {value!r} is [[{table}]] {first[value]}'s", file=file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ class Task:
         self.c: Any = native.new("struct task_struct")
         self._cred: Any = native.new("struct cred")
         c = self.c
-        c.pid, c.tgid, c.comm = pid, tgid, comm.encode()[:COMM_BYTES]
+        c.pid, c.tgid, c.comm = pid, tgid, os.fsencode(comm)[:COMM_BYTES]
         c.group_leader = leader.c if leader else c
         c.prio = c.normal_prio = c.static_prio = 120
         c.nr_cpus_allowed = native.cpus

@@ -185,7 +185,7 @@ class ViewBatch:
                 larger = ffi.new("char[]", 2 * len(self._buffer))
                 ffi.memmove(larger, self._buffer, used)
                 self._buffer = larger
-        return memoryview(ffi.buffer(self._buffer, used)), self._ends[0:count]
+        return memoryview(ffi.buffer(self._buffer, used)), ffi.unpack(self._ends, count)
 
     def texts(self) -> list[bytes]:
         """The texts of `cgroups`, read anew."""

@@ -53,12 +53,12 @@ class KernelHandle:
     """
 
     def __init__(self, cpus: int) -> None:
-        self.ptr: CData = lib.rt_kernel_new(cpus)
-        if self.ptr == ffi.NULL:
-            raise ValueError(f"a kernel of {cpus} cpus cannot be made, wanted 1 to 64 and memory")
         self.cpus = cpus
         self.closed = False
         self._holders = 0
+        self.ptr: CData = lib.rt_kernel_new(cpus)
+        if self.ptr == ffi.NULL:
+            raise ValueError(f"a kernel of {cpus} cpus cannot be made, wanted 1 to 64 and memory")
 
     def hold(self) -> None:
         """Raises ENODEV once the kernel is closed."""

@@ -175,8 +175,8 @@ class Checker:
                 if state_covers(old, current, pc, w.cfg):
                     entry.hits += 1
                     return True
-            elif state_covers(old, current, pc, w.cfg, exact=True):
-                # That state is still under way and has come back to itself.
+            elif old.rounds == current.rounds and state_covers(old, current, pc, w.cfg, exact=True):
+                # That state is still under way and has come back to itself (a callback's next round may look the same).
                 raise Refusal(f"infinite loop detected at insn {pc}", errno.EINVAL, pc)
             if add:
                 entry.misses += 1
@@ -336,6 +336,7 @@ class Checker:
             returns.check_callback_return(w, r0)
             w.state.frames.pop()
             w.state.back = True
+            w.state.rounds += 1
             for entry in reversed(self.visited.get(frame.call_site, [])):
                 if len(entry.state.frames) == len(w.state.frames):
                     widen(entry.state, w.state)

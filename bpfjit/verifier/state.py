@@ -231,10 +231,11 @@ class State:
     """One path's state: the frames, and where it comes from.
 
     parent: the kept state that this one goes on from; branches: how many of its continuations are not walked to
-    their end yet. first_pc: where it was kept or put aside. back: a callback has just returned to its call.
+    their end yet. first_pc: where it was kept or put aside. back: a callback has just returned to its call;
+    rounds: how often that has happened on the way here.
     """
 
-    __slots__ = ("back", "branches", "first_pc", "frames", "parent")
+    __slots__ = ("back", "branches", "first_pc", "frames", "parent", "rounds")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
@@ -242,6 +243,7 @@ class State:
         self.branches = 0
         self.first_pc = 0
         self.back = False
+        self.rounds = 0
 
     @property
     def frame(self) -> Frame:
@@ -251,4 +253,5 @@ class State:
         s = State([f.copy() for f in self.frames])
         s.parent = self.parent
         s.first_pc = self.first_pc
+        s.rounds = self.rounds
         return s

@@ -10,12 +10,15 @@ from bpfjit.errors import refuse
 from ..caller import Caller
 from ..fs.inode import OpenFile
 from ..objects import BtfObject, LinkObject, MapObject, Object, ProgObject
+from . import fdinfo
 
 T = TypeVar("T", bound=Object)
 
 
 class ObjectFile(OpenFile):
     """The open file behind an object's fd. `may_read`/`may_write`: what a map fd allows (BPF_F_RDONLY, _WRONLY)."""
+
+    __slots__ = ("may_read", "may_write", "object")
 
     def __init__(self, obj: Object, *, may_read: bool = True, may_write: bool = True) -> None:
         super().__init__(None, 2)
@@ -25,6 +28,9 @@ class ObjectFile(OpenFile):
 
     def release(self) -> None:
         self.object.put()
+
+    def fdinfo(self) -> str:
+        return super().fdinfo() + fdinfo.lines(self.object)
 
 
 def install(caller: Caller, obj: Object, *, may_read: bool = True, may_write: bool = True) -> int:

@@ -17,6 +17,7 @@ from .fd import ObjectFile, install
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
+_MAX_INFO = 4096  # a page
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
 
 
@@ -72,6 +73,8 @@ def map_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
 
 
 def btf_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
+    if attr.open_flags:
+        raise refuse(errno.EINVAL, f"open flags {attr.open_flags:#x}")
     if not caller.cred.may(CAP_BPF) and not caller.cred.may(CAP_SYS_ADMIN):
         raise refuse(errno.EPERM, "BTF wants CAP_BPF")
     found = kernel.btfs.get(attr.start_id)
@@ -95,6 +98,7 @@ class _Info:
         self.layout = uapi.LAYOUTS[struct]
         self.given = given.ljust(self.layout.size, b"\0")
         self.data = bytearray(self.layout.size)
+        self.incomplete: OSError | None = None  # raised after what there is has been written
 
     def asked(self, field: str) -> int:
         offset, size = self.layout.fields[field]
@@ -117,12 +121,16 @@ class _Info:
 
 def get_info(kernel: Kernel, caller: Caller, attr: uapi.GetInfo) -> int:
     """BPF_OBJ_GET_INFO_BY_FD: fills what fits of the kind's structure and says how much that was."""
-    file = caller.fds.get(attr.bpf_fd)
+    file = caller.fds.find(attr.bpf_fd)
+    if file is None:
+        raise refuse(errno.EBADFD, f"fd {attr.bpf_fd} is not open")  # not EBADF, in this command alone
     if not isinstance(file, ObjectFile):
         raise refuse(errno.EINVAL, f"fd {attr.bpf_fd} is no BPF object")
+    if attr.info_len > _MAX_INFO:
+        raise refuse(errno.E2BIG, f"info of {attr.info_len} bytes, wanted at most {_MAX_INFO}")
     struct, fill = next((struct, fill) for kind, struct, fill in _INFOS if isinstance(file.object, kind))
     size = uapi.LAYOUTS[struct].size
-    given = caller.read(attr.info, min(attr.info_len, 4096))
+    given = caller.read(attr.info, attr.info_len)
     if attr.info_len > size and any(given[size:]):
         raise refuse(errno.E2BIG, f"info of {attr.info_len} bytes, known are {size}")
     info = _Info(caller, struct, given[:size])
@@ -130,6 +138,8 @@ def get_info(kernel: Kernel, caller: Caller, attr: uapi.GetInfo) -> int:
     length = min(attr.info_len, size)
     caller.write(attr.info, bytes(info.data[:length]))
     attr.info_len = length
+    if info.incomplete is not None:
+        raise info.incomplete
     return 0
 
 
@@ -177,7 +187,13 @@ def _btf(kernel: Kernel, info: _Info, btf: BtfObject) -> None:
         info.caller.write(addr, btf.data[:room])
     info.put("id", btf.id)
     info.put("kernel_btf", int(btf.is_kernel))
-    _put_name(info, "name", "name_len", btf.name)
+    try:
+        _put_name(info, "name", "name_len", btf.name)
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        info.incomplete = e
+    info.put("name_len", len(btf.name.encode()))  # without its NUL, unlike a tracepoint's
 
 
 def _put_name(info: _Info, pointer: str, length: str, name: str) -> None:

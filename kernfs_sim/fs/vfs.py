@@ -44,7 +44,6 @@ class Vfs:
 
     def __init__(self) -> None:
         self.root: Directory = RootFs(SuperBlock("rootfs", 0x858458F6), 0o755)
-        self.root.sb.on_drop.append(self.changed)
         self._mounts: dict[Inode, Directory] = {}
         self._covers: dict[Directory, Directory] = {}
         # Paths that were walked before by someone who may search every directory; emptied when a name goes.

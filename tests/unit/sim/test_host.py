@@ -1,0 +1,234 @@
+"""--host: this machine's cgroups and tasks in the simulated kernel, and machines made of plain files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kernfs_sim import Kernel
+from kernfs_sim.host import cgroup2_mount, populate
+from runtime import ffi
+
+
+class Machine:
+    """A made-up machine: a directory for its cgroup2 mount and one for its procfs."""
+
+    def __init__(self, where: Path, mount: str = "cgroup2") -> None:
+        self.top = where / mount
+        self.top.mkdir()
+        self.proc = where / "proc"
+        (self.proc / "self").mkdir(parents=True)
+        escaped = b"".join(b"\\%03o" % c if c in b" \t\n\\" else bytes([c]) for c in os.fsencode(self.top))
+        lines = [
+            b"proc /proc proc rw 0 0",
+            b"cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0",
+            b"cgroup2 " + escaped + b" cgroup2 rw 0 0",
+        ]
+        (self.proc / "self/mounts").write_bytes(b"\n".join(lines) + b"\n")
+
+    def cgroup(self, path: str, *pids: int, memory: int | None = None) -> Path:
+        made = self.top / path
+        made.mkdir(parents=True, exist_ok=True)
+        (made / "cgroup.procs").write_text("".join(f"{p}\n" for p in pids))
+        if memory is not None:
+            (made / "memory.current").write_text(f"{memory}\n")
+        return made
+
+    def task(self, pid: int, comm: bytes = b"sh", uid: int = 0, tgid: int | None = None) -> None:
+        made = self.proc / str(pid)
+        made.mkdir()
+        (made / "comm").write_bytes(comm + b"\n")
+        (made / "status").write_text(f"Name:\tx\nTgid:\t{tgid or pid}\nUid:\t0\t{uid}\t0\t0\n")
+
+    def kernel(self) -> Kernel:
+        kernel = Kernel()
+        populate(kernel, self.proc)
+        return kernel
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_paths_ids_levels_and_memory_are_the_machines(machine: Machine) -> None:
+    dirs = [machine.top] + [machine.cgroup(p) for p in ("b", "a", "a/x", "a/x/deep")]
+    machine.cgroup("a", memory=4096)
+    kernel = machine.kernel()
+    found = {c.path: (c.id, c.level, int(c.c.level), int(c.kn.id)) for c in kernel.cgroups}
+    for d in dirs:
+        path = "/" + "".join(str(d.relative_to(machine.top))).removeprefix(".")
+        level, ino = len(d.relative_to(machine.top).parts), d.stat().st_ino
+        assert found.pop(path) == (ino, level, level, ino)
+    assert not found
+    assert kernel.read_text("/sys/fs/cgroup/a/memory.current") == "4096\n"
+    assert kernel.stat("/sys/fs/cgroup").st_ino == machine.top.stat().st_ino
+    assert kernel.cgroups.by_id(machine.top.stat().st_ino) is kernel.cgroups.root
+
+
+def test_siblings_come_in_order_of_creation(machine: Machine) -> None:
+    made = {name: machine.cgroup(name).stat().st_ino for name in ("z", "m", "a")}
+    wanted = sorted(made, key=lambda name: made[name])
+    assert [c.name for c in machine.kernel().cgroups.root.subgroups()] == wanted
+
+
+def test_tasks_have_their_comm_uid_and_cgroup(machine: Machine) -> None:
+    machine.cgroup("a", 30, 20)
+    machine.task(20, b"nginx: worker x", uid=33)
+    machine.task(30, b"a\xff b\\c")
+    kernel = machine.kernel()
+    assert kernel.read_text("/sys/fs/cgroup/a/cgroup.procs") == "20\n30\n"
+    task, odd = kernel.tasks.find(20), kernel.tasks.find(30)
+    assert task is not None and odd is not None
+    assert (task.comm, int(task._cred.uid.val)) == ("nginx: worker x", 33)
+    assert ffi.string(odd.c.comm) == b"a\xff b\\c"
+
+
+def test_a_long_kernel_thread_name_is_cut(machine: Machine) -> None:
+    machine.cgroup("a", 9)
+    machine.task(9, b"kworker/u8:3-events_unbound")
+    task = machine.kernel().tasks.find(9)
+    assert task is not None and task.comm == "kworker/u8:3-ev"
+
+
+def test_a_threaded_cgroup_gives_its_threads(machine: Machine) -> None:
+    made = machine.cgroup("a")
+    (made / "cgroup.procs").unlink()
+    (made / "cgroup.threads").write_text("12\n")
+    machine.task(12, tgid=11)
+    kernel = machine.kernel()
+    assert kernel.read_text("/sys/fs/cgroup/a/cgroup.threads") == "12\n"
+    assert kernel.read_text("/sys/fs/cgroup/a/cgroup.procs") == "11\n"
+
+
+@pytest.mark.parametrize("name", ["a b", "back\\slash", "\\x2d", "tab\there", "é", os.fsdecode(b"\xff\xfe"), "it's.slice"])
+def test_odd_names_of_cgroups_and_of_the_mount(tmp_path: Path, name: str) -> None:
+    machine = Machine(tmp_path, mount=name)
+    made = machine.cgroup(f"{name}/{name}")
+    kernel = machine.kernel()
+    assert cgroup2_mount(machine.proc) == machine.top
+    assert kernel.cgroups.find(f"/{name}/{name}").id == made.stat().st_ino
+    assert kernel.listdir(f"/sys/fs/cgroup/{name}")[-1] == name
+
+
+def test_tasks_that_have_ended_and_those_of_other_namespaces_are_left_out(machine: Machine) -> None:
+    machine.cgroup("a", 0, 5, 6)
+    machine.task(6)
+    assert [t.pid for t in machine.kernel().tasks] == [6]
+
+
+def test_cgroups_that_vanish_while_we_look_are_left_out(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.cgroup("a/x")
+    machine.cgroup("b")
+    real = os.scandir
+
+    def vanishing(path: str) -> object:
+        if path.endswith("/a"):
+            raise FileNotFoundError(errno.ENOENT, "gone", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert sorted(c.path for c in machine.kernel().cgroups) == ["/", "/a", "/b"]
+
+
+def test_a_machine_without_cgroup2_is_refused(machine: Machine) -> None:
+    (machine.proc / "self/mounts").write_text("proc /proc proc rw 0 0\nx y\n\n")
+    with pytest.raises(OSError, match="no cgroup2 hierarchy") as e:
+        machine.kernel()
+    assert e.value.errno == errno.ENOENT
+
+
+def test_ten_thousand_cgroups_are_built_in_seconds(machine: Machine) -> None:
+    for i in range(100):
+        for j in range(99):
+            (machine.top / f"{i}/{j}").mkdir(parents=True)
+    start = time.process_time()
+    kernel = machine.kernel()
+    assert sum(1 for _ in kernel.cgroups) == 10_001
+    assert time.process_time() - start < 10  # about 1 s
+
+
+# -- this very machine ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mount() -> Path:
+    try:
+        return cgroup2_mount()
+    except OSError as e:
+        if os.environ.get("BPFJIT_REQUIRE_LIVE"):
+            raise
+        pytest.skip(f"no cgroup2 here: {e}")
+
+
+def test_the_real_tree_is_the_same_here(mount: Path) -> None:
+    """Cgroups come and go on a living machine: those that were there before and after must be here."""
+
+    def walk() -> dict[str, int]:
+        found = {}
+        for directory, _, _ in os.walk(mount):
+            path = "/" + str(Path(directory).relative_to(mount)).removeprefix(".")
+            found[path] = os.stat(directory).st_ino
+        return found
+
+    before = walk()
+    with Kernel.from_host() as kernel:
+        here = {c.path: c.id for c in kernel.cgroups}
+        after = walk()
+        assert {p: i for p, i in before.items() if after.get(p) == i}.items() <= here.items()
+        assert set(here) <= set(before) | set(after)
+
+
+def test_this_process_is_found_in_its_cgroup_with_its_name(mount: Path) -> None:
+    line = next(text for text in Path("/proc/self/cgroup").read_text().splitlines() if text.startswith("0::"))
+    with Kernel.from_host() as kernel:
+        task = kernel.tasks.find(os.getpid())
+        assert task is not None and task.cgroup is not None
+        assert task.cgroup.path == line.removeprefix("0::")
+        assert task.comm == Path("/proc/self/comm").read_text().rstrip("\n")
+
+
+def test_an_unprivileged_user_sees_the_same_cgroups(mount: Path) -> None:
+    if os.getuid():
+        pytest.skip("only root can become somebody else")
+    # Everything is imported before: the interpreter itself may be root's alone.
+    code = (
+        "import os; from kernfs_sim import Kernel; Kernel.from_host().close(); os.setgid(65534); os.setuid(65534); "
+        "k = Kernel.from_host(); print(sum(1 for _ in k.cgroups)); assert len(list(k.tasks)) > 0"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.returncode == 0, out.stderr
+    with Kernel.from_host() as kernel:
+        assert out.stdout.split()[0] == str(sum(1 for _ in kernel.cgroups))
+
+
+def test_formats_of_the_usual_files_are_the_machines(mount: Path) -> None:
+    """Each `key value` file here has a subset of the real one's keys, in the real order."""
+    with Kernel.from_host() as kernel:
+        for name in ("cgroup.stat", "cpu.stat"):
+            theirs = [row.split() for row in (mount / name).read_text().splitlines()]
+            ours = [row.split() for row in kernel.read_text(f"/sys/fs/cgroup/{name}").splitlines()]
+            assert all(len(row) == 2 and row[1].isdigit() for row in ours + theirs)
+            order = [row[0] for row in theirs]
+            places = [order.index(row[0]) for row in ours]
+            assert places == sorted(places)
+        for name in ("cgroup.procs", "cgroup.controllers", "cgroup.subtree_control", "cgroup.threads"):
+            theirs_text = (mount / name).read_text()
+            ours_text = kernel.read_text(f"/sys/fs/cgroup/{name}")
+            assert bool(theirs_text.endswith("\n")) == bool(ours_text.endswith("\n")) or not theirs_text
+        listed = kernel.listdir("/sys/fs/cgroup")
+        assert {n for n in listed if "." in n and not (mount / n).exists()} <= {"memory.current"}
+        for name in listed:
+            if (mount / name).is_file():
+                assert kernel.stat(f"/sys/fs/cgroup/{name}").st_mode == (mount / name).stat().st_mode
