@@ -11,6 +11,7 @@ from objects_support import Compile, Load, global_bytes, read_global, run
 
 from bpfjit.errors import LoadError, VerifierError
 from bpfjit.loader import LoadedObject, open_object
+from bpfjit.loader.bpf import Buffers
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 
@@ -157,8 +158,6 @@ def test_maps_by_btf_have_what_they_declare(load: Load) -> None:
 
 def map_info(loaded: LoadedObject, name: str) -> dict[str, int]:
     layout = uapi.LAYOUTS["bpf_map_info"]
-    from bpfjit.loader.bpf import Buffers
-
     buffers, info = Buffers(), bytearray(layout.size)
     attr = uapi.GetInfo(bpf_fd=loaded.maps[name].fd, info_len=len(info), info=buffers.put(info))
     loaded.bpf(uapi.BPF_OBJ_GET_INFO_BY_FD, bytearray(attr.pack()))
@@ -197,6 +196,22 @@ def test_programs_of_several_types_share_one_map_and_optional_ones_stay_out(load
     assert run(loaded, "on_tc", data=bytes(60)) == -1
     assert run(loaded, "on_syscall") == 6
     assert loaded.maps["hits"].lookup(bytes(4)) == (4).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("prog", ["calls", "calls_beside", "callbacks"])
+def test_linux_takes_the_func_and_line_info_of_every_function(live: Any, compiled: Compile, prog: str) -> None:
+    with open_object(compiled("subprogs")).load(live) as loaded:
+        layout = uapi.LAYOUTS["bpf_prog_info"]
+        buffers, info = Buffers(), bytearray(layout.size)
+        attr = uapi.GetInfo(bpf_fd=loaded.progs[prog].fd, info_len=len(info), info=buffers.put(info))
+        live(uapi.BPF_OBJ_GET_INFO_BY_FD, bytearray(attr.pack()))
+
+        def field(name: str) -> int:
+            at, size = layout.fields[name]
+            return int.from_bytes(info[at : at + size], "little")
+
+        assert field("nr_func_info") == len(loaded.progs[prog].spec.funcs) == {"calls": 6, "calls_beside": 2}.get(prog, 3)
+        assert field("nr_line_info") == len(loaded.progs[prog].spec.lines) > 3
 
 
 def test_an_optional_program_is_loaded_when_asked_for(load: Load) -> None:
