@@ -134,13 +134,20 @@ def test_an_unresolved_function_in_reach_is_an_error_that_names_it(load: Load) -
 
 
 def test_live_kernel_symbols_and_functions(live: Any, compiled: Compile) -> None:
-    text = HEAD + "extern const void bpf_prog_put __ksym;\nextern const int bpf_prog_active __ksym __weak;\n"
-    text += "extern void bpf_rcu_read_lock(void) __ksym;\nextern void bpf_rcu_read_unlock(void) __ksym;\nlong address;\n"
-    text += 'SEC("syscall") int ask(void *ctx) { bpf_rcu_read_lock(); address = (long)&bpf_prog_put;'
-    text += " bpf_rcu_read_unlock(); return 1; }\n" + GPL
+    text = HEAD + "extern const void bpf_prog_put __ksym;\nlong address;\n"
+    text += "extern void bpf_rcu_read_lock(void) __ksym __weak;\nextern void bpf_rcu_read_unlock(void) __ksym;\n"
+    text += 'SEC("syscall") int ask(void *ctx) { if (!bpf_ksym_exists(bpf_rcu_read_lock)) return 2;'
+    text += " bpf_rcu_read_lock(); address = (long)&bpf_prog_put; bpf_rcu_read_unlock(); return 1; }\n" + GPL
     with open_object(compiled(text=text)).load(live) as loaded:
         assert run(loaded, "ask") == 1
         assert read_global(loaded, "address", signed=False) == live.symbols({"bpf_prog_put"})["bpf_prog_put"]
+
+
+def test_a_kernel_function_of_another_signature_is_not_taken(live: Any, compiled: Compile) -> None:
+    text = HEAD + "extern int bpf_rcu_read_lock(int a, int b) __ksym;\n"
+    text += 'SEC("syscall") int ask(void *ctx) { return bpf_rcu_read_lock(1, 2); }\n' + GPL
+    with pytest.raises(VerifierError, match="unresolved extern bpf_rcu_read_lock"):
+        open_object(compiled(text=text)).load(live)
 
 
 def test_maps_by_btf_have_what_they_declare(load: Load) -> None:
