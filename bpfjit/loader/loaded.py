@@ -194,13 +194,22 @@ class LoadedObject:
                 fd = self._prog_load(attr, buffers, 1, log)
         if fd < 0:
             text = log_text(log)
-            call = poisoned_call(text)
-            missing = resolved.why(*call) if call is not None else None
-            cause = missing or reason_of(text) or describe(refusal)
+            cause = self._missing(attr, buffers, resolved, text) or reason_of(text) or describe(refusal)
             raise VerifierError(cause, errno=refusal.errno or 0, log=text, program=prog.name, section=prog.section)
         stats = parse_stats(log_text(log), attr.insn_cnt) if log_level else LoadStats(insns=attr.insn_cnt)
         loaded = self.progs[prog.name] = LoadedProg(fd, prog, stats)
         return loaded
+
+    def _missing(self, attr: uapi.ProgLoad, buffers: Buffers, resolved: Resolved, log: str) -> str | None:
+        """What the program lacks in this kernel, where the verifier stopped at a call put in place of it."""
+        call = poisoned_call(log)
+        if call is not None and call[0] < 0:
+            # A log of statistics alone does not say which of several; one with instructions does.
+            full = bytearray(_LOG_BYTES)
+            with suppress(OSError):
+                self.bpf.close(self._prog_load(attr, buffers, 1, full))
+            call = poisoned_call(log_text(full)) or call
+        return resolved.why(*call) if call is not None else None
 
     def _prog_load(self, attr: uapi.ProgLoad, buffers: Buffers, log_level: int, log: bytearray) -> int:
         attr.log_level, attr.log_size, attr.log_buf = log_level, len(log), buffers.put(log)

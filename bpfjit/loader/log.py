@@ -22,7 +22,9 @@ def log_text(log: bytearray) -> str:
 
 
 # Log lines that are no refusal: instructions, states, C source, headings.
-_NOT_A_REASON = re.compile(r"^(\d+: \(|;|from |R\d+ ?[=_(]|func#|Validating|caller:|callee:|mark_precise|\s*$)")
+_NOT_A_REASON = re.compile(
+    r"^(\d+: \(|;|from |R\d+ ?[=_(]|func#|Validating|caller:|callee:|mark_precise|arg#\d+ reference type|\s*$)"
+)
 _STATISTICS = re.compile(r"^(processed |verification time|stack depth)")
 
 

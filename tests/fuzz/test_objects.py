@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from bpfjit.btf import parse_btf, write_btf
+from bpfjit.btf.from_c import btf_from_c
 from bpfjit.elf.link import read_object
 from bpfjit.errors import BpfError
-from bpfjit.loader import Object
+from bpfjit.loader import LoadedObject, Object
 from bpfjit.loader.compile import compile_c
 from kernfs_sim import Kernel
 
@@ -24,7 +26,7 @@ ROUNDS = int(os.environ.get("FUZZ_OBJECTS", "250"))
 SEED = int(os.environ.get("FUZZ_SEED", "20"))
 SLOWEST_S = 10.0  # of one file: a hostile count must not cost more than its bytes do
 PROGRAMS = Path(__file__).resolve().parent.parent / "objects"
-NAMES = ("globals", "subprogs", "core_loads", "externs", "maps", "legacy_maps", "inner_maps", "sections")
+NAMES = ("globals", "subprogs", "core_loads", "externs", "maps", "legacy_maps", "inner_maps", "sections", "core_fields")
 WILD = (0, 1, 2, 3, 7, 8, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x10000, 0xFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 Mutation = Callable[[random.Random, bytearray], None]
@@ -136,6 +138,36 @@ def test_mutated_objects_end_in_one_error_and_leave_nothing_behind(originals: li
             assert not len(kernel.caller.fds), what
     assert open_fds() <= fds + 1
     assert loaded and refused
+
+
+def test_a_mutated_kernel_btf_ends_in_one_error(originals: list[bytes]) -> None:
+    rng = random.Random(SEED)
+    kernel_types = write_btf(
+        btf_from_c("""
+        struct inner { int x; int y[4]; }; enum color { RED, GREEN }; enum huge { LARGE = 0x100000000 };
+        enum sign { MINUS = -5 }; typedef int number_t; union choice { int a; }; struct same_shape { int a; void *p; };
+        struct sample { long only_new; int a; unsigned char narrow; struct inner in; unsigned int bits : 5; int sbits : 4;
+            union { long anon_a; int anon_b; }; struct inner many[2]; enum color paint; };
+    """)
+    )
+    answered = refused = 0
+    with Kernel() as kernel:
+        for n in range(ROUNDS):
+            data = bytearray(kernel_types)
+            for _ in range(rng.choice((1, 2, 4))):
+                wild_word(rng, data, rng.randrange(0, len(data) - 3))
+            try:
+                obj = Object(read_object(originals[-1], "fuzz", "fuzz.bpf.o"), btf=parse_btf(bytes(data)))
+                with LoadedObject(obj, kernel.bpf) as loaded:
+                    loaded.create_maps()
+                    loaded.insns(obj.progs["ask"])
+                answered += 1
+            except BpfError as e:
+                assert "\n" not in str(e)
+                refused += 1
+            except BaseException as e:
+                raise AssertionError(f"FUZZ_SEED={SEED}, round {n}: {type(e).__name__}: {e}") from e
+    assert answered and refused
 
 
 def test_every_truncation_is_one_error(originals: list[bytes]) -> None:

@@ -43,6 +43,13 @@ __hidden __noinline int hidden_neg(int a)
 	return -a;
 }
 
+/* Only a function verified with its callers may read through its argument unasked. */
+__hidden __noinline int hidden_read(int *p)
+{
+	asm volatile("" : "+r"(p));
+	return *p;
+}
+
 SEC("syscall")
 static __noinline int beside(int x)
 {
@@ -65,7 +72,9 @@ static long visit(void *map, const void *key, void *value, void *ctx)
 SEC("syscall")
 int calls(void *ctx)
 {
-	return four_times(3) + global_add(10, 20) + weak_sub(5, 2) + hidden_neg(1);
+	int seven = 7;
+
+	return four_times(3) + global_add(10, 20) + weak_sub(5, 2) + hidden_neg(1) + hidden_read(&seven);
 }
 
 SEC("syscall")

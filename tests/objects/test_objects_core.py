@@ -116,6 +116,15 @@ def test_a_field_that_is_missing_is_an_error_in_reach(load: Load) -> None:
         load("core_loads", btf=WIDE, only=["unguarded"])
 
 
+@pytest.mark.parametrize("log_level", [0, 1, 4])
+def test_which_relocation_is_missing_is_said_at_every_log_level(bpf: Any, compiled: Compile, log_level: int) -> None:
+    none = kernel_of("struct wide { unsigned int first; };")
+    obj = open_object(compiled("core_loads"), btf=none)
+    with LoadedObject(obj, bpf) as loaded, pytest.raises(VerifierError, match=r"struct wide\.(grows|shrinks)"):
+        loaded.create_maps()
+        loaded.load_prog(obj.progs["read_wide"], log_level)
+
+
 def test_a_signed_field_of_another_width_is_not_read(load: Load) -> None:
     other = kernel_of("struct signs { long pad; short value; };")
     with pytest.raises(VerifierError, match="a field of 2 bytes in this kernel, not 4, that may be signed"):

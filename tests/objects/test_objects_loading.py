@@ -11,6 +11,7 @@ from objects_support import Compile, Load, global_bytes, read_global, run
 
 from bpfjit.errors import LoadError, VerifierError
 from bpfjit.loader import LoadedObject, open_object
+from bpfjit.loader.bpf import Buffers
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 
@@ -55,7 +56,7 @@ def test_contents_may_be_changed_between_opening_and_loading(bpf: Any, compiled:
 def test_functions_of_every_linkage_are_linked(load: Load, cpu: str) -> None:
     loaded = load("subprogs", cpu=cpu)
     assert list(loaded.progs) == ["calls", "calls_beside", "callbacks"], "a static function beside a program is none"
-    assert run(loaded, "calls") == 12 + 30 + 3 - 1
+    assert run(loaded, "calls") == 12 + 30 + 3 - 1 + 7
     assert run(loaded, "calls_beside") == 101
     assert run(loaded, "callbacks") == 10
     assert read_global(loaded, "visited") == 4
@@ -133,13 +134,20 @@ def test_an_unresolved_function_in_reach_is_an_error_that_names_it(load: Load) -
 
 
 def test_live_kernel_symbols_and_functions(live: Any, compiled: Compile) -> None:
-    text = HEAD + "extern const void bpf_prog_put __ksym;\nextern const int bpf_prog_active __ksym __weak;\n"
-    text += "extern void bpf_rcu_read_lock(void) __ksym;\nextern void bpf_rcu_read_unlock(void) __ksym;\nlong address;\n"
-    text += 'SEC("syscall") int ask(void *ctx) { bpf_rcu_read_lock(); address = (long)&bpf_prog_put;'
-    text += " bpf_rcu_read_unlock(); return 1; }\n" + GPL
+    text = HEAD + "extern const void bpf_prog_put __ksym;\nlong address;\n"
+    text += "extern void bpf_rcu_read_lock(void) __ksym __weak;\nextern void bpf_rcu_read_unlock(void) __ksym;\n"
+    text += 'SEC("syscall") int ask(void *ctx) { if (!bpf_ksym_exists(bpf_rcu_read_lock)) return 2;'
+    text += " bpf_rcu_read_lock(); address = (long)&bpf_prog_put; bpf_rcu_read_unlock(); return 1; }\n" + GPL
     with open_object(compiled(text=text)).load(live) as loaded:
         assert run(loaded, "ask") == 1
         assert read_global(loaded, "address", signed=False) == live.symbols({"bpf_prog_put"})["bpf_prog_put"]
+
+
+def test_a_kernel_function_of_another_signature_is_not_taken(live: Any, compiled: Compile) -> None:
+    text = HEAD + "extern int bpf_rcu_read_lock(int a, int b) __ksym;\n"
+    text += 'SEC("syscall") int ask(void *ctx) { return bpf_rcu_read_lock(1, 2); }\n' + GPL
+    with pytest.raises(VerifierError, match="unresolved extern bpf_rcu_read_lock"):
+        open_object(compiled(text=text)).load(live)
 
 
 def test_maps_by_btf_have_what_they_declare(load: Load) -> None:
@@ -157,8 +165,6 @@ def test_maps_by_btf_have_what_they_declare(load: Load) -> None:
 
 def map_info(loaded: LoadedObject, name: str) -> dict[str, int]:
     layout = uapi.LAYOUTS["bpf_map_info"]
-    from bpfjit.loader.bpf import Buffers
-
     buffers, info = Buffers(), bytearray(layout.size)
     attr = uapi.GetInfo(bpf_fd=loaded.maps[name].fd, info_len=len(info), info=buffers.put(info))
     loaded.bpf(uapi.BPF_OBJ_GET_INFO_BY_FD, bytearray(attr.pack()))
@@ -197,6 +203,22 @@ def test_programs_of_several_types_share_one_map_and_optional_ones_stay_out(load
     assert run(loaded, "on_tc", data=bytes(60)) == -1
     assert run(loaded, "on_syscall") == 6
     assert loaded.maps["hits"].lookup(bytes(4)) == (4).to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("prog", ["calls", "calls_beside", "callbacks"])
+def test_linux_takes_the_func_and_line_info_of_every_function(live: Any, compiled: Compile, prog: str) -> None:
+    with open_object(compiled("subprogs")).load(live) as loaded:
+        layout = uapi.LAYOUTS["bpf_prog_info"]
+        buffers, info = Buffers(), bytearray(layout.size)
+        attr = uapi.GetInfo(bpf_fd=loaded.progs[prog].fd, info_len=len(info), info=buffers.put(info))
+        live(uapi.BPF_OBJ_GET_INFO_BY_FD, bytearray(attr.pack()))
+
+        def field(name: str) -> int:
+            at, size = layout.fields[name]
+            return int.from_bytes(info[at : at + size], "little")
+
+        assert field("nr_func_info") == len(loaded.progs[prog].spec.funcs) == {"calls": 7, "calls_beside": 2}.get(prog, 3)
+        assert field("nr_line_info") == len(loaded.progs[prog].spec.lines) > 3
 
 
 def test_an_optional_program_is_loaded_when_asked_for(load: Load) -> None:
