@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from systems import Live, Simulated, System
+from systems import Simulated, System, live_or_skip
 
 from bpfjit import open_object
 from kernfs_sim import Kernel
@@ -17,19 +16,10 @@ from kernfs_sim import Kernel
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
-def _live() -> Live:
-    try:
-        return Live()
-    except Exception as e:
-        if os.environ.get("BPFJIT_REQUIRE_LIVE"):
-            raise
-        pytest.skip(f"the live kernel is not to be had: {e}")
-
-
 @pytest.fixture(params=["simulated", "live"])
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
     """A kernel with an empty bpffs; every test that takes it is run on both."""
-    made: System = Simulated() if request.param == "simulated" else _live()
+    made: System = Simulated() if request.param == "simulated" else live_or_skip()
     yield made
     made.close()
 

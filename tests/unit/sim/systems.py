@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from bpfjit import live_bpf
 from bpfjit.btf import Kind
 from bpfjit.loader.bpf import Bpf, Buffers, kernel_btf
@@ -216,3 +218,13 @@ class Live:
 
 
 System = Simulated | Live
+
+
+def live_or_skip() -> Live:
+    """The live kernel; without it a test is skipped, or fails where BPFJIT_REQUIRE_LIVE is set."""
+    try:
+        return Live()
+    except OSError as e:
+        if os.environ.get("BPFJIT_REQUIRE_LIVE"):
+            raise
+        pytest.skip(f"the live kernel is not to be had: {e}")

@@ -16,6 +16,7 @@ from systems import (
     field,
     get_info,
     int_btf,
+    live_or_skip,
     load_btf,
     load_prog,
     make_map,
@@ -143,9 +144,7 @@ TAGGED = {
 
 @pytest.mark.parametrize("case", [*TAGGED, "a map", "a map's value"])
 def test_tags_are_the_same_here_and_there(case: str) -> None:
-    from conftest import _live  # both kernels at once
-
-    sim, live = Simulated(), _live()
+    sim, live = Simulated(), live_or_skip()
     tags = []
     for system in (sim, live):
         fd = make_map(system.bpf, max_entries=1)
