@@ -55,7 +55,10 @@ class System:
         self.kernel.fire("sched_stat_wait", [int(ffi.cast("uintptr_t", task.c)), delta_ns], task.c, repeat)
 
     def read_one(self, rng: random.Random) -> tuple[int, int]:
-        return 1, len(self.kernel.read_bytes(self.paths[rng.randrange(len(self.paths))]))
+        """One cgroup's file, over and over: what the kernel's rows do with theirs."""
+        if not hasattr(self._local, "path"):
+            self._local.path = rng.choice(self.paths)
+        return 1, len(self.kernel.read_bytes(self._local.path))
 
     def read_all(self, rng: random.Random) -> tuple[int, int]:
         """Every cgroup through the view in one native call."""
