@@ -254,12 +254,7 @@ class Kernel:
 
     def read_bytes(self, path: str, *, caller: Caller | None = None) -> bytes:
         """The whole of a file, through open, read until the end, close."""
-        who = caller or self.caller
-        file = self.vfs.open(who, path)
-        try:
-            return file.read_all(who)
-        finally:
-            file.put()
+        return self.vfs.read(caller or self.caller, path)
 
     def read_text(self, path: str, *, caller: Caller | None = None) -> str:
         """As read_bytes(), decoded as UTF-8. Raises UnicodeDecodeError for what is not."""

@@ -38,6 +38,38 @@ class Views:
     def open(self, inode: ExposedFile, flags: int) -> OpenFile:
         return OpenView(self, inode, flags)
 
+    def read_whole(self, inode: ExposedFile, caller: Caller) -> bytes:
+        """A file's whole text in one native call, with no open file made where it fits a page."""
+        inode.need_active()
+        backing = inode.backing
+        prog = view_link(backing.object if backing is not None else None, self.target, inode.name).prog.get()
+        inode.get()  # and with it the object that is shown
+        native = self.native
+        native.hold()
+        try:
+            try:
+                page, end = self.scratch.pop()
+            except IndexError:
+                page, end = ffi.new("char[]", _PAGE), ffi.new("u64 *")
+            n = lib.rt_view_read_many(native.ptr, prog.fn, self.subjects, 1, page, _PAGE, end, ffi.NULL)
+            data = ffi.unpack(page, end[0]) if n == 1 and end[0] else b""
+            self.scratch.append((page, end))
+            prog.check_fault()
+        finally:
+            native.drop()
+            inode.put()
+            prog.put()
+        if n == 1:
+            return data
+        if n != -errno.EOVERFLOW:
+            raise refuse(-n, f"{inode.name}: the program returned {n}, {os.strerror(-n)}")
+        file = OpenView(self, inode, 0)
+        try:
+            file.begin_past_page()
+            return file.read_all(caller)
+        finally:
+            file.put()
+
 
 def view_link(obj: Object | None, target: str, name: str) -> LinkObject:
     """The object as a link to a view of `target`. Raises ENXIO for none, EACCES for anything else."""
@@ -81,29 +113,11 @@ class OpenView(OpenFile):
         prog.check_fault()
         return data
 
-    def read_all(self, caller: Caller) -> bytes:
-        # Into a page that is there already, if it fits: no native view, no second read to find the end.
-        if self._view is not None or self.pos or not self.readable:
-            return super().read_all(caller)
-        self._exposed.need_active()
-        views = self._views
+    def begin_past_page(self) -> None:
+        """A page has been tried and is too small: the next buffer is twice that, as it would be for one reader."""
         prog = self._program()
-        try:
-            page, end = views.scratch.pop()
-        except IndexError:
-            page, end = ffi.new("char[]", _PAGE), ffi.new("u64 *")
-        n = lib.rt_view_read_many(views.native.ptr, prog.fn, views.subjects, 1, page, _PAGE, end, ffi.NULL)
-        data = ffi.unpack(page, end[0]) if n == 1 and end[0] else b""
-        views.scratch.append((page, end))
-        prog.check_fault()
-        if n == 1:
-            self.pos = len(data)
-            return data
-        if n == -errno.EOVERFLOW:
-            self._view = View(views.native, prog.fn, views.subject)
-            ok(lib.rt_view_past_page(self._view.ptr), self._exposed.name)
-            return super().read_all(caller)
-        raise refuse(-n, f"{self._exposed.name}: the program returned {n}, {os.strerror(-n)}")
+        self._view = View(self._views.native, prog.fn, self._views.subject)
+        ok(lib.rt_view_past_page(self._view.ptr), self._exposed.name)
 
     def write(self, caller: Caller, data: bytes) -> int:
         return write_command(self._exposed, self, data)

@@ -167,6 +167,10 @@ class ExposedFile(KernfsFile):
             return _OpenExposed(self, flags)
         return views.open(self, flags)
 
+    def read_whole(self, caller: Caller) -> bytes:
+        views = self.parent.views
+        return super().read_whole(caller) if views is None else views.read_whole(self, caller)
+
     def remove_self(self) -> None:
         self.need_active()
         self.parent.remove(self.name)

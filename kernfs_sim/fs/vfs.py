@@ -170,6 +170,13 @@ class Vfs:
             raise refuse(errno.EACCES, f"{path}: permission denied")
         return inode.open(caller, 0)
 
+    def read(self, caller: Caller, path: str) -> bytes:
+        """The whole of a file, as open, read to the end and close give it. Raises OSError."""
+        inode = self.lookup(caller, path)
+        if not inode.permits(caller, MAY_READ):
+            raise refuse(errno.EACCES, f"{path}: permission denied")
+        return inode.read_whole(caller)
+
     def _open_creating(self, caller: Caller, path: str, flags: int, mode: int) -> OpenFile:
         try:
             inode = self.lookup(caller, path)
