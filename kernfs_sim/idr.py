@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -44,5 +45,5 @@ class Idr(Generic[T]):
     def __len__(self) -> int:
         return len(self._ids)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[T]:
         return iter([self._objects[i] for i in self._ids])
