@@ -72,7 +72,8 @@ def _array_lookup(f: FunctionEmitter, m: MapInfo, index: int) -> bool:
         return False
     symbol = f"map{index}.values"
     f.module.symbols[symbol] = f"@{symbol} = external global i8"
-    key = f.assign(32, f"load i32, ptr {f.ptr_of(2).text}, align 4")
+    # The key lies wherever the program put it, a packet included: nothing is promised of its alignment.
+    key = f.assign(32, f"load i32, ptr {f.ptr_of(2).text}, align 1")
     inside = f.assign(1, f"icmp ult i32 {key.text}, {m.max_entries}")
     stride = -(-m.value_size // 8) * 8
     at = f.mul(f.zext(key, 64), f.const(64, stride))
