@@ -11,7 +11,7 @@ from . import mem
 from . import state as st
 from .bounds import sign_extend, truncate
 from .ctx import Argument
-from .log import type_name
+from .log import tnum_text, type_name
 from .state import SCALAR, Reg, Slot, T
 from .walk import Walk
 
@@ -87,6 +87,10 @@ def atomic(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
         return
     if value.is_pointer and not w.env.privileged:
         w.reject(f"R{insn.src} leaks addr into mem")
+    if base.type == T.STACK and not base.is_const:
+        # Linux looks at the old value as a helper would, and helpers get no stack of unknown place.
+        place = f"var_off={tnum_text(base.value, base.mask)} off={base.off + insn.off} size={insn.size}"
+        w.reject(f"R{insn.dst} variable offset stack pointer cannot be passed into helper function; {place}")
     old = mem.access(w, base, insn.dst, insn.off, insn.size, args)
     if insn.imm == CMPXCHG:
         w.write(0, _loaded(old, insn.size))
