@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+ENOTSUPP = 524  # the kernel's own, which no C library names
+
 
 class BpfError(Exception):
     """A BPF object cannot be used: what is wrong, and where.
@@ -74,8 +76,8 @@ def refuse(number: int, what: str) -> OSError:
 
 
 def errno_name(number: int) -> str:
-    """The symbolic name of an errno ("EINVAL"), or its number where it has none (524 is the kernel's ENOTSUPP)."""
-    if number == 524:
+    """The symbolic name of an errno ("EINVAL"), or its number where it has none."""
+    if number == ENOTSUPP:
         return "ENOTSUPP"
     return _errno.errorcode.get(number, str(number))
 

@@ -68,7 +68,7 @@ def _helper(f: FunctionEmitter, row: Helper) -> None:
 
 def _array_lookup(f: FunctionEmitter, m: MapInfo, index: int) -> bool:
     """map_lookup_elem on an array: a compare and an address."""
-    if m.type.id != uapi.BPF_MAP_TYPE_ARRAY:
+    if not m.type.direct:
         return False
     symbol = f"map{index}.values"
     f.module.symbols[symbol] = f"@{symbol} = external global i8"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from bpfjit.errors import refuse
+from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.uapi import bpf as uapi
 from runtime import ffi, lib
 
@@ -16,7 +16,6 @@ from .fd import map_of
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
-ENOTSUPP = 524
 _END = (1 << 64) - 1
 _MAX_BYTES = 1 << 40
 

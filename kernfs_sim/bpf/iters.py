@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from ..kernel import Kernel
 
 _INFO_BYTES = uapi.LAYOUTS["bpf_iter_link_info"].size
-_WALKED = {  # map types whose elements can be walked
-    uapi.BPF_MAP_TYPE_HASH,
-    uapi.BPF_MAP_TYPE_LRU_HASH,
-    uapi.BPF_MAP_TYPE_PERCPU_HASH,
-    uapi.BPF_MAP_TYPE_ARRAY,
-    uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
-}
 MAX_READ_BYTES = 1 << 21
 
 
@@ -150,7 +143,7 @@ def _bpf_map_elem(kernel: Kernel, caller: Caller, info: _Info, prog: ProgObject)
     if not isinstance(file, ObjectFile):
         raise refuse(errno.EINVAL, f"fd {fd} is no BPF map")
     m = map_of(caller, fd)
-    if m.type.id not in _WALKED:
+    if not m.type.walk_order:
         raise refuse(errno.EINVAL, f"elements of a {m.type.name} map cannot be walked")
     facts = prog.verified.facts
     if facts.max_rdonly_access > m.key_size or facts.max_rdwr_access > m.native.value_bytes:

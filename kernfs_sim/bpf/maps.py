@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from bpfjit.errors import refuse
+from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from runtime import Map
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _MAX_ELEMENT = (1 << 22) - 48  # KMALLOC_MAX_SIZE less Linux's own part of a hash element: key and value stay below
 _MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
 _MAX_VALUE = (1 << 31) - 1
-_ENOTSUPP = 524
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
 _PROG_ACCESS = uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG
 _NO_NODE = (1 << 32) - 1
@@ -83,7 +82,7 @@ def _check_shape(attr: uapi.MapCreate) -> None:
     if row.key_bytes and attr.key_size != row.key_bytes:
         raise refuse(errno.EINVAL, f"{shape}: wanted a key of {row.key_bytes} bytes")
     if attr.map_flags & row.unsupported_flags:
-        raise refuse(_ENOTSUPP, f"{shape}: flags {attr.map_flags:#x} are not supported")
+        raise refuse(ENOTSUPP, f"{shape}: flags {attr.map_flags:#x} are not supported")
     if attr.map_flags & ~row.flags:
         raise refuse(errno.EINVAL, f"{shape}: flags {attr.map_flags:#x}, known are {row.flags:#x}")
     for both in (_ACCESS, _PROG_ACCESS):

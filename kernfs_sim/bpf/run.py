@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bpfjit.errors import refuse
+from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.program import Region
 from bpfjit.uapi import bpf as uapi
 from bpfjit.uapi.layout import Layout
@@ -29,7 +29,6 @@ _MAX_SKB = _PAGE - 64 - _SHARED_INFO
 _ETH_HLEN = 14
 _MAX_META = 216  # what the headroom holds beside Linux's frame structure
 _LOOPBACK = 1  # the device of packets that come from nowhere
-_ENOTSUPP = 524
 # What Linux wants to find behind the Ethernet header, by its protocol in memory order.
 _NETWORK_HEADERS = {b"\x08\x00": 20, b"\x86\xdd": 40}
 _SKB_CHECKSUM_COMPLETE, _RUN_ON_CPU = 4, 1
@@ -58,7 +57,7 @@ def test_run(kernel: Kernel, caller: Caller, attr: uapi.TestRun) -> int:
         raise refuse(errno.EINVAL, "a context's size and address go together")
     runner = _RUNNERS.get(prog.program.type.id)
     if runner is None:
-        raise refuse(_ENOTSUPP, f"{prog.program.type.name} programs have no test run")
+        raise refuse(ENOTSUPP, f"{prog.program.type.name} programs have no test run")
     ret = runner(kernel, caller, attr, prog)
     prog.check_fault()
     return ret

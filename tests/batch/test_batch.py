@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from bpfjit import live_bpf
 from bpfjit.loader.bpf import Bpf, Buffers
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
@@ -22,13 +20,7 @@ def bpf(request: pytest.FixtureRequest) -> Iterator[Bpf]:
         with Kernel(cpus=2) as kernel:
             yield kernel.bpf
         return
-    try:
-        live_bpf.close(make(live_bpf, HASH, 1))
-    except OSError:
-        if not os.environ.get("BPFJIT_REQUIRE_LIVE"):
-            pytest.skip("bpf(2) of the live kernel is not to be had")
-        raise
-    yield live_bpf
+    yield request.getfixturevalue("live")  # skips or fails where there is none
 
 
 def make(bpf: Bpf, map_type: int, entries: int) -> int:

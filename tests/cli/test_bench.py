@@ -119,3 +119,11 @@ def test_plot_escapes_and_survives_missing_figures() -> None:
     text = plot("a < b", [Row("none"), Row("some & more", {"kernel": [0.5], "bpfjit": [2e9]})], {"cpu": "x", "kernel": "y"})
     root = ElementTree.fromstring(text)
     assert "some & more" in [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_load_times_are_of_programs_that_are_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """load_ms says "nothing cached": a cache that is there is neither read nor filled."""
+    monkeypatch.setenv("BPFJIT_NO_CACHE", "0")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bench_jit.Suite().close()
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from bpfjit.loader.compile import compile_c
 
-from .worlds import HERE, World, live_is_there, worlds
+from .worlds import HERE, World, worlds
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +21,6 @@ def walk_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["simulated", "live"])
 def world(request: pytest.FixtureRequest, walk_object: Path) -> Iterator[World]:
-    if request.param == "live" and not live_is_there() and not os.environ.get("BPFJIT_REQUIRE_LIVE"):
-        pytest.skip("bpf(2) of the live kernel is not to be had")
+    if request.param == "live":
+        request.getfixturevalue("live")  # skips or fails where there is none
     yield from worlds(request.param, walk_object)

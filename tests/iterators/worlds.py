@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def link_info(**fields: int) -> bytes:
     return bytes(raw)
 
 
-class World:
+class World(ABC):
     """A kernel, the test object loaded into it, and reads of fds."""
 
     name = ""
@@ -35,8 +36,9 @@ class World:
     def __init__(self, obj: LoadedObject) -> None:
         self.obj = obj
 
+    @abstractmethod
     def read(self, fd: int, size: int) -> bytes:
-        raise NotImplementedError
+        """One read(2)."""
 
     def set(self, **values: int) -> None:
         """Set the program's global variables."""
@@ -112,16 +114,6 @@ class Live(World):
 
     def read(self, fd: int, size: int) -> bytes:
         return os.read(fd, size)
-
-
-def live_is_there() -> bool:
-    """Whether this machine's kernel lets us make a map."""
-    attr = uapi.MapCreate(map_type=uapi.BPF_MAP_TYPE_ARRAY, key_size=4, value_size=4, max_entries=1)
-    try:
-        live_bpf.close(live_bpf(uapi.BPF_MAP_CREATE, bytearray(attr.pack())))
-    except OSError:
-        return False
-    return True
 
 
 def worlds(which: str, data: Path) -> Iterator[World]:
