@@ -14,9 +14,19 @@ HEADERS = ("uapi.h", "kernel.h", "api.h")
 _KNOWN = re.compile(r"^typedef .*\b(size_t|ssize_t|bool);$", re.M)
 
 
+def expanded(name: str, seen: set[str] | None = None) -> str:
+    """A header with the ones that it includes (each once) in their places."""
+    seen = set() if seen is None else seen
+    if name in seen:
+        return ""
+    seen.add(name)
+    text = (HERE / "include" / name).read_text()
+    return re.sub(r'^#include "(.+)"$', lambda m: expanded(m[1], seen), text, flags=re.M)
+
+
 def declarations() -> str:
     """What Python sees: the headers without preprocessor lines."""
-    text = "\n".join((HERE / "include" / name).read_text() for name in HEADERS)
+    text = "\n".join(expanded(name) for name in HEADERS)
     text = re.sub(r"^#.*$", "", text, flags=re.M)
     # A zero-length array stands for a flexible one, which cffi spells [].
     return _KNOWN.sub("", text).replace("[0];", "[];")

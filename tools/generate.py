@@ -20,6 +20,7 @@ from bpfjit.btf import Btf, Kind, Type, write_btf  # noqa: E402  (the path comes
 from bpfjit.btf.from_c import btf_from_c  # noqa: E402
 from bpfjit.btf.to_c import c_from_btf  # noqa: E402
 from bpfjit.btf.types import COMPOSITES, ENUMS  # noqa: E402
+from runtime.build import expanded  # noqa: E402
 
 INCLUDE = ROOT / "runtime" / "include"
 
@@ -162,7 +163,7 @@ def main() -> int:
                 target.write_bytes(data)
 
     put("bpfjit/uapi/bpf.py", uapi_module())
-    btf = btf_from_c("".join((INCLUDE / name).read_text() for name in ("uapi.h", "kernel.h", "hooks.h")))
+    btf = btf_from_c("".join(expanded(name) for name in ("uapi.h", "kernel.h", "hooks.h")))
     put("kernfs_sim/data/vmlinux.btf", write_btf(btf))
     put("bpfjit/include/vmlinux.h", c_from_btf(btf))
     put("bpfjit/include/bpf/bpf_helper_defs.h", helper_defs())

@@ -128,8 +128,9 @@ def c_from_btf(btf: Btf, skip: Iterable[BtfId] = ()) -> str:
         for _, t in btf.items()
         if (t.kind in COMPOSITES or t.kind is Kind.FWD) and t.name
     ]
+    named = {t.ref for _, t in btf.items() if t.kind is Kind.TYPEDEF}  # by a typedef, which is printed with its body
     for type_id, t in btf.items():
-        anonymous_enum = t.kind in ENUMS and not t.name and t.values
+        anonymous_enum = t.kind in ENUMS and not t.name and t.values and type_id not in named
         if (t.name and (t.kind in COMPOSITES or t.kind in ENUMS or t.kind is Kind.TYPEDEF)) or anonymous_enum:
             printer.define(type_id)
     return _BANNER + "".join(forwards) + "\n" + "\n".join(printer.out) + _FOOTER

@@ -28,20 +28,70 @@ struct bpf_raw_tracepoint_args;
 struct list_head;
 struct hlist_node;
 struct hlist_head;
+struct rb_node;
+struct callback_head;
+struct timer_list;
 struct super_block;
 struct cgroup;
 struct task_struct;
 struct file;
+struct cred;
 struct seq_operations;
-struct bpf_map_ops;
+struct file_operations;
+struct dentry_operations;
+struct file_system_type;
+struct dentry;
 struct inode;
 struct qstr;
-struct dentry;
 struct vfsmount;
 struct path;
 struct fdtable;
 struct files_struct;
 struct seq_file;
+struct vm_area_struct;
+struct mm_struct;
+struct sk_buff;
+struct sock;
+struct proto_ops;
+struct bpf_local_storage;
+struct ns_common;
+struct net;
+struct net_device;
+struct in6_addr;
+struct in_addr;
+struct rt6key;
+struct fib_nh_common;
+struct fib6_nh;
+struct nh_info;
+struct nexthop;
+struct nh_group;
+struct fib6_table;
+struct fib6_info;
+struct proto;
+struct socket;
+struct socket_alloc;
+struct sock_common;
+struct sk_buff_head;
+struct sock_cgroup_data;
+struct mem_cgroup;
+struct ipv6_pinfo;
+struct inet_sock;
+struct fastopen_queue;
+struct request_sock;
+struct request_sock_queue;
+struct inet_connection_sock;
+struct tcp_sock;
+struct tcp6_sock;
+struct udp_sock;
+struct udp6_sock;
+struct inet_request_sock;
+struct tcp_request_sock;
+struct inet_timewait_sock;
+struct tcp_timewait_sock;
+struct sockaddr_un;
+struct unix_address;
+struct unix_sock;
+struct netlink_sock;
 struct kernfs_root;
 struct kernfs_node;
 struct kernfs_elem_dir;
@@ -55,31 +105,56 @@ struct cgroup_base_stat;
 struct css_set;
 struct task_group;
 struct page_counter;
-struct mem_cgroup;
-struct cred;
-struct ns_common;
 struct pid_namespace;
 struct upid;
 struct pid;
-struct net;
 struct nsproxy;
 struct signal_struct;
-struct vm_area_struct;
-struct mm_struct;
 struct sched_statistics;
 struct sched_entity;
 struct pt_regs;
 struct trace_entry;
 struct bpf_map;
+struct bpf_map_ops;
 struct bpf_prog_aux;
 struct bpf_prog;
 struct bpf_link;
+struct kallsym_iter;
 struct bpf_view_cgroup_ctx;
+struct bpf_view_task_ctx;
+struct bpf_view_bpf_map_ctx;
 struct bpf_iter_meta;
+struct bpf_dump_meta;
 struct bpf_iter__task;
+struct bpf_iter__task_file;
+struct bpf_iter__task_vma;
 struct bpf_iter__cgroup;
 struct bpf_iter__bpf_map;
 struct bpf_iter__bpf_map_elem;
+struct bpf_iter__bpf_prog;
+struct bpf_iter__bpf_link;
+struct bpf_iter__bpf_sk_storage_map;
+struct bpf_iter__ipv6_route;
+struct bpf_iter__netlink;
+struct bpf_iter__tcp;
+struct bpf_iter__udp;
+struct bpf_iter__unix;
+struct bpf_iter__ksym;
+struct bpfdump__task;
+struct bpfdump__task_file;
+struct bpfdump__task_vma;
+struct bpfdump__cgroup;
+struct bpfdump__bpf_map;
+struct bpfdump__bpf_map_elem;
+struct bpfdump__bpf_prog;
+struct bpfdump__bpf_link;
+struct bpfdump__bpf_sk_storage_map;
+struct bpfdump__ipv6_route;
+struct bpfdump__netlink;
+struct bpfdump__tcp;
+struct bpfdump__udp;
+struct bpfdump__unix;
+struct bpfdump__ksym;
 
 typedef signed char __s8;
 
@@ -1323,6 +1398,45 @@ struct hlist_head {
 	struct hlist_node *first;
 };
 
+struct rb_node {
+	unsigned long __rb_parent_color;
+	struct rb_node *rb_right;
+	struct rb_node *rb_left;
+};
+
+struct callback_head {
+	struct callback_head *next;
+	void (*func)(struct callback_head *);
+};
+
+struct timer_list {
+	struct hlist_node entry;
+	unsigned long expires;
+	void (*function)(struct timer_list *);
+	u32 flags;
+};
+
+typedef s64 ktime_t;
+
+typedef s64 time64_t;
+
+typedef unsigned int fmode_t;
+
+typedef unsigned int gfp_t;
+
+struct super_block {
+	struct list_head s_list;
+	dev_t s_dev;
+	unsigned char s_blocksize_bits;
+	unsigned long s_blocksize;
+	loff_t s_maxbytes;
+	struct file_system_type *s_type;
+	unsigned long s_flags;
+	unsigned long s_magic;
+	struct dentry *s_root;
+	char s_id[32];
+};
+
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	struct cgroup_subsys *ss;
@@ -1445,34 +1559,71 @@ struct path {
 };
 
 struct file {
-	unsigned int f_mode;
-	unsigned int f_flags;
-	loff_t f_pos;
-	struct path f_path;
-	struct inode *f_inode;
+	fmode_t f_mode;
+	const struct file_operations *f_op;
 	void *private_data;
+	struct inode *f_inode;
+	unsigned int f_flags;
+	unsigned int f_iocb_flags;
+	const struct cred *f_cred;
+	struct path f_path;
+	loff_t f_pos;
+};
+
+struct cred {
+	atomic_long_t usage;
+	kuid_t uid;
+	kgid_t gid;
+	kuid_t euid;
+	kgid_t egid;
+};
+
+struct file_system_type {
+	const char *name;
+	int fs_flags;
+};
+
+struct qstr {
+	union {
+		struct {
+			u32 hash;
+			u32 len;
+		};
+		u64 hash_len;
+	};
+	const unsigned char *name;
+};
+
+struct dentry {
+	unsigned int d_flags;
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+	const struct dentry_operations *d_op;
+	struct super_block *d_sb;
+	unsigned long d_time;
+	void *d_fsdata;
 };
 
 struct inode {
 	umode_t i_mode;
 	kuid_t i_uid;
 	kgid_t i_gid;
+	unsigned int i_flags;
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
+	dev_t i_rdev;
 	loff_t i_size;
-};
-
-struct qstr {
-	u32 hash;
-	u32 len;
-	const unsigned char *name;
-};
-
-struct dentry {
-	struct dentry *d_parent;
-	struct qstr d_name;
-	struct inode *d_inode;
+	time64_t i_atime_sec;
+	time64_t i_mtime_sec;
+	time64_t i_ctime_sec;
+	u32 i_atime_nsec;
+	u32 i_mtime_nsec;
+	u32 i_ctime_nsec;
+	u32 i_generation;
+	const struct file_operations *i_fop;
+	void *i_private;
 };
 
 struct vfsmount {
@@ -1504,6 +1655,592 @@ struct seq_file {
 	int poll_event;
 	const struct file *file;
 	void *private;
+};
+
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	struct mm_struct *vm_mm;
+	unsigned long vm_flags;
+	unsigned long vm_pgoff;
+	struct file *vm_file;
+	void *vm_private_data;
+};
+
+struct mm_struct {
+	atomic_t mm_count;
+	unsigned long mmap_base;
+	unsigned long task_size;
+	atomic_t mm_users;
+	int map_count;
+	unsigned long hiwater_rss;
+	unsigned long hiwater_vm;
+	unsigned long total_vm;
+	unsigned long locked_vm;
+	unsigned long data_vm;
+	unsigned long exec_vm;
+	unsigned long stack_vm;
+	unsigned long start_code;
+	unsigned long end_code;
+	unsigned long start_data;
+	unsigned long end_data;
+	unsigned long start_brk;
+	unsigned long brk;
+	unsigned long start_stack;
+	unsigned long arg_start;
+	unsigned long arg_end;
+	unsigned long env_start;
+	unsigned long env_end;
+	struct task_struct *owner;
+	struct file *exe_file;
+};
+
+typedef __u16 __be16;
+
+typedef __u32 __be32;
+
+typedef unsigned short __kernel_sa_family_t;
+
+typedef __kernel_sa_family_t sa_family_t;
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+		__be16 u6_addr16[8];
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
+struct sock_common {
+	union {
+		u64 skc_addrpair;
+		struct {
+			__be32 skc_daddr;
+			__be32 skc_rcv_saddr;
+		};
+	};
+	union {
+		unsigned int skc_hash;
+		__u16 skc_u16hashes[2];
+	};
+	union {
+		u32 skc_portpair;
+		struct {
+			__be16 skc_dport;
+			__u16 skc_num;
+		};
+	};
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	unsigned char skc_reuse: 4;
+	unsigned char skc_reuseport: 1;
+	unsigned char skc_ipv6only: 1;
+	unsigned char skc_net_refcnt: 1;
+	int skc_bound_dev_if;
+	union {
+		struct hlist_node skc_bind_node;
+		struct hlist_node skc_portaddr_node;
+	};
+	struct proto *skc_prot;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
+	union {
+		unsigned long skc_flags;
+		struct sock *skc_listener;
+	};
+	unsigned short skc_tx_queue_mapping;
+	unsigned short skc_rx_queue_mapping;
+	union {
+		int skc_incoming_cpu;
+		u32 skc_rcv_wnd;
+		u32 skc_tw_rcv_nxt;
+	};
+	refcount_t skc_refcnt;
+	union {
+		u32 skc_rxhash;
+		u32 skc_window_clamp;
+		u32 skc_tw_snd_nxt;
+	};
+};
+
+struct sk_buff_head {
+	struct sk_buff *next;
+	struct sk_buff *prev;
+	__u32 qlen;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+	u32 classid;
+	u16 prioidx;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	atomic_t sk_drops;
+	__s32 sk_peek_off;
+	struct sk_buff_head sk_receive_queue;
+	struct {
+		atomic_t rmem_alloc;
+		int len;
+		struct sk_buff *head;
+		struct sk_buff *tail;
+	} sk_backlog;
+	int sk_rcvbuf;
+	int sk_rcvlowat;
+	int sk_err;
+	struct socket *sk_socket;
+	struct mem_cgroup *sk_memcg;
+	int sk_forward_alloc;
+	atomic_t sk_omem_alloc;
+	int sk_wmem_queued;
+	refcount_t sk_wmem_alloc;
+	struct timer_list sk_timer;
+	unsigned long sk_pacing_rate;
+	u32 sk_priority;
+	u32 sk_mark;
+	kuid_t sk_uid;
+	u16 sk_protocol;
+	u16 sk_type;
+	int sk_sndbuf;
+	u8 sk_shutdown;
+	unsigned long sk_lingertime;
+	struct proto *sk_prot_creator;
+	u32 sk_ack_backlog;
+	u32 sk_max_ack_backlog;
+	unsigned long sk_ino;
+	void *sk_user_data;
+	struct sock_cgroup_data sk_cgrp_data;
+	struct bpf_local_storage *sk_bpf_storage;
+};
+
+struct ns_common {
+	u32 ns_type;
+	unsigned int inum;
+	u64 ns_id;
+};
+
+struct net {
+	refcount_t passive;
+	u32 ifindex;
+	struct list_head list;
+	struct ns_common ns;
+	struct list_head dev_base_head;
+	struct net_device *loopback_dev;
+	u64 net_cookie;
+};
+
+struct net_device {
+	unsigned int mtu;
+	unsigned long state;
+	unsigned int flags;
+	int ifindex;
+	possible_net_t nd_net;
+	char name[16];
+	struct list_head dev_list;
+	unsigned short type;
+};
+
+struct in_addr {
+	__be32 s_addr;
+};
+
+struct rt6key {
+	struct in6_addr addr;
+	int plen;
+};
+
+struct fib_nh_common {
+	struct net_device *nhc_dev;
+	int nhc_oif;
+	unsigned char nhc_scope;
+	u8 nhc_family;
+	u8 nhc_gw_family;
+	unsigned char nhc_flags;
+	union {
+		__be32 ipv4;
+		struct in6_addr ipv6;
+	} nhc_gw;
+	int nhc_weight;
+	atomic_t nhc_upper_bound;
+};
+
+struct fib6_nh {
+	struct fib_nh_common nh_common;
+	unsigned long last_probe;
+};
+
+struct nh_info {
+	struct hlist_node dev_hash;
+	struct nexthop *nh_parent;
+	u8 family;
+	bool reject_nh;
+	bool fdb_nh;
+	union {
+		struct fib_nh_common fib_nhc;
+		struct fib6_nh fib6_nh;
+	};
+};
+
+struct nexthop {
+	struct rb_node rb_node;
+	struct net *net;
+	u32 id;
+	u8 protocol;
+	u8 nh_flags;
+	bool is_group;
+	bool dead;
+	refcount_t refcnt;
+	union {
+		struct nh_info *nh_info;
+		struct nh_group *nh_grp;
+	};
+};
+
+struct fib6_table {
+	struct hlist_node tb6_hlist;
+	u32 tb6_id;
+	unsigned int flags;
+};
+
+struct fib6_info {
+	struct fib6_table *fib6_table;
+	struct fib6_info *fib6_next;
+	unsigned int fib6_nsiblings;
+	refcount_t fib6_ref;
+	unsigned long expires;
+	struct rt6key fib6_dst;
+	u32 fib6_flags;
+	struct rt6key fib6_src;
+	struct rt6key fib6_prefsrc;
+	u32 fib6_metric;
+	u8 fib6_protocol;
+	u8 fib6_type;
+	u8 offload;
+	u8 trap;
+	u8 offload_failed;
+	struct nexthop *nh;
+	struct fib6_nh fib6_nh[0];
+};
+
+typedef enum {
+	SS_FREE = 0,
+	SS_UNCONNECTED = 1,
+	SS_CONNECTING = 2,
+	SS_CONNECTED = 3,
+	SS_DISCONNECTING = 4,
+} socket_state;
+
+enum {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
+	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
+	TCP_TIME_WAIT = 6,
+	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
+	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
+	TCP_NEW_SYN_RECV = 12,
+	TCP_BOUND_INACTIVE = 13,
+	TCP_MAX_STATES = 14,
+};
+
+struct proto {
+	unsigned int obj_size;
+	char name[32];
+};
+
+struct socket {
+	socket_state state;
+	short type;
+	unsigned long flags;
+	struct file *file;
+	struct sock *sk;
+	const struct proto_ops *ops;
+};
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
+struct page_counter {
+	atomic_long_t usage;
+	unsigned long max;
+	unsigned long watermark;
+	struct page_counter *parent;
+};
+
+struct mem_cgroup {
+	struct cgroup_subsys_state css;
+	struct page_counter memory;
+};
+
+struct ipv6_pinfo {
+	struct in6_addr saddr;
+	__be32 flow_label;
+	u32 dst_cookie;
+	s16 hop_limit;
+	u8 pmtudisc;
+	u8 tclass;
+	bool saddr_cache;
+	bool daddr_cache;
+	u8 mcast_hops;
+	u32 frag_size;
+	int ucast_oif;
+	int mcast_oif;
+};
+
+struct inet_sock {
+	struct sock sk;
+	struct ipv6_pinfo *pinet6;
+	unsigned long inet_flags;
+	__be32 inet_saddr;
+	__s16 uc_ttl;
+	__be16 inet_sport;
+	atomic_t inet_id;
+	__u8 tos;
+	__u8 min_ttl;
+	__u8 mc_ttl;
+	__u8 pmtudisc;
+	__u8 rcv_tos;
+	__u8 convert_csum;
+	int uc_index;
+	int mc_index;
+	__be32 mc_addr;
+	u32 local_port_range;
+};
+
+struct fastopen_queue {
+	struct request_sock *rskq_rst_head;
+	struct request_sock *rskq_rst_tail;
+	int qlen;
+	int max_qlen;
+};
+
+struct request_sock {
+	struct sock_common __req_common;
+	struct request_sock *dl_next;
+	u16 mss;
+	u8 num_retrans;
+	u8 syncookie: 1;
+	u8 num_timeout: 7;
+	u32 ts_recent;
+	struct timer_list rsk_timer;
+	struct sock *sk;
+	u32 secid;
+	u32 peer_secid;
+	u32 timeout;
+};
+
+struct request_sock_queue {
+	u8 rskq_defer_accept;
+	u8 synflood_warned;
+	atomic_t qlen;
+	atomic_t young;
+	struct request_sock *rskq_accept_head;
+	struct request_sock *rskq_accept_tail;
+	struct fastopen_queue fastopenq;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue;
+	struct timer_list icsk_retransmit_timer;
+	struct timer_list icsk_delack_timer;
+	__u32 icsk_rto;
+	__u32 icsk_rto_min;
+	u32 icsk_rto_max;
+	__u32 icsk_delack_max;
+	__u32 icsk_pmtu_cookie;
+	__u8 icsk_ca_state: 5;
+	__u8 icsk_ca_initialized: 1;
+	__u8 icsk_ca_setsockopt: 1;
+	__u8 icsk_ca_dst_locked: 1;
+	__u8 icsk_retransmits;
+	__u8 icsk_pending;
+	__u8 icsk_backoff;
+	__u8 icsk_syn_retries;
+	__u8 icsk_probes_out;
+	__u16 icsk_ext_hdr_len;
+	struct {
+		__u8 pending;
+		__u8 quick;
+		__u8 pingpong;
+		__u8 retry;
+		__u32 ato: 8;
+		__u32 lrcv_flowlabel: 20;
+		__u32 dst_quick_ack: 1;
+		__u32 unused: 3;
+		__u32 lrcvtime;
+		__u16 last_seg_size;
+		__u16 rcv_mss;
+	} icsk_ack;
+	u32 icsk_probes_tstamp;
+	u32 icsk_user_timeout;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	u32 max_window;
+	u32 rcv_ssthresh;
+	u16 gso_segs;
+	u32 snd_wnd;
+	u32 mss_cache;
+	u32 snd_cwnd;
+	u32 prr_out;
+	u32 lost_out;
+	u32 sacked_out;
+	u32 copied_seq;
+	u32 lost;
+	u32 snd_ssthresh;
+	u32 segs_out;
+	u32 data_segs_out;
+	u64 bytes_sent;
+	u32 write_seq;
+	u32 pushed_seq;
+	u32 snd_sml;
+	u32 rcv_nxt;
+	u32 snd_nxt;
+	u32 snd_una;
+	u32 srtt_us;
+	u32 packets_out;
+	u32 rcv_wnd;
+	u32 delivered;
+	u64 bytes_received;
+	u32 segs_in;
+	u32 data_segs_in;
+	u32 rcv_wup;
+	u32 max_packets_out;
+	u64 bytes_acked;
+	u32 mdev_us;
+	u32 reordering;
+	u64 bytes_retrans;
+	u32 total_retrans;
+};
+
+struct tcp6_sock {
+	struct tcp_sock tcp;
+	struct ipv6_pinfo inet6;
+};
+
+struct udp_sock {
+	struct inet_sock inet;
+	unsigned long udp_flags;
+	int pending;
+	__u8 encap_type;
+	__u16 len;
+	__u16 gso_size;
+	struct sk_buff_head reader_queue;
+	int forward_deficit;
+	int forward_threshold;
+};
+
+struct udp6_sock {
+	struct udp_sock udp;
+	struct ipv6_pinfo inet6;
+};
+
+struct inet_request_sock {
+	struct request_sock req;
+	u16 snd_wscale: 4;
+	u16 rcv_wscale: 4;
+	u16 tstamp_ok: 1;
+	u16 sack_ok: 1;
+	u16 wscale_ok: 1;
+	u16 ecn_ok: 1;
+	u16 acked: 1;
+	u16 no_srccheck: 1;
+	u16 smc_ok: 1;
+	u32 ir_mark;
+};
+
+struct tcp_request_sock {
+	struct inet_request_sock req;
+	u64 snt_synack;
+	bool tfo_listener;
+	bool is_mptcp;
+	bool req_usec_ts;
+	bool drop_req;
+	u32 txhash;
+	u32 rcv_isn;
+	u32 snt_isn;
+	u32 ts_off;
+	u32 last_oow_ack_time;
+	u32 rcv_nxt;
+	u8 syn_tos;
+};
+
+struct inet_timewait_sock {
+	struct sock_common __tw_common;
+	__u32 tw_mark;
+	volatile unsigned char tw_substate;
+	unsigned char tw_rcv_wscale;
+	__be16 tw_sport;
+	unsigned int tw_transparent: 1;
+	unsigned int tw_flowlabel: 20;
+	unsigned int tw_usec_ts: 1;
+	unsigned int tw_connect_bind: 1;
+	unsigned int tw_pad: 1;
+	unsigned int tw_tos: 8;
+	u32 tw_txhash;
+	u32 tw_priority;
+	u32 tw_entry_stamp;
+	struct timer_list tw_timer;
+};
+
+struct tcp_timewait_sock {
+	struct inet_timewait_sock tw_sk;
+	u32 tw_rcv_wnd;
+	u32 tw_ts_offset;
+	u32 tw_ts_recent;
+	u32 tw_last_oow_ack_time;
+	int tw_ts_recent_stamp;
+	u32 tw_tx_delay;
+};
+
+struct sockaddr_un {
+	__kernel_sa_family_t sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	refcount_t refcnt;
+	int len;
+	struct sockaddr_un name[0];
+};
+
+struct unix_sock {
+	struct sock sk;
+	struct unix_address *addr;
+	struct path path;
+	struct sock *peer;
+	struct sock *listener;
+};
+
+struct netlink_sock {
+	struct sock sk;
+	unsigned long flags;
+	u32 portid;
+	u32 dst_portid;
+	u32 dst_group;
+	u32 subscriptions;
+	u32 ngroups;
+	unsigned long *groups;
+	unsigned long state;
+	size_t max_recvmsg_len;
+	bool bound;
+	bool cb_running;
+	int dump_done_errno;
 };
 
 enum kernfs_node_type {
@@ -1582,34 +2319,13 @@ struct task_group {
 	struct task_group *parent;
 };
 
-struct page_counter {
-	atomic_long_t usage;
-	unsigned long max;
-	unsigned long watermark;
-	struct page_counter *parent;
-};
-
-struct mem_cgroup {
-	struct cgroup_subsys_state css;
-	struct page_counter memory;
-};
-
-struct cred {
-	atomic_long_t usage;
-	kuid_t uid;
-	kgid_t gid;
-	kuid_t euid;
-	kgid_t egid;
-};
-
-struct ns_common {
-	unsigned int inum;
-};
-
 struct pid_namespace {
-	struct ns_common ns;
+	unsigned int pid_allocated;
+	struct task_struct *child_reaper;
 	unsigned int level;
+	int pid_max;
 	struct pid_namespace *parent;
+	struct ns_common ns;
 };
 
 struct upid {
@@ -1620,12 +2336,7 @@ struct upid {
 struct pid {
 	refcount_t count;
 	unsigned int level;
-	struct upid numbers[1];
-};
-
-struct net {
-	struct ns_common ns;
-	u64 net_cookie;
+	struct upid numbers[0];
 };
 
 struct nsproxy {
@@ -1639,22 +2350,6 @@ struct signal_struct {
 	atomic_t live;
 	int nr_threads;
 	int group_exit_code;
-};
-
-struct vm_area_struct {
-	unsigned long vm_start;
-	unsigned long vm_end;
-	unsigned long vm_pgoff;
-	unsigned long vm_flags;
-	struct file *vm_file;
-};
-
-struct mm_struct {
-	unsigned long total_vm;
-	unsigned long start_code;
-	unsigned long end_code;
-	unsigned long start_stack;
-	int map_count;
 };
 
 struct pt_regs {
@@ -1740,9 +2435,33 @@ struct bpf_link {
 	struct bpf_prog *prog;
 };
 
+struct kallsym_iter {
+	loff_t pos;
+	loff_t pos_mod_end;
+	loff_t pos_ftrace_mod_end;
+	loff_t pos_bpf_end;
+	unsigned long value;
+	unsigned int nameoff;
+	char type;
+	char name[512];
+	char module_name[56];
+	int exported;
+	int show_value;
+};
+
 struct bpf_view_cgroup_ctx {
 	struct seq_file *seq;
 	struct cgroup *cgroup;
+};
+
+struct bpf_view_task_ctx {
+	struct seq_file *seq;
+	struct task_struct *task;
+};
+
+struct bpf_view_bpf_map_ctx {
+	struct seq_file *seq;
+	struct bpf_map *map;
 };
 
 struct bpf_iter_meta {
@@ -1751,9 +2470,28 @@ struct bpf_iter_meta {
 	u64 seq_num;
 };
 
+struct bpf_dump_meta {
+	struct seq_file *seq;
+	u64 session_id;
+	u64 seq_num;
+};
+
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
+};
+
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
 };
 
 struct bpf_iter__cgroup {
@@ -1771,6 +2509,145 @@ struct bpf_iter__bpf_map_elem {
 	struct bpf_map *map;
 	void *key;
 	void *value;
+};
+
+struct bpf_iter__bpf_prog {
+	struct bpf_iter_meta *meta;
+	struct bpf_prog *prog;
+};
+
+struct bpf_iter__bpf_link {
+	struct bpf_iter_meta *meta;
+	struct bpf_link *link;
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+};
+
+struct bpf_iter__ipv6_route {
+	struct bpf_iter_meta *meta;
+	struct fib6_info *rt;
+};
+
+struct bpf_iter__netlink {
+	struct bpf_iter_meta *meta;
+	struct netlink_sock *sk;
+};
+
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+	uid_t uid;
+};
+
+struct bpf_iter__udp {
+	struct bpf_iter_meta *meta;
+	struct udp_sock *udp_sk;
+	uid_t uid;
+	u32 __pad;
+	int bucket;
+};
+
+struct bpf_iter__unix {
+	struct bpf_iter_meta *meta;
+	struct unix_sock *unix_sk;
+	uid_t uid;
+};
+
+struct bpf_iter__ksym {
+	struct bpf_iter_meta *meta;
+	struct kallsym_iter *ksym;
+};
+
+struct bpfdump__task {
+	struct bpf_dump_meta *meta;
+	struct task_struct *task;
+};
+
+struct bpfdump__task_file {
+	struct bpf_dump_meta *meta;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
+};
+
+struct bpfdump__task_vma {
+	struct bpf_dump_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+
+struct bpfdump__cgroup {
+	struct bpf_dump_meta *meta;
+	struct cgroup *cgroup;
+};
+
+struct bpfdump__bpf_map {
+	struct bpf_dump_meta *meta;
+	struct bpf_map *map;
+};
+
+struct bpfdump__bpf_map_elem {
+	struct bpf_dump_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
+};
+
+struct bpfdump__bpf_prog {
+	struct bpf_dump_meta *meta;
+	struct bpf_prog *prog;
+};
+
+struct bpfdump__bpf_link {
+	struct bpf_dump_meta *meta;
+	struct bpf_link *link;
+};
+
+struct bpfdump__bpf_sk_storage_map {
+	struct bpf_dump_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+};
+
+struct bpfdump__ipv6_route {
+	struct bpf_dump_meta *meta;
+	struct fib6_info *rt;
+};
+
+struct bpfdump__netlink {
+	struct bpf_dump_meta *meta;
+	struct netlink_sock *sk;
+};
+
+struct bpfdump__tcp {
+	struct bpf_dump_meta *meta;
+	struct sock_common *sk_common;
+	uid_t uid;
+};
+
+struct bpfdump__udp {
+	struct bpf_dump_meta *meta;
+	struct udp_sock *udp_sk;
+	uid_t uid;
+	u32 __pad;
+	int bucket;
+};
+
+struct bpfdump__unix {
+	struct bpf_dump_meta *meta;
+	struct unix_sock *unix_sk;
+	uid_t uid;
+};
+
+struct bpfdump__ksym {
+	struct bpf_dump_meta *meta;
+	struct kallsym_iter *ksym;
 };
 
 typedef void (*btf_trace_sched_stat_wait)(void *, struct task_struct *, u64);

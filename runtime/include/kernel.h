@@ -9,144 +9,10 @@
  */
 #pragma once
 
-typedef __s8 s8;
-typedef __u8 u8;
-typedef __s16 s16;
-typedef __u16 u16;
-typedef __s32 s32;
-typedef __u32 u32;
-typedef __s64 s64;
-typedef __u64 u64;
-typedef _Bool bool;
-typedef unsigned long __kernel_ulong_t;
-typedef long __kernel_long_t;
-typedef __kernel_ulong_t __kernel_size_t;
-typedef __kernel_long_t __kernel_ssize_t;
-typedef long long __kernel_loff_t;
-typedef __kernel_size_t size_t;
-typedef __kernel_ssize_t ssize_t;
-typedef __kernel_loff_t loff_t;
-typedef unsigned short umode_t;
-typedef int __kernel_pid_t;
-typedef __kernel_pid_t pid_t;
-typedef unsigned int __kernel_uid32_t;
-typedef unsigned int __kernel_gid32_t;
-typedef __kernel_uid32_t uid_t;
-typedef __kernel_gid32_t gid_t;
-typedef u32 __kernel_dev_t;
-typedef __kernel_dev_t dev_t;
-
-typedef struct {
-	int counter;
-} atomic_t;
-
-typedef struct {
-	s64 counter;
-} atomic64_t;
-
-typedef atomic64_t atomic_long_t;
-
-typedef struct {
-	atomic_t refs;
-} refcount_t;
-
-typedef struct {
-	uid_t val;
-} kuid_t;
-
-typedef struct {
-	gid_t val;
-} kgid_t;
-
-struct list_head {
-	struct list_head *next;
-	struct list_head *prev;
-};
-
-struct hlist_node {
-	struct hlist_node *next;
-	struct hlist_node **pprev;
-};
-
-struct hlist_head {
-	struct hlist_node *first;
-};
-
-/* -- files ------------------------------------------------------------------------------------- */
-
-struct super_block;
-struct cgroup;
-struct task_struct;
-struct file;
-struct seq_operations;
-struct bpf_map_ops;
-
-struct inode {
-	umode_t i_mode;
-	kuid_t i_uid;
-	kgid_t i_gid;
-	struct super_block *i_sb;
-	unsigned long i_ino;
-	unsigned int i_nlink;
-	loff_t i_size;
-};
-
-struct qstr {
-	u32 hash;
-	u32 len;
-	const unsigned char *name;
-};
-
-struct dentry {
-	struct dentry *d_parent;
-	struct qstr d_name;
-	struct inode *d_inode;
-};
-
-struct vfsmount {
-	struct dentry *mnt_root;
-	struct super_block *mnt_sb;
-	int mnt_flags;
-};
-
-struct path {
-	struct vfsmount *mnt;
-	struct dentry *dentry;
-};
-
-struct file {
-	unsigned int f_mode;
-	unsigned int f_flags;
-	loff_t f_pos;
-	struct path f_path;
-	struct inode *f_inode;
-	void *private_data;
-};
-
-struct fdtable {
-	unsigned int max_fds;
-	struct file **fd;
-};
-
-struct files_struct {
-	atomic_t count;
-	struct fdtable *fdt;
-	unsigned int next_fd;
-};
-
-struct seq_file {
-	char *buf;
-	size_t size;
-	size_t from;
-	size_t count;
-	size_t pad_until;
-	loff_t index;
-	loff_t read_pos;
-	const struct seq_operations *op;
-	int poll_event;
-	const struct file *file;
-	void *private;
-};
+#include "kernel_types.h"
+#include "kernel_fs.h"
+#include "kernel_mm.h"
+#include "kernel_net.h"
 
 /* -- kernfs ------------------------------------------------------------------------------------ */
 
@@ -301,14 +167,13 @@ struct cred {
 	kgid_t egid;
 };
 
-struct ns_common {
-	unsigned int inum;
-};
-
 struct pid_namespace {
-	struct ns_common ns;
+	unsigned int pid_allocated;
+	struct task_struct *child_reaper;
 	unsigned int level;
+	int pid_max;
 	struct pid_namespace *parent;
+	struct ns_common ns;
 };
 
 struct upid {
@@ -319,12 +184,7 @@ struct upid {
 struct pid {
 	refcount_t count;
 	unsigned int level;
-	struct upid numbers[1];
-};
-
-struct net {
-	struct ns_common ns;
-	u64 net_cookie;
+	struct upid numbers[0];
 };
 
 struct nsproxy {
@@ -338,22 +198,6 @@ struct signal_struct {
 	atomic_t live;
 	int nr_threads;
 	int group_exit_code;
-};
-
-struct vm_area_struct {
-	unsigned long vm_start;
-	unsigned long vm_end;
-	unsigned long vm_pgoff;
-	unsigned long vm_flags;
-	struct file *vm_file;
-};
-
-struct mm_struct {
-	unsigned long total_vm;
-	unsigned long start_code;
-	unsigned long end_code;
-	unsigned long start_stack;
-	int map_count;
 };
 
 struct sched_statistics {
@@ -509,37 +353,4 @@ struct bpf_link {
 	struct bpf_prog *prog;
 };
 
-/* -- contexts of views and iterators --------------------------------------------------------------- */
-
-struct bpf_view_cgroup_ctx {
-	struct seq_file *seq;
-	struct cgroup *cgroup;
-};
-
-struct bpf_iter_meta {
-	struct seq_file *seq;
-	u64 session_id;
-	u64 seq_num;
-};
-
-struct bpf_iter__task {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-};
-
-struct bpf_iter__cgroup {
-	struct bpf_iter_meta *meta;
-	struct cgroup *cgroup;
-};
-
-struct bpf_iter__bpf_map {
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-};
-
-struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-	void *key;
-	void *value;
-};
+#include "kernel_iter.h"
