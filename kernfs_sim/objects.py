@@ -97,6 +97,7 @@ class ProgObject(Object):
         self.native = native
         self.maps = maps
         self.btf = btf
+        self.fd_btfs: tuple[BtfObject, ...] = ()  # what else its fd_array named
         self.tag = b""
         self.uid = 0
         self.attach_btf_id = 0
@@ -122,8 +123,9 @@ class ProgObject(Object):
         self.native.close()
         for m in self.maps:
             m.put()
-        if self.btf is not None:
-            self.btf.put()
+        for btf in (self.btf, *self.fd_btfs):
+            if btf is not None:
+                btf.put()
 
 
 class LinkObject(Object):

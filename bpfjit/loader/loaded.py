@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from ..btf import Kind
+from ..btf import CoreRelo, Kind
 from ..elf.externs import missing_config
 from ..elf.maps import kconfig_map
 from ..elf.spec import MapSpec, ProgSpec
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LOG_BYTES = 1 << 24
 _BTF_LOG_BYTES = 1 << 16
-_FUNC_INFO, _LINE_INFO = struct.Struct("<II"), struct.Struct("<IIII")
+_FUNC_INFO, _LINE_INFO, _CORE_RELO = struct.Struct("<II"), struct.Struct("<IIII"), struct.Struct("<IIII")
 _TARGETS = {"tp_btf": "tracepoint", "iter": "iterator target", "view": "view target"}
 
 
@@ -47,7 +47,7 @@ class LoadedProg:
 class LoadedObject:
     """An object in a kernel: `maps`, `progs` and `links` by name. A context manager; close() lets go of all."""
 
-    def __init__(self, obj: Object, bpf: Bpf) -> None:
+    def __init__(self, obj: Object, bpf: Bpf, *, core_in_kernel: bool = False) -> None:
         self.object = obj
         self.spec = obj.spec
         self.bpf = bpf
@@ -56,6 +56,7 @@ class LoadedObject:
         self.links: dict[str, Link] = {}
         self.btf_fd = 0
         self._by_ref: dict[str, LoadedMap] = {}
+        self._core_in_kernel = core_in_kernel
         self._around: Surroundings | None = None
 
     def __enter__(self) -> Self:
@@ -99,7 +100,7 @@ class LoadedObject:
         symbols = {e.name for e in self.spec.externs.values() if e.typeless}
         self._around = Surroundings(
             self.spec.btf,
-            lambda: self.object.core_btf(self.bpf),
+            None if self._core_in_kernel else lambda: self.object.core_btf(self.bpf),
             lambda: kernel_btf(self.bpf),
             self.bpf.symbols(symbols) if symbols else {},
             self.spec.externs,
@@ -249,7 +250,16 @@ class LoadedObject:
             lines = b"".join(_LINE_INFO.pack(x.insn_off, x.file_name_off, x.line_off, x.line_col) for x in prog.lines)
             if lines:
                 attr.line_info, attr.line_info_cnt, attr.line_info_rec_size = buffers.put(lines), len(prog.lines), 16
+            if self._core_in_kernel and prog.core:
+                relos = b"".join(self._core_relo(r) for r in prog.core)
+                attr.core_relos, attr.core_relo_cnt, attr.core_relo_rec_size = buffers.put(relos), len(prog.core), 16
         return attr, buffers, resolved
+
+    def _core_relo(self, relo: CoreRelo) -> bytes:
+        assert self.spec.btf is not None
+        access = self.spec.btf.strings.find(b"\0" + relo.access.encode() + b"\0") + 1
+        assert access, "the object's strings stay as they were"
+        return _CORE_RELO.pack(relo.insn_off * 8, relo.type_id, access, relo.kind)
 
     def _attach_id(self, prog: ProgSpec) -> int:
         row = prog.kind

@@ -47,12 +47,13 @@ class Object:
         """The types that CO-RE relocates against."""
         return self._btf or kernel_btf(bpf)
 
-    def load(self, bpf: Bpf, *, only: Sequence[str] | None = None) -> LoadedObject:
+    def load(self, bpf: Bpf, *, only: Sequence[str] | None = None, core_in_kernel: bool = False) -> LoadedObject:
         """Create the maps and load the programs (those named, else all that want to be).
 
+        core_in_kernel: hand the CO-RE relocations to the kernel, which applies them by its own types.
         Raises LoadError, VerifierError, or OSError for a refused map; nothing is left behind then.
         """
-        loaded = LoadedObject(self, bpf)
+        loaded = LoadedObject(self, bpf, core_in_kernel=core_in_kernel)
         try:
             loaded.create_maps()
             for prog in self.progs.values():

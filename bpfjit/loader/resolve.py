@@ -25,12 +25,13 @@ _POISON_EXTERN = 2002000000
 class Surroundings:
     """What the instructions of one object may refer to.
 
-    local: the object's BTF. kernel: the running kernel's, core: the one to relocate against. symbols: addresses of
-    kernel symbols by name. map_fds: by the reference that MapReloc names. missing: .kconfig externs without a value.
+    local: the object's BTF. kernel: the running kernel's, core: the one to relocate against, None where the kernel
+    itself relocates. symbols: addresses of kernel symbols by name. map_fds: by the reference that MapReloc names.
+    missing: .kconfig externs without a value.
     """
 
     local: Btf | None
-    core: Callable[[], Btf]
+    core: Callable[[], Btf] | None
     kernel: Callable[[], Btf]
     symbols: Mapping[str, int]
     externs: Mapping[str, Extern]
@@ -59,9 +60,10 @@ def resolve_insns(prog: ProgSpec, around: Surroundings) -> Resolved:
     """Raises LoadError for references that make no sense."""
     result = Resolved(prog.insns[:])
     insns = result.insns
-    if prog.core:
-        if around.local is None:
-            raise LoadError("CO-RE relocations without BTF", program=prog.name)
+    if prog.core and around.local is None:
+        raise LoadError("CO-RE relocations without BTF", program=prog.name)
+    if prog.core and around.core is not None:
+        assert around.local is not None
         result.core = relocate(insns, prog.core, around.local, around.core(), prog.name)
     for index, extern in enumerate(prog.externs):
         if insns[extern.pc] == POISON:
@@ -105,6 +107,8 @@ def _kernel_id(extern: Extern, around: Surroundings, kind: Kind) -> int | None:
     kernel, local = around.kernel(), around.local
     assert local is not None, "externs come from BTF"
     found = kernel.find(kind, extern.name.split("___")[0])
+    if around.core is None:
+        return found  # nobody compares types who leaves them to the kernel
     try:
         return found if found is not None and types_agree(local, extern.type_id, kernel, kernel.type(found).ref) else None
     except BtfError as e:

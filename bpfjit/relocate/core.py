@@ -125,9 +125,13 @@ def _resolve_field(local: Btf, relo: CoreRelo, btf: Btf, root: int) -> Value | N
     return Value(value, before, size, local_size, _resizable(ours, theirs))
 
 
-def _resolve_type(local: Btf, relo: CoreRelo, btf: Btf, root: int) -> Value | None:
+def _whole_type(relo: CoreRelo) -> None:
     if relo.access != "0":
         raise BtfError(f"CO-RE access string {relo.access[:80]!r} of a type, wanted '0'")
+
+
+def _resolve_type(local: Btf, relo: CoreRelo, btf: Btf, root: int) -> Value | None:
+    _whole_type(relo)
     if relo.kind == uapi.BPF_CORE_TYPE_MATCHES:
         return Value(1, 1) if types_match(local, relo.type_id, btf, root) else None
     if not types_agree(local, relo.type_id, btf, root):
@@ -182,11 +186,12 @@ def resolve(local: Btf, relo: CoreRelo, kernel: Btf) -> Value:
     """A relocation's value in a kernel. Raises BtfError where the record or the kernel contradicts itself."""
     if relo.kind == uapi.BPF_CORE_TYPE_ID_LOCAL:
         local.type(relo.type_id)
+        _whole_type(relo)
         return Value(relo.type_id)
     resolver = _BY_KIND.get(relo.kind)
     if resolver is None:
         raise BtfError(f"CO-RE relocation of unknown kind {relo.kind}")
-    resolver(local, relo, local, relo.type_id)  # the record must make sense on its own types
+    own = resolver(local, relo, local, relo.type_id)  # the record must make sense on its own types
     found: Value | None = None
     for root in candidates(local, relo.type_id, kernel):
         value = resolver(local, relo, kernel, root)
@@ -198,7 +203,7 @@ def resolve(local: Btf, relo: CoreRelo, kernel: Btf) -> Value:
     if found is not None:
         return found
     if relo.kind in _ABSENT_IS_ZERO:
-        return Value(0)
+        return Value(0, own.local if own is not None else None)
     return Value(0, poison=f"no {describe_relo(local, relo)} in this kernel")
 
 

@@ -19,8 +19,10 @@ from bpfjit.verifier import Env, verify
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN, Caller, read_string
 from ..objects import BtfObject, MapObject, ProgObject
-from .fd import btf_of, install_new, map_of
+from . import core_relos
+from .fd import btf_of, install_new
 from .maps import object_name
+from .refs import References
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -49,11 +51,15 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     name = object_name(attr.prog_name)
     btf = btf_of(caller, attr.prog_btf_fd) if attr.prog_btf_fd else None
     gpl = read_string(caller, attr.license, 128).decode("utf-8", "replace") in _GPL
-    maps, refs = _resolve_maps(caller, insns)
+    used = References(caller, attr.fd_array, attr.fd_array_cnt)
     try:
-        program = _program(kernel, caller, attr, name, insns, maps, refs, btf, gpl)
         env = Env(kernel.btf.types, caller.cred.may(CAP_PERFMON) or caller.cred.may(CAP_SYS_ADMIN), log_level)
         try:
+            if attr.core_relo_cnt and btf is not None and (attr.func_info_cnt or attr.line_info_cnt):
+                core_relos.apply(caller, attr, insns, btf.types, kernel.btf.types)
+            used.resolve(insns)
+            maps = tuple(used.maps)
+            program = _program(kernel, caller, attr, name, insns, maps, used.refs, btf, gpl)
             verified = verify(program, env)
         except Rejected as e:
             text = _with_statistics(e.log, log_level, e.stats.duration_us, ())
@@ -66,10 +72,10 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
             raise refuse(errno.ENOSPC, f"a log of {attr.log_true_size} bytes does not fit the {attr.log_size} given")
         native = kernel.compile(verified, maps)
     except BaseException:
-        for m in maps:
-            m.put()
+        used.release()
         raise
     prog = ProgObject(verified, native, maps, btf.get() if btf is not None else None)
+    prog.fd_btfs = tuple(used.btfs)
     prog.tag = tag_of(insns)
     prog.uid = caller.cred.uid
     prog.attach_btf_id = attr.attach_btf_id
@@ -108,38 +114,8 @@ def _check(caller: Caller, attr: uapi.ProgLoad) -> None:
     sleepable = attr.prog_flags & uapi.BPF_F_SLEEPABLE
     if attr.prog_type == uapi.BPF_PROG_TYPE_SYSCALL and not sleepable:
         raise refuse(errno.EINVAL, "syscall programs can only be sleepable")
-    if attr.fd_array or attr.fd_array_cnt or attr.core_relo_cnt or attr.signature:
-        raise refuse(errno.EINVAL, "fd_array, core_relos and signatures are not simulated yet")
-
-
-def _resolve_maps(caller: Caller, insns: list[Insn]) -> tuple[tuple[MapObject, ...], dict[int, MapRef]]:
-    """The maps that instructions name by fd, each once and referenced, and which instruction names which."""
-    maps: list[MapObject] = []
-    refs: dict[int, MapRef] = {}
-    try:
-        pc = 0
-        while pc < len(insns):
-            insn = insns[pc]
-            if insn.code == LD_IMM64 and pc + 1 < len(insns):
-                if insn.src in (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE):
-                    m = map_of(caller, insn.imm & 0xFFFFFFFF)
-                    if m not in maps:
-                        maps.append(m.get())
-                    value_off = None
-                    if insn.src == uapi.BPF_PSEUDO_MAP_VALUE:
-                        value_off = insns[pc + 1].imm & 0xFFFFFFFF
-                        if not m.type.direct or m.max_entries != 1 or value_off >= m.value_size:
-                            raise refuse(errno.EINVAL, f"insn {pc}: no value at offset {value_off} of map {m.name}")
-                    elif insns[pc + 1].imm:
-                        raise refuse(errno.EINVAL, f"insn {pc}: unrecognized bpf_ld_imm64 insn")
-                    refs[pc] = MapRef(maps.index(m), value_off)
-                pc += 1
-            pc += 1
-    except BaseException:
-        for m in maps:
-            m.put()
-        raise
-    return tuple(maps), refs
+    if attr.signature:
+        raise refuse(errno.EINVAL, "signatures are not simulated yet")
 
 
 def map_info(m: MapObject) -> MapInfo:
