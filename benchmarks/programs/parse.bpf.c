@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Ethernet, IPv4 and TCP headers parsed, the five-tuple hashed. */
+/* Ethernet, IPv4 and TCP headers parsed and the five-tuple hashed, 16 times over. */
 #include "bench.h"
 
 struct flow {
@@ -31,14 +31,23 @@ static __always_inline int parse(u8 *p, u8 *end, struct flow *flow)
 SEC("xdp")
 int prog(struct xdp_md *ctx)
 {
+	u8 *data = (u8 *)(unsigned long)ctx->data, *end = (u8 *)(unsigned long)ctx->data_end;
 	struct flow flow;
-	u32 hash;
+	u32 hash = 0, first;
 
-	if (!parse((u8 *)(unsigned long)ctx->data, (u8 *)(unsigned long)ctx->data_end, &flow))
+	if (data + 34 > end)
 		return 0;
-	hash = rotate(flow.source * 0x9e3779b1, 13) ^ flow.dest;
-	hash = rotate(hash * 0x9e3779b1, 13) ^ ((u32)flow.sport << 16 | flow.dport);
-	return hash * 0x9e3779b1 ^ flow.protocol;
+	first = *(u32 *)(data + 26);
+	for (int i = 0; i < 16; i++) {
+		if (!parse(data, end, &flow))
+			return 0;
+		hash = rotate(flow.source * 0x9e3779b1, 13) ^ flow.dest;
+		hash = rotate(hash * 0x9e3779b1, 13) ^ ((u32)flow.sport << 16 | flow.dport);
+		hash = hash * 0x9e3779b1 ^ flow.protocol;
+		*(u32 *)(data + 26) = hash; /* the next packet comes from elsewhere */
+	}
+	*(u32 *)(data + 26) = first;
+	return hash;
 }
 
 char _license[] SEC("license") = "GPL";

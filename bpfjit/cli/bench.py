@@ -1,8 +1,9 @@
-"""bpfjit bench jit | read: measured tables, everything in one run, the losers first."""
+"""bpfjit bench TABLE: measured tables, everything in one run, the losers first; `compare` holds two runs together."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import os
 import platform
@@ -18,7 +19,10 @@ from . import common
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("bpfjit", "interp", "kernel", "native")
+# A table's module has measure(quick) -> (rows, geomeans, notes); it is imported when it is asked for.
+TABLES = {"jit": "bench_jit", "read": "bench_read"}
 LATER = ("iter", "maps", "load")
+Measured = tuple[list["Row"], dict[str, Any], list[str]]
 
 
 @dataclass(slots=True)
@@ -83,8 +87,11 @@ class Progress:
 def add(commands: Any) -> None:
     parser = commands.add_parser("bench", help="measure, beside the live kernel and native C where they are to be had")
     parser.add_argument(
-        "table", choices=("jit", "read", *LATER), help=f"what to measure ({', '.join(LATER)}: not built yet)"
+        "table",
+        choices=(*TABLES, *LATER, "compare"),
+        help=f"what to measure ({', '.join(LATER)}: not built yet), or compare two runs' JSON",
     )
+    parser.add_argument("files", metavar="FILE.json", nargs="*", help="compare: the run before and the run after")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--plot", metavar="FILE", help="draw the table as SVG")
     common.add_output(parser)
@@ -113,13 +120,16 @@ def machine() -> dict[str, Any]:
 def bench(args: argparse.Namespace) -> int:
     if args.table in LATER:
         raise UsageError(f"bench {args.table} is not built yet")
+    if args.table == "compare":
+        from .bench_compare import compare
+
+        return compare(args)
+    if args.files:
+        raise UsageError(f"bench {args.table} takes no files", file=args.files[0])
     if args.plot:
         _writable(args.plot)
-    if args.table == "jit":
-        from .bench_jit import measure
-    else:
-        from .bench_read import measure
-    rows, geomeans, notes = measure(args.quick)
+    measured: Measured = importlib.import_module(f".{TABLES[args.table]}", __package__).measure(args.quick)
+    rows, geomeans, notes = measured
     command = f"bpfjit bench {args.table}" + (" --quick" if args.quick else "")
     on = machine()
     result = {"machine": on, "command": command, "rows": [r.json() for r in rows], "geomeans": geomeans, "notes": notes}
@@ -155,11 +165,15 @@ def print_table(rows: list[Row], geomeans: dict[str, Any], notes: list[str], on:
     data = [r.json() for r in rows]
     keys = [k for k in data[0] if k != "spread_ns" and any(row.get(k) is not None for row in data)]
     print(f"{command}: {on['cpu']}, {on['cpus']} cpus, Linux {on['kernel']}, Python {on['python']}; medians")
-    lines = [keys, *([amount(row.get(k)) for k in keys] for row in data)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(keys))]
-    for line in lines:
-        print("  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip())
+    print_columns([keys, *([amount(row.get(k)) for k in keys] for row in data)])
     for name, value in geomeans.items():
         print(f"geomean {name}: {amount(value)}")
     for note in notes:
         print(f"note: {note}")
+
+
+def print_columns(lines: list[list[str]]) -> None:
+    """The first column to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -19,9 +20,9 @@ from .conftest import Cli
 KEYS = ["what", "bpfjit_ns", "interp_ns", "kernel_ns", "native_ns", "elements"]
 
 
-def test_jit_has_a_dozen_programs_and_the_empty_one() -> None:
+def test_jit_has_two_dozen_programs_and_the_empty_one() -> None:
     names = {bench_jit.name_of(p) for p in bench_jit.sources()}
-    assert "empty" in names and len(names) > 12
+    assert "empty" in names and len(names) > 24
 
 
 def test_jit_rows_geomeans_and_plot(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,9 +122,73 @@ def test_plot_escapes_and_survives_missing_figures() -> None:
     assert "some & more" in [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
+def test_a_race_has_the_nearest_rival_on_top() -> None:
+    rows = [
+        Row("far", {"bpfjit": [1.0], "native": [900.0]}),
+        Row("near", {"bpfjit": [2.0], "kernel": [2.0], "native": [1.9]}),
+    ]
+    text = plot("race", rows, {"cpu": "x", "kernel": "y"})
+    ElementTree.fromstring(text)
+    assert text.index(">near<") < text.index(">far<") and ">900×<" in text and "native C: 29.24 times" in text
+
+
 def test_load_times_are_of_programs_that_are_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """load_ms says "nothing cached": a cache that is there is neither read nor filled."""
     monkeypatch.setenv("BPFJIT_NO_CACHE", "0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    paths = [p for p in bench_jit.sources() if bench_jit.name_of(p) in ("empty", "parse")]
+    monkeypatch.setattr(bench_jit, "sources", lambda: paths)
     bench_jit.Suite().close()
     assert not (tmp_path / "bpfjit").exists()  # a compiler of C may keep a cache of its own beside it
+
+
+def run_of(figures: dict[str, dict[str, list[float]]], cpu: str = "x") -> dict[str, object]:
+    return {"machine": {"cpu": cpu, "kernel": "6"}, "rows": [Row(what, samples).json() for what, samples in figures.items()]}
+
+
+def test_compare_tells_a_change_from_noise(cli: Cli, tmp_path: Path) -> None:
+    before = {
+        "won": {"bpfjit": [100.0, 101.0, 102.0], "kernel": [50.0, 50.0, 51.0]},
+        "lost": {"bpfjit": [10.0, 10.0, 10.1]},
+        "wild": {"bpfjit": [10.0, 20.0, 40.0]},
+        "still": {"bpfjit": [100.0, 100.0, 100.1]},
+    }
+    after = {
+        "won": {"bpfjit": [50.0, 50.5, 51.0], "kernel": [50.0, 50.0, 52.0]},
+        "lost": {"bpfjit": [20.0, 20.0, 20.1]},
+        "wild": {"bpfjit": [12.0, 25.0, 39.0]},
+        "still": {"bpfjit": [101.0, 101.0, 101.1]},
+    }
+    for name, run in (("a", run_of(before)), ("b", run_of(after))):
+        (tmp_path / f"{name}.json").write_text(json.dumps(run))
+    answer = cli("bench", "compare", tmp_path / "a.json", tmp_path / "b.json", "-j").json
+    verdicts = {row["what"]: row["verdict"] for row in answer["rows"] if row["engine"] == "bpfjit"}
+    assert verdicts == {"won": "faster", "lost": "slower", "wild": "noise", "still": "noise"}
+    assert answer["rows"][0]["what"] == "lost", "the losers come first"
+    assert answer["geomeans"]["speedup_kernel"] == 1.0
+    text = cli("bench", "compare", tmp_path / "a.json", tmp_path / "b.json").out
+    assert "slower" in text and "noise" in text
+
+
+def test_compare_says_that_machines_differ(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(json.dumps(run_of({"x": {"bpfjit": [1.0]}}, cpu=name)))
+    assert "two machines: cpu a and b" in cli("bench", "compare", tmp_path / "a", tmp_path / "b").out
+
+
+@pytest.mark.parametrize(
+    ("files", "said"), [((), "two files"), (("none", "none"), "no such file"), (("bad", "bad"), "bench -j")]
+)
+def test_compare_wants_two_runs(cli: Cli, tmp_path: Path, files: tuple[str, ...], said: str) -> None:
+    (tmp_path / "bad").write_text("{}")
+    ran = cli("bench", "compare", *(tmp_path / f for f in files))
+    assert ran.code == 2 and said in ran.error
+
+
+def test_what_the_empty_program_costs_is_taken_off_each_engine() -> None:
+    rows = {
+        "empty": Row("empty", {"bpfjit": [1.0, 1.0, 9.0], "kernel": [20.0]}),
+        "one": Row("one", {"bpfjit": [11.0], "kernel": [120.0, 20.0]}),
+    }
+    assert bench_jit._less_the_empty(rows) == {"bpfjit": 1.0, "kernel": 20.0}
+    assert list(rows) == ["one"] and rows["one"].samples == {"bpfjit": [10.0], "kernel": [100.0, 0.1]}
