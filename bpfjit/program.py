@@ -96,13 +96,22 @@ class Subprog:
     zero_stack: bool = False  # it may read stack that it did not write
 
 
+@dataclass(frozen=True, slots=True)
+class KfuncCall:
+    """A call of a kernel function: which, and what registers hold at it beside what the program put there."""
+
+    name: str
+    hidden: Mapping[int, int] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Facts:
     """What the verifier found out, by instruction number; indexes stand for the program's instructions.
 
     visited: reached on some path. region: what memory instructions touch. result: the kind of the value
     an instruction leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's
-    context. call_map: the one map that a helper call's map argument is (-1: several). taken: for a conditional
+    context. call_map: the one map that a helper call's map argument is (-1: several). kfuncs: what each call of a
+    kernel function is. taken: for a conditional
     jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of
     r0-r5 at its entry; exit_kinds: of what it returns. max_*_access: how far it reaches
     into an iterator's key and value buffers.
@@ -114,6 +123,7 @@ class Facts:
     taken: bytearray
     native_off: dict[int, int] = field(default_factory=dict)
     call_map: dict[int, int] = field(default_factory=dict)
+    kfuncs: dict[int, KfuncCall] = field(default_factory=dict)
     subprogs: tuple[Subprog, ...] = ()
     live: list[int] = field(default_factory=list)
     entry_kinds: list[list[int]] = field(default_factory=list)

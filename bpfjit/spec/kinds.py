@@ -161,7 +161,8 @@ class ProgType:
     """One program type: what its context is, which helper groups it may call, what it may return.
 
     `groups_by_attach` adds groups for one expected attach type; `ret_range` is signed 64-bit bounds.
-    `ctx_start`, `ctx_size`: the bytes of a BUFFER that may be read.
+    `ctx_start`, `ctx_size`: the bytes of a BUFFER that may be read. `kfunc_hook`: by which kfuncs are allowed it
+    (spec/kfuncs.py). `ctx_names`: what functions call the structure that r1 points to; `kern_ctx`: the kernel's own for it.
     """
 
     id: int
@@ -174,6 +175,9 @@ class ProgType:
     ret_range: tuple[int, int] | None = None
     test_run: bool = False
     packet_writable: bool = False
+    kfunc_hook: str = ""
+    ctx_names: frozenset[str] = frozenset()
+    kern_ctx: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,20 @@ PROG_TYPES: tuple[ProgType, ...] = (
         frozenset({"all", "net", "skb"}),
         layout=SK_BUFF_FILTER,
         test_run=True,
+        ctx_names=frozenset({"__sk_buff"}),
+        kern_ctx="sk_buff",
+        kfunc_hook="socket_filter",
     ),
-    ProgType(uapi.BPF_PROG_TYPE_KPROBE, "kprobe", CtxKind.BUFFER, _TRACE, ctx_size=168),
+    ProgType(
+        uapi.BPF_PROG_TYPE_KPROBE,
+        "kprobe",
+        CtxKind.BUFFER,
+        _TRACE,
+        ctx_size=168,
+        ctx_names=frozenset({"bpf_user_pt_regs_t", "pt_regs"}),
+        kern_ctx="pt_regs",
+        kfunc_hook="kprobe",
+    ),
     ProgType(
         uapi.BPF_PROG_TYPE_SCHED_CLS,
         "sched_cls",
@@ -64,6 +76,9 @@ PROG_TYPES: tuple[ProgType, ...] = (
         layout=SK_BUFF_TC,
         test_run=True,
         packet_writable=True,
+        ctx_names=frozenset({"__sk_buff"}),
+        kern_ctx="sk_buff",
+        kfunc_hook="sched_cls",
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_SCHED_ACT,
@@ -73,8 +88,13 @@ PROG_TYPES: tuple[ProgType, ...] = (
         layout=SK_BUFF_TC,
         test_run=True,
         packet_writable=True,
+        ctx_names=frozenset({"__sk_buff"}),
+        kern_ctx="sk_buff",
+        kfunc_hook="sched_act",
     ),
-    ProgType(uapi.BPF_PROG_TYPE_TRACEPOINT, "tracepoint", CtxKind.BUFFER, _TRACE, ctx_size=8192, ctx_start=8),
+    ProgType(
+        uapi.BPF_PROG_TYPE_TRACEPOINT, "tracepoint", CtxKind.BUFFER, _TRACE, ctx_size=8192, ctx_start=8, kfunc_hook="tracing"
+    ),
     ProgType(
         uapi.BPF_PROG_TYPE_XDP,
         "xdp",
@@ -83,9 +103,21 @@ PROG_TYPES: tuple[ProgType, ...] = (
         layout=XDP_MD,
         test_run=True,
         packet_writable=True,
+        ctx_names=frozenset({"xdp_md"}),
+        kern_ctx="xdp_buff",
+        kfunc_hook="xdp",
     ),
-    ProgType(uapi.BPF_PROG_TYPE_RAW_TRACEPOINT, "raw_tracepoint", CtxKind.RAW_ARGS, _TRACE, ctx_size=8 * 12, test_run=True),
-    ProgType(uapi.BPF_PROG_TYPE_TRACING, "tracing", CtxKind.BTF_ARGS, _TRACE),
+    ProgType(
+        uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
+        "raw_tracepoint",
+        CtxKind.RAW_ARGS,
+        _TRACE,
+        ctx_size=8 * 12,
+        test_run=True,
+        ctx_names=frozenset({"bpf_raw_tracepoint_args"}),
+        kern_ctx="",
+    ),
+    ProgType(uapi.BPF_PROG_TYPE_TRACING, "tracing", CtxKind.BTF_ARGS, _TRACE, kfunc_hook="tracing"),
     ProgType(
         uapi.BPF_PROG_TYPE_SYSCALL,
         "syscall",
@@ -93,6 +125,7 @@ PROG_TYPES: tuple[ProgType, ...] = (
         frozenset({"all", "trace", "syscall"}),
         ctx_size=65535,
         test_run=True,
+        kfunc_hook="syscall",
     ),
 )
 PROG_TYPE_BY_ID = {row.id: row for row in PROG_TYPES}

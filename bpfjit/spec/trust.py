@@ -14,6 +14,7 @@ TRUSTED_MEMBERS = frozenset(
         ("bpf_iter__bpf_map", "meta"),
         ("bpf_iter__bpf_map_elem", "meta"),
         ("file", "f_inode"),
+        ("linux_binprm", "file"),
     }
 )
 TRUSTED_OR_NULL_MEMBERS = frozenset(
@@ -23,7 +24,7 @@ TRUSTED_OR_NULL_MEMBERS = frozenset(
         ("bpf_iter__bpf_map", "map"),
         ("bpf_iter__bpf_map_elem", "map"),
         ("dentry", "d_inode"),
-        ("vm_area_struct", "vm_file"),
+        ("socket", "sk"),
     }
 )
 RCU_MEMBERS = frozenset(
@@ -37,4 +38,4 @@ RCU_MEMBERS = frozenset(
         ("cgroup_subsys_state", "cgroup"),
     }
 )
-RCU_OR_NULL_MEMBERS = frozenset({("mm_struct", "exe_file"), ("task_struct", "last_wakee")})
+RCU_OR_NULL_MEMBERS = frozenset({("mm_struct", "exe_file"), ("sk_buff", "sk"), ("request_sock", "sk")})

@@ -13,7 +13,7 @@ from ..btf import VOID, Btf, BtfId, Kind
 from ..btf.types import COMPOSITES, Member
 from ..spec.trust import RCU_MEMBERS, RCU_OR_NULL_MEMBERS, TRUSTED_MEMBERS, TRUSTED_OR_NULL_MEMBERS
 from .refusal import Refusal
-from .state import OR_NULL, RCU, TRUSTED
+from .state import OR_NULL, RCU, TRUSTED, UNTRUSTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +89,17 @@ def _inside(btf: Btf, m: Member, struct_off: int, size: int, struct: str, pc: in
     return Found(VOID, m.name)
 
 
-def member_flags(btf: Btf, struct_id: int, member: str, base_flags: int, sleepable: bool) -> int:
-    """The flags of a pointer read from a structure that is itself reached with `base_flags`."""
+def member_flags(btf: Btf, struct_id: int, member: str, in_rcu: bool) -> int:
+    """The flags of a pointer read from a structure that is itself trusted or in an RCU read section."""
     key = (btf.resolve(struct_id).name, member)
-    in_rcu = not sleepable
-    if base_flags & TRUSTED:
-        if key in TRUSTED_MEMBERS:
-            return TRUSTED
-        if key in TRUSTED_OR_NULL_MEMBERS:
-            return TRUSTED | OR_NULL
-    if base_flags & (TRUSTED | RCU) and in_rcu:
-        if key in RCU_MEMBERS:
-            return RCU
-        if key in RCU_OR_NULL_MEMBERS:
-            return RCU | OR_NULL
+    if key in TRUSTED_MEMBERS:
+        return TRUSTED
+    if key in TRUSTED_OR_NULL_MEMBERS:
+        return TRUSTED | OR_NULL
+    if not in_rcu:
+        return UNTRUSTED  # where a plain pointer would be let through to helpers
+    if key in RCU_MEMBERS:
+        return RCU
+    if key in RCU_OR_NULL_MEMBERS:
+        return RCU | OR_NULL
     return 0

@@ -10,14 +10,12 @@ from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
 from ..spec.prog_types import helper_groups
 from ..uapi import bpf as uapi
-from . import ctx, mem, stack
+from . import ctx, held, mem, stack
 from . import state as st
 from .bounds import sync
 from .log import type_name
 from .state import OR_NULL, RCU, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
 from .walk import Walk
-
-_MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ
 
 
 def helper_of(w: Walk, insn: Insn) -> Helper:
@@ -31,6 +29,8 @@ def helper_of(w: Walk, insn: Insn) -> Helper:
         w.reject("cannot call GPL-restricted function from non-GPL compatible program", errno.EINVAL)
     if row.sleepable and not w.program.sleepable:
         w.reject("helper call might sleep in a non-sleepable prog", errno.EINVAL)
+    if row.sleepable and (section := held.no_sleep_here(w)):
+        w.reject(f"sleepable helper bpf_{row.name}#{row.id} in {section}", errno.EINVAL)
     return row
 
 
@@ -131,12 +131,7 @@ class Call:
             self._mismatch(regno, reg, "scalar")
         memory = self.row.args[regno - 2]
         writes = memory.kind is ArgKind.UNINIT_MEM
-        if reg.smin < 0:
-            w.reject(f"R{regno} min value is negative, either use unsigned or 'var &= const'")
-        if reg.umin == 0 and not zero_ok:
-            w.reject(f"R{regno} invalid zero-sized read: u64=[{reg.umin},{reg.umax}]")
-        if reg.umax >= _MAX_SIZE:
-            w.reject(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
+        mem.check_size(w, regno, reg, zero_ok=zero_ok)
         pointer = w.regs[regno - 1]
         null = memory.nullable and pointer.type == SCALAR and pointer.is_const and pointer.value == 0
         if null:
@@ -155,14 +150,7 @@ class Call:
         w = self.w
         if reg.type != T.MAP_VALUE or reg.flags & OR_NULL:
             self._mismatch(regno, reg, "map_value")
-        m = w.program.maps[reg.map]
-        if m.constant is None:
-            w.reject(f"R{regno} does not point to a readonly map'")
-        if not reg.is_const:
-            w.reject(f"R{regno} is not a constant address'")
-        at = reg.off + reg.value
-        if not 0 <= at < len(m.constant) or m.constant.find(0, at) < 0:
-            w.reject("string is not zero-terminated", errno.EINVAL)
+        mem.constant_string(w, regno, reg)
 
     def leave(self) -> Reg:
         """r0 after the call; the other caller-saved registers are lost."""

@@ -19,7 +19,7 @@ from ..program import (
 from ..spec.helpers import HELPERS
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, calls, cfg, ctx, depth, funcs, jump, moves, returns
+from . import alu, calls, cfg, ctx, depth, funcs, held, jump, kfuncs, moves, returns
 from . import state as st
 from .log import Log
 from .prune import forget_single_ids, state_covers, widen
@@ -272,13 +272,20 @@ class Checker:
         if insn.src == uapi.BPF_PSEUDO_CALL:
             return self._call_function(w.cfg.subprog_at[w.pc + insn.imm + 1])
         if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL:
-            w.reject("calling kernel functions (kfuncs) is not supported by bpfjit yet", errno.EINVAL)
+            return self._call_kfunc(insn)
         row = calls.helper_of(w, insn)
         call = calls.Call(w, row, self.args)
         call.check()
         if call.callback is not None:
             self._enter_callback(call, w.regs[3])
         call.leave()
+        return w.pc + 1
+
+    def _call_kfunc(self, insn: Insn) -> int:
+        w = self.w
+        site = kfuncs.KfuncSite(w, insn, self.args)
+        site.check()
+        site.leave()
         return w.pc + 1
 
     def _call_function(self, index: int) -> int:
@@ -326,6 +333,7 @@ class Checker:
         frames = w.state.frames
         w.facts.exit_kinds[frames[-1].subprog] |= kind_of(r0)
         if len(frames) == 1:
+            held.check_nothing_held(w, "BPF_EXIT instruction in main prog")
             returns.check_return(w, r0, is_main=not self.entry_subprog)
             return None
         if r0.type == T.STACK:

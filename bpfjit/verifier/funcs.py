@@ -18,15 +18,6 @@ from .refusal import Refusal
 from .state import OR_NULL, SCALAR, Reg, T
 from .walk import Walk, non_null
 
-_CTX_NAMES = {
-    "xdp": {"xdp_md"},
-    "sched_cls": {"__sk_buff"},
-    "sched_act": {"__sk_buff"},
-    "socket_filter": {"__sk_buff"},
-    "kprobe": {"bpf_user_pt_regs_t", "pt_regs"},
-    "raw_tracepoint": {"bpf_raw_tracepoint_args"},
-}
-
 
 def global_functions(program: Program, starts: list[int]) -> dict[int, tuple[Reg, ...]]:
     """By subprog index (main aside): the argument registers each global function is verified with."""
@@ -56,7 +47,7 @@ def _argument(program: Program, btf: Btf, type_id: int, name: str, index: int) -
     if t.kind is Kind.PTR:
         target = btf.type(btf.skip_quals(t.ref))
         resolved = btf.resolve(t.ref)
-        names = _CTX_NAMES.get(program.type.name, set())
+        names = program.type.ctx_names
         if target.name in names or resolved.name in names:
             return st.pointer(T.CTX)
         if resolved.kind in COMPOSITES or resolved.kind in ENUMS or resolved.kind in (Kind.INT, Kind.PTR, Kind.ARRAY):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..isa.encoding import Insn, X
-from . import branch
+from . import branch, held
 from . import state as st
 from .state import OR_NULL, SCALAR, TRUSTED, Reg, Slot, State, T
 from .transfer import transfer
@@ -49,6 +49,8 @@ def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken
             # As in Linux, only the constant 0 in the instruction itself is a null check.
             if p.flags & OR_NULL and not insn.code & X and insn.imm == 0:
                 _resolve_null(equal, p.id, True)
+                if p.ref == p.id:
+                    held.drop(equal, p.ref)
                 _resolve_null(different, p.id, False)
                 return
             known = other.is_pointer and not other.flags & OR_NULL and T.BTF not in (p.type, other.type)

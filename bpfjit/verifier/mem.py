@@ -8,7 +8,7 @@ from ..btf import Kind
 from ..program import Region
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import btf_walk, ctx, stack
+from . import btf_walk, ctx, held, stack
 from . import state as st
 from .bounds import truncate
 from .log import tnum_text, type_name
@@ -126,13 +126,13 @@ def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bo
         w.reject("only read is supported")
     found = btf_walk.member_at(btf, reg.btf_id, at, size, w.pc)
     # A flexible array's length is not known: its elements may lie behind the object.
-    sure = reg.flags & (st.TRUSTED | st.RCU) and at + size <= btf.resolve(reg.btf_id).size
+    sure = (reg.ref or reg.flags & (st.TRUSTED | st.RCU)) and at + size <= btf.resolve(reg.btf_id).size
     w.touch(Region.KERNEL if sure else Region.PROBE)
     if not found.btf_id:
         return sized_scalar(size)
-    flags = btf_walk.member_flags(btf, reg.btf_id, found.member, reg.flags, w.program.sleepable)
-    if reg.flags & st.UNTRUSTED:
-        flags = st.UNTRUSTED
+    flags = st.UNTRUSTED if reg.flags & st.UNTRUSTED else 0
+    if not flags and (held.is_trusted(reg) or reg.flags & st.RCU):
+        flags = btf_walk.member_flags(btf, reg.btf_id, found.member, held.in_rcu(w) and not reg.flags & OR_NULL)
     r = st.pointer(T.BTF, flags)
     r.btf_id = found.btf_id
     if flags & OR_NULL:
@@ -209,6 +209,31 @@ def _map_pointer(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
     btf_walk.member_at(btf, map_id, off, size, w.pc)
     w.touch(Region.KERNEL)
     return sized_scalar(size)
+
+
+_MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ
+
+
+def check_size(w: Walk, regno: int, reg: Reg, *, zero_ok: bool) -> None:
+    """A size argument in register `regno`: not negative, bounded. Rejects."""
+    if reg.smin < 0:
+        w.reject(f"R{regno} min value is negative, either use unsigned or 'var &= const'")
+    if reg.umin == 0 and not zero_ok:
+        w.reject(f"R{regno} invalid zero-sized read: u64=[{reg.umin},{reg.umax}]")
+    if reg.umax >= _MAX_SIZE:
+        w.reject(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
+
+
+def constant_string(w: Walk, regno: int, reg: Reg) -> None:
+    """A pointer to a constant string in a map that nobody can change. Rejects."""
+    m = w.program.maps[reg.map]
+    if m.constant is None:
+        w.reject(f"R{regno} does not point to a readonly map'")
+    if not reg.is_const:
+        w.reject(f"R{regno} is not a constant address'")
+    at = reg.off + reg.value
+    if not 0 <= at < len(m.constant) or m.constant.find(0, at) < 0:
+        w.reject("string is not zero-terminated", errno.EINVAL)
 
 
 def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[ctx.Argument, ...]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from . import tnum
 from .bounds import truncate
 from .cfg import Cfg
+from .refs import same
 from .state import INVALID, MISC, NOT_INIT, SCALAR, SPILL, ZEROED, Frame, Reg, Slot, State, T, scalar, unknown_scalar
 
 
@@ -61,7 +62,7 @@ def covers(old: Reg, new: Reg, ids: _Ids, exact: bool) -> bool:
         return False
     if old.type in (T.PACKET, T.PACKET_META) and (new.range != old.range if exact else new.range < old.range):
         return False
-    return ids.match(old.id, new.id)
+    return ids.match(old.id, new.id) and ids.match(old.ref, new.ref)
 
 
 def _slot_covers(old: Slot, new: Slot | None, ids: _Ids, exact: bool) -> bool:
@@ -111,6 +112,8 @@ def state_covers(old: State, new: State, pc: int, cfg: Cfg, *, exact: bool = Fal
     if len(old.frames) != len(new.frames):
         return False
     ids = _Ids()
+    if not same(old.held, new.held, ids.match):
+        return False
     last = len(old.frames) - 1
     for i, (o, n) in enumerate(zip(old.frames, new.frames, strict=True)):
         if (o.call_site, o.subprog, o.callback) != (n.call_site, n.subprog, n.callback):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from . import tnum
+from .refs import Held
 from .tnum import U32, U64
 
 S64_MIN, S64_MAX = -(1 << 63), (1 << 63) - 1
@@ -33,12 +34,18 @@ class T(IntEnum):
     BTF = 10
     MEM = 11
     FUNC = 12
+    SOCKET = 13
+    SOCK_COMMON = 14
+    TCP_SOCK = 15
+    XDP_SOCK = 16
 
 
 NOT_INIT, SCALAR, STACK = int(T.NOT_INIT), int(T.SCALAR), int(T.STACK)
 
 # Flags of pointer registers.
 OR_NULL, RDONLY, TRUSTED, RCU, UNTRUSTED = 1, 2, 4, 8, 16
+# ALLOC: an object of a type in the program's own BTF (btf_id); NON_OWN: one in a list or tree, looked at under its lock.
+ALLOC, PERCPU, NON_OWN, USER = 32, 64, 128, 256
 
 
 def s64(value: int) -> int:
@@ -57,7 +64,7 @@ class Reg:
     value/mask: the tnum. off: a pointer's fixed offset, or how far a scalar lies from the others of its id. id:
     which registers are the same unknown (scalars), or become non-null together, or have the same packet range. map:
     index of a map pointer's or value's map. size: bytes behind MEM. range: bytes of packet proved to be there.
-    frame: whose stack; which subprog (FUNC).
+    frame: whose stack; which subprog (FUNC). ref: the reference (held.Ref.id) that keeps what it points to.
     """
 
     __slots__ = (
@@ -69,6 +76,7 @@ class Reg:
         "mask",
         "off",
         "range",
+        "ref",
         "s32max",
         "s32min",
         "size",
@@ -92,6 +100,7 @@ class Reg:
         self.size = 0
         self.range = 0
         self.frame = 0
+        self.ref = 0
         self.value = 0
         self.mask = 0
         self.smin = self.smax = self.umin = self.umax = 0
@@ -108,6 +117,7 @@ class Reg:
         r.size = self.size
         r.range = self.range
         r.frame = self.frame
+        r.ref = self.ref
         r.value = self.value
         r.mask = self.mask
         r.smin = self.smin
@@ -170,6 +180,7 @@ def pointer(type_: int, flags: int = 0) -> Reg:
 
 
 _UNKNOWN = unknown_scalar()
+NOTHING = Held()
 UNINIT = Reg(NOT_INIT)
 ZERO = const_scalar(0)
 
@@ -232,13 +243,14 @@ class State:
 
     parent: the kept state that this one goes on from; branches: how many of its continuations are not walked to
     their end yet. first_pc: where it was kept or put aside. back: a callback has just returned to its call;
-    rounds: how often that has happened on the way here.
+    rounds: how often that has happened on the way here. held: what must be given back.
     """
 
-    __slots__ = ("back", "branches", "first_pc", "frames", "parent", "rounds")
+    __slots__ = ("back", "branches", "first_pc", "frames", "held", "parent", "rounds")
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
+        self.held = NOTHING
         self.parent: State | None = None
         self.branches = 0
         self.first_pc = 0
@@ -252,6 +264,7 @@ class State:
     def copy(self) -> State:
         s = State([f.copy() for f in self.frames])
         s.parent = self.parent
+        s.held = self.held
         s.first_pc = self.first_pc
         s.rounds = self.rounds
         return s

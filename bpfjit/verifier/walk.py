@@ -66,6 +66,14 @@ class Walk:
         raise Refusal(reason, number, self.pc)
 
     @property
+    def sleepable(self) -> bool:
+        """The instruction under way may sleep, as far as the program's kind goes (held.check_may_sleep() sees the rest)."""
+        return self.program.sleepable
+
+    def precise(self, regno: int) -> None:
+        """The value of a register decides what follows. (All numbers count: there is no precision tracking yet.)"""
+
+    @property
     def regs(self) -> list[Reg]:
         return self.state.frames[-1].regs
 

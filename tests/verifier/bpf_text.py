@@ -5,6 +5,7 @@ r1 = *(u32 *)(r2 + 4)                   *(u64 *)(r10 - 8) = r1                  
 lock *(u64 *)(r10 - 8) fetch_add r1     if r1 s> 5 goto out  goto +2             gotol out
 r1 = map[name]      r1 = value[name] + 4                     r1 = func[label]
 call map_lookup_elem                    call fn label        call #999           exit
+call kfunc bpf_task_acquire             r2 = struct[task_struct]                 (a BTF id of the kernel's)
 .raw 0500000000000000                   label:
 *(u32 *)(r1 + off(task_struct.pid))     an offset taken from the kernel's BTF
 """
@@ -15,6 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bpfjit.btf import Kind
 from bpfjit.isa import encoding as enc
 from bpfjit.isa.encoding import Insn, decode, ld_imm64
 from bpfjit.isa.ops import ALU_OPS, ATOMIC_OPS, CMPXCHG, FETCH, JUMP_OPS, LOAD_ACQ, STORE_REL, XCHG
@@ -53,11 +55,12 @@ def _signed(value: int, bits: int) -> int:
 
 
 class _Assembler:
-    def __init__(self, offset_of: Callable[[str], int]) -> None:
+    def __init__(self, offset_of: Callable[[str], int], id_of: Callable[[Kind, str], int]) -> None:
         self.code = Code()
         self.labels = self.code.labels
         self.fixups: list[tuple[int, str, str]] = []
         self.offset_of = offset_of
+        self.id_of = id_of
 
     def add(self, *insns: Insn) -> None:
         self.code.insns.extend(insns)
@@ -100,6 +103,14 @@ def _raw(a: _Assembler, text: str) -> None:
 
 def _call(a: _Assembler, what: str) -> None:
     a.add(Insn(enc.CALL, imm=int(what[1:]) if what.startswith("#") else _HELPER[what]))
+
+
+def _call_kfunc(a: _Assembler, name: str) -> None:
+    a.add(Insn(enc.CALL, src=uapi.BPF_PSEUDO_KFUNC_CALL, imm=a.id_of(Kind.FUNC, name)))
+
+
+def _struct_id(a: _Assembler, dst: str, name: str) -> None:
+    a.add(Insn(enc.ALU64 | 0xB0, int(dst), imm=a.id_of(Kind.STRUCT, name)))
 
 
 def _call_fn(a: _Assembler, label: str) -> None:
@@ -189,6 +200,8 @@ _FORMS: list[tuple[re.Pattern[str], Callable[..., None]]] = [
     (_form(r"\.raw ([0-9a-f ]+)"), _raw),
     (_form(r"call (#\d+|\w+)"), _call),
     (_form(r"call fn (\S+)"), _call_fn),
+    (_form(r"call kfunc (\w+)"), _call_kfunc),
+    (_form(r"r(\d+) = struct\[(\w+)\]"), _struct_id),
     (_form(r"goto(l?) (\S+)"), _goto),
     (_form(rf"if ([rw])(\d+) (\S+) ([rw]\d+|({_NUM})) goto (\S+)"), _if),
     (_form(rf"r(\d+) = ({_NUM}) ll"), _imm64),
@@ -208,9 +221,13 @@ def _no_offsets(name: str) -> int:
     raise ValueError(f"{name}: no BTF to take an offset from")
 
 
-def assemble(text: str, offset_of: Callable[[str], int] = _no_offsets) -> Code:
-    """The instructions of `text`; `offset_of` gives the byte offset of "struct.member". Raises ValueError."""
-    a = _Assembler(offset_of)
+def _no_ids(kind: Kind, name: str) -> int:
+    raise ValueError(f"{name}: no BTF to find a {kind.name} in")
+
+
+def assemble(text: str, offset_of: Callable[[str], int] = _no_offsets, id_of: Callable[[Kind, str], int] = _no_ids) -> Code:
+    """The instructions of `text`; `offset_of`: the byte offset of "struct.member"; `id_of`: BTF ids. Raises ValueError."""
+    a = _Assembler(offset_of, id_of)
     for raw in re.split(r"[;\n]", text):
         line = raw.split("//")[0].strip()
         while m := re.match(r"(\w+):\s*", line):

@@ -1,0 +1,515 @@
+"""Calls of kernel functions (kfuncs): arguments against their BTF prototype and flags, and what a call leaves behind.
+
+Source: Linux's rules (Documentation/bpf/kfuncs.rst), and what Linux 6.18 says of the cases in tests/verifier/cases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum, auto
+
+from ..btf import Btf, BtfId, Kind
+from ..btf.types import COMPOSITES, ENUMS, Param, Type
+from ..errors import BtfError
+from ..isa.encoding import Insn
+from ..program import KfuncCall
+from ..spec.kfuncs import KFUNC_BY_NAME, Kf, Kfunc
+from . import ctx, held, mem
+from . import state as st
+from .log import tnum_text, type_name
+from .refusal import Refusal
+from .state import ALLOC, OR_NULL, RCU, RDONLY, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
+from .walk import Walk
+
+_MAX_NESTING = 4
+_SCALARS = frozenset({Kind.INT, *ENUMS})
+# Pointers that may be handed on with any offset; into structures only with a constant one; others with none.
+_ANY_OFFSET = frozenset({T.STACK, T.PACKET, T.PACKET_META, T.MAP_KEY, T.MAP_VALUE, T.MEM, T.SCALAR})
+
+
+class ArgClass(Enum):
+    """What a pointer argument of a kfunc is, by its BTF type, its name's suffix, and the register."""
+
+    NULL = auto()
+    CTX = auto()
+    BTF = auto()
+    MAP = auto()
+    MEM = auto()
+    MEM_SIZE = auto()
+    CALLBACK = auto()
+    STR = auto()
+    IRQ_FLAG = auto()
+
+
+class KfuncSite:
+    """One call under examination."""
+
+    def __init__(self, w: Walk, insn: Insn, args: tuple[ctx.Argument, ...]) -> None:
+        self.w = w
+        self.ctx_args = args
+        btf = w.env.kernel_btf
+        if btf is None or insn.off:
+            w.reject(f"invalid kernel function call: BTF of fd index {insn.off} is not there", errno.EINVAL)
+        self.btf: Btf = btf
+        self.func_id = insn.imm
+        try:
+            func = btf.type(insn.imm)
+        except BtfError:
+            func = Type(Kind.VOID)
+        if func.kind is not Kind.FUNC:
+            w.reject(f"kernel btf_id {insn.imm} is not a function", errno.EINVAL)
+        row = KFUNC_BY_NAME.get(func.name)
+        self.name = func.name
+        hook = w.program.type.kfunc_hook
+        if row is None or not ("*" in row.hooks or hook in row.hooks):
+            w.reject(f"calling kernel function {func.name} is not allowed")
+        self.row: Kfunc = row
+        self.flags = row.flags
+        self.proto = btf.type(func.ref)
+        self.ref = 0  # of the argument that is a reference
+        self.release_regno = 0
+        self.constant: int | None = None
+        self.mem_size: int | None = None
+        self.mem_rdonly = False
+        self.callback: int | None = None
+        self.obj: Reg | None = None  # the object of the program's own types that it is about
+
+    # -- arguments ---------------------------------------------------------------------------------
+
+    @property
+    def trusted_args(self) -> bool:
+        return bool(self.flags & (Kf.TRUSTED_ARGS | Kf.RELEASE))
+
+    def check(self) -> None:
+        w, params = self.w, self.proto.params
+        if self.flags & Kf.SLEEPABLE and not w.sleepable:
+            w.reject(f"program must be sleepable to call sleepable kfunc {self.name}")
+        if len(params) > 5:
+            w.reject(f"Function {self.name} has {len(params)} > 5 args", errno.EINVAL)
+        skip = False
+        for i, p in enumerate(params):
+            if skip or p.name.endswith(("__ign", "__prog")):
+                skip = False
+                continue
+            t = self.btf.resolve(p.type_id)
+            if t.kind in _SCALARS:
+                self._scalar(i + 1, p)
+            elif t.kind is not Kind.PTR:
+                w.reject(f"Unrecognized arg#{i} type {t.kind.name}", errno.EINVAL)
+            else:
+                skip = self._pointer(i, p, t)
+        if self.flags & Kf.RELEASE and not self.release_regno:
+            w.reject(f"release kernel function {self.name} expects refcounted PTR_TO_BTF_ID", errno.EINVAL)
+
+    def _scalar(self, regno: int, p: Param) -> None:
+        w = self.w
+        reg = w.regs[regno]
+        if reg.type != SCALAR:
+            w.reject(f"R{regno} is not a scalar", errno.EINVAL)
+        if p.name.endswith("__k"):
+            if not reg.is_const:
+                w.reject(f"R{regno} must be a known constant", errno.EINVAL)
+            w.precise(regno)
+            self.constant = reg.value
+        elif p.name in ("rdonly_buf_size", "rdwr_buf_size"):
+            if not reg.is_const:
+                w.reject(f"R{regno} is not a const", errno.EINVAL)
+            w.precise(regno)
+            self.mem_size, self.mem_rdonly = reg.value, p.name == "rdonly_buf_size"
+
+    def _pointer(self, i: int, p: Param, t: Type) -> bool:
+        """Check pointer argument `i`; whether the next one is its size and has been looked at with it."""
+        w, regno = self.w, i + 1
+        reg = w.regs[regno]
+        null = reg.type == SCALAR and reg.is_const and not reg.value
+        nullable = p.name.endswith("__nullable")
+        if (self.trusted_args or self.flags & Kf.RCU) and (null or reg.flags & OR_NULL) and not nullable:
+            w.reject(f"Possibly NULL pointer passed to trusted arg{i}")
+        if reg.ref:
+            self.ref = reg.ref
+            if self.flags & Kf.RELEASE:
+                self.release_regno = regno
+        special = _SPECIAL_ARGS.get(self._target_name(t))
+        if special is not None and not (nullable and null):
+            self._check_offset(regno, reg)
+            special(self, i, p, reg)
+            return False
+        suffix = next((check for end, check in _SUFFIXES.items() if p.name.endswith(end)), None)
+        if suffix is not None and not (nullable and null):
+            suffix(self, i, p, reg)
+            return False
+        kind = self._classify(i, p, t, reg, null and nullable)
+        if kind is ArgClass.NULL:
+            return False
+        if kind in (ArgClass.BTF, ArgClass.MAP) and (self.trusted_args or self.flags & Kf.RCU):
+            self._check_trust(regno, reg)
+        self._check_offset(regno, reg)
+        _CHECKS[kind](self, i, p, reg)
+        return kind is ArgClass.MEM_SIZE
+
+    def _target_name(self, t: Type) -> str:
+        target = self.btf.resolve(t.ref)
+        return target.name if target.kind in COMPOSITES else ""
+
+    def _classify(self, i: int, p: Param, t: Type, reg: Reg, null: bool) -> ArgClass:
+        btf, target = self.btf, self.btf.resolve(t.ref)
+        if self.name == "bpf_cast_to_kern_ctx" or _is_context(self.w, btf, t):
+            return ArgClass.CTX
+        if null:
+            return ArgClass.NULL
+        if p.name.endswith("__str"):
+            return ArgClass.STR
+        if p.name.endswith("__map"):
+            return ArgClass.MAP
+        if p.name.endswith("__irq_flag"):
+            return ArgClass.IRQ_FLAG
+        if reg.type == T.BTF or reg.type in held.KERNEL_TYPE:
+            if target.kind is not Kind.STRUCT:
+                self.w.reject(
+                    f"kernel function {self.name} args#{i} pointer type {_kind(target)} {_tname(target)} is not supported",
+                    errno.EINVAL,
+                )
+            return ArgClass.BTF
+        if target.kind is Kind.FUNC_PROTO:
+            return ArgClass.CALLBACK
+        sized = i + 1 < len(self.proto.params) and self._is_size(self.proto.params[i + 1], i + 2)
+        if not (target.kind in _SCALARS or _is_plain(btf, target) or (sized and target.kind is Kind.VOID)):
+            what = f"arg#{i} pointer type {_kind(target)} {_tname(target)}"
+            self.w.reject(f"{what} must point to {'void, ' if sized else ''}scalar, or struct with scalar", errno.EINVAL)
+        return ArgClass.MEM_SIZE if sized else ArgClass.MEM
+
+    def _is_size(self, p: Param, regno: int) -> bool:
+        scalar = self.btf.resolve(p.type_id).kind in _SCALARS and self.w.regs[regno].type == SCALAR
+        return scalar and p.name.endswith(("__sz", "__szk"))
+
+    def _check_trust(self, regno: int, reg: Reg) -> None:
+        if held.is_trusted(reg):
+            return
+        if not self.flags & Kf.RCU:
+            self.w.reject(f"R{regno} must be referenced or trusted", errno.EINVAL)
+        if not reg.flags & RCU:
+            self.w.reject(f"R{regno} must be a rcu pointer", errno.EINVAL)
+
+    def _check_offset(self, regno: int, reg: Reg) -> None:
+        w = self.w
+        if reg.type == T.NOT_INIT:
+            w.read(regno)
+        if self.flags & Kf.RELEASE and reg.ref:
+            if reg.off or not reg.is_const or reg.value:
+                w.reject(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc", errno.EINVAL)
+        check_pointer_offset(w, regno, reg)
+
+    def _context(self, i: int, p: Param, reg: Reg) -> None:
+        if reg.type != T.CTX:
+            self.w.reject(f"arg#{i} expected pointer to ctx, but got {type_name(reg)}", errno.EINVAL)
+
+    def _btf(self, i: int, p: Param, reg: Reg) -> None:
+        w, btf = self.w, self.btf
+        unsafe = reg.flags & ~held.TRUST
+        if (reg.type != T.BTF and reg.type not in held.KERNEL_TYPE) or (unsafe and not reg.flags & RCU):
+            wanted = Reg(reg.type, reg.flags & held.TRUST)
+            w.reject(f"arg#{i} is {type_name(reg)} expected {type_name(wanted)} or socket", errno.EINVAL)
+        target = btf.skip(btf.resolve(p.type_id).ref)
+        self._match(i, reg, target)
+
+    def _match(self, i: int, reg: Reg, target: BtfId) -> None:
+        btf = self.btf
+        own = bool(reg.flags & ALLOC)
+        types = self.w.program.btf if own else btf
+        assert types is not None
+        if reg.type in held.KERNEL_TYPE:
+            found = btf.find(Kind.STRUCT, held.KERNEL_TYPE[T(reg.type)]) or BtfId(0)
+        else:
+            found = types.skip(reg.btf_id)
+        wanted, got = btf.type(target), types.type(found)
+        strict = bool(self.flags & Kf.RELEASE and reg.ref) or _no_cast(wanted.name, got.name)
+        if not own and (_same_struct(btf, found, reg.off, target, strict) or _projection(wanted.name, got.name)):
+            return
+        self.w.reject(
+            f"kernel function {self.name} args#{i} expected pointer to {_kind(wanted)} {_tname(wanted)} "
+            f"but R{i + 1} has a pointer to {_kind(got)} {_tname(got)}",
+            errno.EINVAL,
+        )
+
+    def _map(self, i: int, p: Param, reg: Reg) -> None:
+        if reg.type != T.MAP_PTR:
+            self.w.reject(f"pointer in R{i + 1} isn't map pointer", errno.EINVAL)
+
+    def _mem(self, i: int, p: Param, reg: Reg) -> None:
+        w, target = self.w, self.btf.resolve(p.type_id).ref
+        if reg.type == SCALAR and reg.is_const and not reg.value:
+            return  # NULL is let through to the function, as in Linux
+        both_ways(w, i + 1, self.btf.size_of(target), self.ctx_args)
+
+    def _mem_size(self, i: int, p: Param, reg: Reg) -> None:
+        w, regno = self.w, i + 1
+        size = w.regs[regno + 1]
+        null = reg.type == SCALAR and reg.is_const and not reg.value
+        if not (null and p.name.endswith("__opt")):
+            try:
+                mem.check_size(w, regno + 1, size, zero_ok=True)
+                if not (null and size.is_const and not size.value):
+                    both_ways(w, regno, size.umax, self.ctx_args)
+            except Refusal as e:
+                text = f"{e.reason}\narg#{i} arg#{i + 1} memory, len pair leads to invalid memory access"
+                raise Refusal(text, e.number, w.pc) from None
+        w.precise(regno + 1)
+        if self.proto.params[i + 1].name.endswith("__szk"):
+            if not size.is_const:
+                w.reject(f"R{regno + 1} must be a known constant", errno.EINVAL)
+            self.constant = size.value
+
+    def _callback(self, i: int, p: Param, reg: Reg) -> None:
+        if reg.type != T.FUNC:
+            self.w.reject(f"arg{i} expected pointer to func", errno.EINVAL)
+        self.callback = reg.frame
+
+    def _str(self, i: int, p: Param, reg: Reg) -> None:
+        if reg.type != T.MAP_VALUE:
+            self.w.reject(f"arg#{i} doesn't point to a const string", errno.EINVAL)
+        mem.constant_string(self.w, i + 1, reg)
+
+    # -- the call ----------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """The sections the call enters or leaves, the reference it takes away, and r0."""
+        w = self.w
+        _sections(self)
+        if self.release_regno and not held.release(w, w.regs[self.release_regno].ref):
+            w.reject(f"kfunc {self.name}#{self.func_id} reference has not been acquired before", errno.EINVAL)
+        w.facts.kfuncs[w.pc] = KfuncCall(self.name)
+        for i in range(6):
+            w.regs[i] = UNINIT
+        r0 = self._result()
+        w.regs[0] = r0
+        w.leave(r0)
+
+    def _result(self) -> Reg:
+        w, btf = self.w, self.btf
+        t = btf.resolve(self.proto.ref)
+        if t.kind is Kind.VOID:
+            return UNINIT
+        if t.kind is not Kind.PTR:
+            return st.unknown_scalar()
+        target_id = btf.skip(t.ref)
+        target = btf.type(target_id)
+        special = _RESULTS.get(self.name)
+        if special is not None:
+            r = special(self)
+        elif target.kind is Kind.VOID:
+            r = st.unknown_scalar()
+        elif target.kind not in COMPOSITES:
+            r = self._memory_result(target_id, target)
+        else:
+            r = st.pointer(T.BTF)
+            r.btf_id = target_id
+            r.flags |= self._result_flags()
+        if self.flags & Kf.RET_NULL:
+            r.flags |= OR_NULL
+            r.id = w.new_id()
+        if self.flags & Kf.ACQUIRE:
+            r.ref = held.acquire(w)
+            if self.flags & Kf.RET_NULL:
+                r.id = r.ref
+        return r
+
+    def _result_flags(self) -> int:
+        if self.name == "bpf_get_kmem_cache":
+            return UNTRUSTED
+        return RCU if self.flags & Kf.RCU_PROTECTED else 0
+
+    def _memory_result(self, target_id: BtfId, target: Type) -> Reg:
+        r = st.pointer(T.MEM)
+        if self.mem_size is None:
+            try:
+                self.mem_size, self.mem_rdonly = self.btf.size_of(target_id), True
+            except BtfError:
+                self.w.reject(
+                    f"kernel function {self.name} returns pointer type {_kind(target)} {_tname(target)} is not supported",
+                    errno.EINVAL,
+                )
+        r.size = self.mem_size
+        r.flags = RDONLY if self.mem_rdonly else 0
+        r.ref = self.ref
+        return r
+
+
+def check_pointer_offset(w: Walk, regno: int, reg: Reg) -> None:
+    """A pointer as an argument: memory may have any offset, a structure a constant one, others none. Rejects."""
+    if reg.type in _ANY_OFFSET:
+        return
+    fixed_ok = reg.type == T.BTF
+    if reg.off < 0:
+        w.reject(f"negative offset {type_name(reg)} ptr R{regno} off={reg.off} disallowed")
+    if reg.off and not fixed_ok:
+        w.reject(f"dereference of modified {type_name(reg)} ptr R{regno} off={reg.off} disallowed")
+    if not reg.is_const or reg.value:
+        w.reject(f"variable {type_name(reg)} access var_off={tnum_text(reg.value, reg.mask)} disallowed")
+
+
+def both_ways(w: Walk, regno: int, size: int, args: tuple[ctx.Argument, ...]) -> None:
+    """A kfunc may read and write the memory that it is handed."""
+    reg = w.regs[regno]
+    if reg.flags & OR_NULL:
+        w.regs[regno] = replace_flags(reg, reg.flags & ~OR_NULL)
+    try:
+        mem.helper_memory(w, regno, size, writes=False, args=args)
+        mem.helper_memory(w, regno, size, writes=True, args=args)
+    finally:
+        w.regs[regno] = reg
+
+
+def replace_flags(reg: Reg, flags: int) -> Reg:
+    r = reg.copy()
+    r.flags = flags
+    return r
+
+
+def _kind(t: Type) -> str:
+    return "UNKNOWN" if t.kind is Kind.VOID else t.kind.name
+
+
+def _tname(t: Type) -> str:
+    return "" if t.kind is Kind.VOID else t.name
+
+
+def _is_plain(btf: Btf, t: Type, depth: int = 0) -> bool:
+    """A structure of scalars, of arrays of them, and of such structures."""
+    if t.kind is not Kind.STRUCT or depth >= _MAX_NESTING:
+        return False
+    for m in t.members:
+        inner = btf.resolve(m.type_id)
+        if inner.kind is Kind.STRUCT:
+            if not _is_plain(btf, inner, depth + 1):
+                return False
+            continue
+        if inner.kind is Kind.ARRAY:
+            if not inner.nelems:
+                return False
+            inner = btf.resolve(inner.ref)
+        if inner.kind not in _SCALARS:
+            return False
+    return True
+
+
+def _is_context(w: Walk, btf: Btf, t: Type) -> bool:
+    """The argument is the program type's own context, by the name of its structure."""
+    target = btf.type(btf.skip_quals(t.ref))
+    names = w.program.type.ctx_names
+    return target.name in names or btf.resolve(t.ref).name in names
+
+
+def _no_cast(a: str, b: str) -> bool:
+    """`x` and `x___init` are the same bytes that must not stand for each other."""
+    return a != b and a.removesuffix("___init") == b.removesuffix("___init")
+
+
+def _projection(wanted: str, got: str) -> bool:
+    """What a program knows as __sk_buff is the kernel's sk_buff."""
+    return (wanted, got) in (("__sk_buff", "sk_buff"), ("xdp_md", "xdp_buff"))
+
+
+def _same_struct(btf: Btf, found: int, off: int, wanted: int, strict: bool) -> bool:
+    """The structure, or (where that is allowed) one that it holds at that offset, is the one wanted."""
+    if off == 0 and found == wanted:
+        return True
+    if strict:
+        return False
+    for _ in range(16):
+        t = btf.type(found)
+        if t.kind not in COMPOSITES:
+            return False
+        inside = None
+        for m in t.members:
+            at = m.bit_offset // 8
+            inner = btf.skip(m.type_id)
+            if m.bitfield_bits or btf.type(inner).kind not in COMPOSITES:
+                continue
+            if at <= off < at + max(btf.size_of(inner), 1):
+                inside = (inner, off - at)
+                break
+        if inside is None:
+            return False
+        found, off = inside
+        if off == 0 and found == wanted:
+            return True
+    return False
+
+
+# -- sections ------------------------------------------------------------------------------------------
+
+
+def _sections(site: KfuncSite) -> None:
+    """RCU and preemption: what the call does to them, and whether it may sleep in them."""
+    w, name = site.w, site.name
+    now = w.state.held
+    which = f"(kernel function {name})"
+    if name == "bpf_rcu_read_lock":
+        if now.rcu:
+            w.reject(f"nested rcu read lock {which}", errno.EINVAL)
+        w.state.held = replace(now, rcu=True)
+    elif name == "bpf_rcu_read_unlock":
+        if not now.rcu:
+            w.reject(f"unmatched rcu read unlock {which}", errno.EINVAL)
+        held.leave_rcu(w)
+        w.state.held = replace(now, rcu=False)
+    elif name == "bpf_preempt_disable":
+        w.state.held = replace(now, preempt=now.preempt + 1)
+    elif name == "bpf_preempt_enable":
+        if not now.preempt:
+            w.reject(f"unmatched attempt to enable preemption {which}", errno.EINVAL)
+        w.state.held = replace(now, preempt=now.preempt - 1)
+    elif site.flags & Kf.SLEEPABLE and (section := held.no_sleep_here(w)):
+        w.reject(f"kernel func {name} is sleepable within {section}")
+
+
+# -- casts ---------------------------------------------------------------------------------------------
+
+
+def _kernel_context(site: KfuncSite) -> Reg:
+    struct = site.w.program.type.kern_ctx
+    found = site.btf.find(Kind.STRUCT, struct) if struct else None
+    if found is None:
+        site.w.reject("the kernel's context of this program type is not known", errno.EINVAL)
+    r = st.pointer(T.BTF, TRUSTED)
+    r.btf_id = found
+    return r
+
+
+def _read_only(site: KfuncSite) -> Reg:
+    """bpf_rdonly_cast: a structure that is only looked at, or (type 0) bytes."""
+    w, btf = site.w, site.btf
+    type_id = site.constant or 0
+    if type_id == 0:
+        r = st.pointer(T.MEM, RDONLY | UNTRUSTED)
+        r.size = -1
+        return r
+    t = Type(Kind.FWD)
+    with contextlib.suppress(BtfError):
+        t = btf.type(type_id)
+    if t.kind is not Kind.STRUCT:
+        w.reject("kfunc bpf_rdonly_cast type ID argument must be of a struct or void", errno.EINVAL)
+    r = st.pointer(T.BTF, UNTRUSTED)
+    r.btf_id = BtfId(type_id)
+    return r
+
+
+ArgCheck = Callable[[KfuncSite, int, Param, Reg], None]
+_CHECKS: dict[ArgClass, ArgCheck] = {
+    ArgClass.CTX: KfuncSite._context,
+    ArgClass.BTF: KfuncSite._btf,
+    ArgClass.MAP: KfuncSite._map,
+    ArgClass.MEM: KfuncSite._mem,
+    ArgClass.MEM_SIZE: KfuncSite._mem_size,
+    ArgClass.CALLBACK: KfuncSite._callback,
+    ArgClass.STR: KfuncSite._str,
+}
+_SPECIAL_ARGS: dict[str, ArgCheck] = {}
+_SUFFIXES: dict[str, ArgCheck] = {}
+_RESULTS: dict[str, Callable[[KfuncSite], Reg]] = {
+    "bpf_cast_to_kern_ctx": _kernel_context,
+    "bpf_rdonly_cast": _read_only,
+}
