@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,11 +28,15 @@ class Cred:
 
 
 class FdTable:
-    """A process's open files by number, lowest free number first."""
+    """A process's open files by number, lowest free number first.
 
-    def __init__(self) -> None:
+    0 to 2 are the process's own: `standard` (any file that is no BPF object) is found there.
+    """
+
+    def __init__(self, standard: Any = None) -> None:
         self._files: dict[int, Any] = {}
-        self._low = 3  # no lower number is free; 0 to 2 are a process's own
+        self._standard = standard
+        self._low = 3
 
     def install(self, file: Any) -> int:
         fd, files = self._low, self._files
@@ -43,18 +48,22 @@ class FdTable:
 
     def find(self, fd: int) -> Any:
         """The open file, or None."""
-        return self._files.get(fd)
+        file = self._files.get(fd)
+        return self._standard if file is None and 0 <= fd < 3 else file
 
     def get(self, fd: int) -> Any:
         """The open file. Raises EBADF."""
         file = self._files.get(fd)
         if file is None:
+            if 0 <= fd < 3 and self._standard is not None:
+                return self._standard
             raise refuse(errno.EBADF, f"fd {fd} is not open")
         return file
 
     def close(self, fd: int) -> None:
-        file = self.get(fd)
-        del self._files[fd]
+        file = self._files.pop(fd, None)
+        if file is None:
+            raise refuse(errno.EBADF, f"fd {fd} is not open")
         self._low = min(self._low, fd)
         file.put()
 
@@ -70,15 +79,23 @@ class FdTable:
 
 
 class Caller(Protocol):
-    """A process, or what stands for one."""
+    """A process, or what stands for one. `is_here`: its memory is this process's, so native code may touch it."""
 
     fds: FdTable
     cred: Cred
     umask: int
+    pid: int
+    is_here: bool
 
     def read(self, addr: int, size: int) -> bytes: ...
 
     def write(self, addr: int, data: bytes) -> None: ...
+
+
+class _Terminal:
+    """What stands behind a process's first three fds: a file of which bpf(2) knows only that it is none of its own."""
+
+    inode = None
 
 
 @dataclass(slots=True)
@@ -86,8 +103,10 @@ class InProcess:
     """This very process: addresses are its own. Bad ones are EFAULT, as for any other caller."""
 
     cred: Cred = field(default_factory=Cred)
-    fds: FdTable = field(default_factory=FdTable)
+    fds: FdTable = field(default_factory=lambda: FdTable(_Terminal()))
     umask: int = 0o022
+    pid: int = field(default_factory=os.getpid)
+    is_here: bool = True
 
     def read(self, addr: int, size: int) -> bytes:
         buffer = ffi.new("char[]", size)

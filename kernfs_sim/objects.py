@@ -5,14 +5,16 @@ A reference is held by an fd, a pin, or another object; the last one to be dropp
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bpfjit.btf import RawBtf
+from bpfjit.errors import refuse
 from bpfjit.program import Verified
 from bpfjit.spec.kinds import MapType
-from runtime import Map, ffi
+from runtime import KernelHandle, Map, ffi, lib
 
 if TYPE_CHECKING:
     from .fs.inode import Inode
@@ -90,8 +92,12 @@ class ProgObject(Object):
 
     kind = "prog"
 
-    def __init__(self, verified: Verified, native: Any, maps: tuple[MapObject, ...], btf: BtfObject | None) -> None:
+    def __init__(
+        self, kernel: KernelHandle, verified: Verified, native: Any, maps: tuple[MapObject, ...], btf: BtfObject | None
+    ) -> None:
         super().__init__()
+        kernel.hold()
+        self._kernel = kernel
         self.verified = verified
         self.program = verified.program
         self.native = native
@@ -102,6 +108,10 @@ class ProgObject(Object):
         self.uid = 0
         self.attach_btf_id = 0
         self.fn = ffi.cast("rt_prog_fn", native.addr)
+        self.runs: Any = lib.rt_counter_new(kernel.ptr, self.fn)  # what BPF_ENABLE_STATS counts
+        if self.runs == ffi.NULL:
+            kernel.drop()
+            raise MemoryError("no room for a program's counter")
         self.load_time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self.on_release: Callable[[ProgObject], None] | None = None
 
@@ -119,7 +129,9 @@ class ProgObject(Object):
     def release(self) -> None:
         if self.on_release is not None:
             self.on_release(self)
-        self.fn = None
+        lib.rt_counter_free(self._kernel.ptr, self.runs)
+        self._kernel.drop()
+        self.fn = self.runs = None
         self.native.close()
         for m in self.maps:
             m.put()
@@ -128,22 +140,58 @@ class ProgObject(Object):
                 btf.put()
 
 
+class Told(Protocol):
+    """An info structure being filled (BPF_OBJ_GET_INFO_BY_FD): members by their dotted names."""
+
+    def put(self, field: str, value: int | bytes) -> None: ...
+
+    def put_name(self, pointer: str, length: str, name: str) -> None:
+        """Text into the caller's buffer. Raises ENOSPC for one that is too small, after filling it."""
+        ...
+
+
 class LinkObject(Object):
-    """An attached program. `detach` undoes the attachment; `target` names what it is attached to."""
+    """An attached program; `target` names what it is attached to. Each type of link is a subclass."""
 
     kind = "link"
+    type = 0  # BPF_LINK_TYPE_*
+    type_name = ""
+    updatable = False  # its program may be exchanged: who has a file open goes on with the one it began with
 
-    def __init__(self, link_type: int, prog: ProgObject, attach_type: int, target: str, detach: Callable[[], None]) -> None:
+    def __init__(self, prog: ProgObject, target: str) -> None:
         super().__init__()
-        self.type = link_type
-        self.prog = prog
-        self.attach_type = attach_type
+        self.prog = prog.get()
+        self.attach_type = prog.program.attach_type
         self.target = target
-        self._detach = detach
         self.on_release: Callable[[LinkObject], None] | None = None
+
+    def fdinfo(self) -> list[tuple[str, object]]:
+        """The lines of fdinfo that only this type has."""
+        return []
+
+    def tell(self, info: Told) -> None:
+        """Fill what bpf_link_info has for this type."""
+
+    def update(self, fresh: ProgObject) -> None:
+        """BPF_LINK_UPDATE, the old program checked. Raises EINVAL for a program of another kind or target."""
+        have, want = fresh.program, self.prog.program
+        if (have.type.id, have.attach_type, have.attach_name) != (want.type.id, want.attach_type, want.attach_name):
+            raise refuse(errno.EINVAL, f"program {have.name} is for {have.attach_name}, the link for {want.attach_name}")
+        self.replace_prog(fresh)
+
+    def replace_prog(self, fresh: ProgObject) -> None:
+        before, self.prog = self.prog, fresh.get()
+        before.put()
+
+    def detach(self) -> None:
+        """BPF_LINK_DETACH. Raises EOPNOTSUPP for types that stay attached until the last fd and pin have gone."""
+        raise refuse(errno.EOPNOTSUPP, f"a link to {self.target} cannot be detached")
+
+    def let_go(self) -> None:
+        """Undo the attachment: the link goes."""
 
     def release(self) -> None:
         if self.on_release is not None:
             self.on_release(self)
-        self._detach()
+        self.let_go()
         self.prog.put()

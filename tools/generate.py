@@ -39,7 +39,7 @@ ATTRS = {
     "raw_tracepoint": "RawTracepointOpen",
     "btf_log_buf": "BtfLoad",
     "task_fd_query": "TaskFdQuery",
-    "link_create": "LinkCreate",
+    "link_create": "LinkCreate LinkCreateCgroup LinkCreateTracing",
     "link_update": "LinkUpdate",
     "link_detach": "LinkDetach",
     "enable_stats": "EnableStats",
@@ -47,6 +47,8 @@ ATTRS = {
     "prog_bind_map": "ProgBindMap",
     "token_create": "TokenCreate",
 }
+# Which alternative of a union a class has, by one of its fields.
+ALTERNATIVES = {"LinkCreateCgroup": "expected_revision", "LinkCreateTracing": "cookie"}
 LAYOUTS = (
     "bpf_attr", "bpf_prog_info", "bpf_map_info", "bpf_btf_info", "bpf_link_info", "bpf_iter_link_info",
     "__sk_buff", "xdp_md",
@@ -60,7 +62,7 @@ def leaves(btf: Btf, t: Type, base: int, prefix: str, prefer: str = "") -> list[
     members = t.members
     if prefer and t.kind is Kind.UNION:
         chosen = [m for m in members if any(prefer == n for n, _, _ in leaves(btf, btf.resolve(m.type_id), 0, ""))]
-        members = tuple(chosen or members[:1])
+        members = tuple(chosen[:1] or members[:1])
     for m in members:
         inner = btf.resolve(m.type_id)
         at = base + m.bit_offset // 8
@@ -73,7 +75,8 @@ def leaves(btf: Btf, t: Type, base: int, prefix: str, prefer: str = "") -> list[
 
 def attr_class(btf: Btf, name: str, t: Type) -> list[str]:
     form, fields, offsets, pos = "<", [], {}, 0
-    for field, offset, type_id in leaves(btf, t, 0, "", prefer="iter_info"):
+    for field, offset, type_id in leaves(btf, t, 0, "", prefer=ALTERNATIVES.get(name, "iter_info")):
+        field = field.rpartition(".")[2]
         size = btf.size_of(type_id)
         if offset > pos:
             form += f"{offset - pos}x"
@@ -124,9 +127,10 @@ def uapi_module() -> str:
     for m in btf.type(attr_id).members:
         t = btf.resolve(m.type_id)
         names = {m.name} if m.name else {n for n, _, _ in leaves(btf, t, 0, "")}
-        for key, cls in ATTRS.items():
+        for key, classes in ATTRS.items():
             if key in names:
-                out += attr_class(btf, cls, t)
+                for cls in classes.split():
+                    out += attr_class(btf, cls, t)
     return "\n".join(out) + "\n"
 
 

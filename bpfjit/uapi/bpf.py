@@ -492,6 +492,8 @@ BPF_F_REPLACE = 4
 BPF_F_BEFORE = 8
 BPF_F_AFTER = 16
 BPF_F_ID = 32
+BPF_F_PREORDER = 64
+BPF_F_QUERY_EFFECTIVE = 1
 BPF_OK = 0
 BPF_DROP = 2
 BPF_REDIRECT = 7
@@ -748,6 +750,34 @@ class LinkCreate(Attr):
     FORM: ClassVar[struct.Struct] = struct.Struct("<IIIIQI")
     FIELDS: ClassVar[tuple[str, ...]] = ('prog_fd', 'target_fd', 'attach_type', 'flags', 'iter_info', 'iter_info_len')
     OFFSETS: ClassVar[dict[str, int]] = {'prog_fd': 0, 'target_fd': 4, 'attach_type': 8, 'flags': 12, 'iter_info': 16, 'iter_info_len': 24}
+
+
+@dataclass(slots=True)
+class LinkCreateCgroup(Attr):
+    prog_fd: int = 0
+    target_fd: int = 0
+    attach_type: int = 0
+    flags: int = 0
+    relative_fd: int = 0
+    expected_revision: int = 0
+    SIZE: ClassVar[int] = 32
+    FORM: ClassVar[struct.Struct] = struct.Struct("<IIIII4xQ")
+    FIELDS: ClassVar[tuple[str, ...]] = ('prog_fd', 'target_fd', 'attach_type', 'flags', 'relative_fd', 'expected_revision')
+    OFFSETS: ClassVar[dict[str, int]] = {'prog_fd': 0, 'target_fd': 4, 'attach_type': 8, 'flags': 12, 'relative_fd': 16, 'expected_revision': 24}
+
+
+@dataclass(slots=True)
+class LinkCreateTracing(Attr):
+    prog_fd: int = 0
+    target_fd: int = 0
+    attach_type: int = 0
+    flags: int = 0
+    target_btf_id: int = 0
+    cookie: int = 0
+    SIZE: ClassVar[int] = 32
+    FORM: ClassVar[struct.Struct] = struct.Struct("<IIIII4xQ")
+    FIELDS: ClassVar[tuple[str, ...]] = ('prog_fd', 'target_fd', 'attach_type', 'flags', 'target_btf_id', 'cookie')
+    OFFSETS: ClassVar[dict[str, int]] = {'prog_fd': 0, 'target_fd': 4, 'attach_type': 8, 'flags': 12, 'target_btf_id': 16, 'cookie': 24}
 
 
 @dataclass(slots=True)

@@ -3,42 +3,65 @@
 from __future__ import annotations
 
 import errno
+import re
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
 from bpfjit.uapi import bpf as uapi
 from bpfjit.uapi.layout import Attr
 
 from ..caller import Caller
-from . import batch, btf, info, iters, link_update, links, maps, pin, progs, run
+from . import batch, btf, info, iters, link_update, links, maps, pin, progs, query, run, stats
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
-Handler = Callable[["Kernel", Caller, Any], int]
 _ATTR_BYTES = uapi.LAYOUTS["bpf_attr"].size
 _MAX_ATTR = 4096  # a page: more is E2BIG whatever it holds
 
 
-@dataclass(frozen=True, slots=True)
 class Command:
-    """One command: the part of bpf_attr it reads, the last field it knows, its handler, the fields it writes back."""
+    """One command: the part of bpf_attr it reads, the last field it knows, its handler, the fields it writes back.
 
-    number: int
-    attr: type[Attr]
-    last: str
-    handler: Handler
-    out: tuple[str, ...] = ()
+    The handler is called with (kernel, caller, the decoded part); with `spread`, with the part's fields one by one
+    (what is called often); with `raw`, with bpf_attr's bytes (several layouts share a command).
+    """
+
+    __slots__ = ("end", "handler", "number", "out", "part", "raw", "spread", "unpack")
+
+    def __init__(
+        self,
+        number: int,
+        part: type[Attr],
+        last: str,
+        handler: Callable[..., int],
+        out: tuple[str, ...] = (),
+        *,
+        spread: bool = False,
+        raw: bool = False,
+    ) -> None:
+        self.number = number
+        self.part = part
+        self.handler = handler
+        self.spread = spread
+        self.raw = raw
+        self.unpack = part.FORM.unpack_from
+        codes = re.findall(r"\d*[^<x\d]", part.FORM.format)  # of the fields, without the gaps between
+        ends = {name: part.OFFSETS[name] + struct.calcsize(c) for name, c in zip(part.FIELDS, codes, strict=True)}
+        # Where the last known field ends: bytes behind it must be zero. One with a dot is named by all of bpf_attr.
+        dotted = sum(uapi.LAYOUTS["bpf_attr"].fields[last]) if "." in last else 0
+        self.end = dotted or ends[last]
+        self.out = tuple((part.OFFSETS[name], ends[name]) for name in out)
 
 
 COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_MAP_CREATE, uapi.MapCreate, "excl_prog_hash_size", maps.create),
-    Command(uapi.BPF_MAP_LOOKUP_ELEM, uapi.MapElem, "flags", maps.lookup),
-    Command(uapi.BPF_MAP_UPDATE_ELEM, uapi.MapElem, "flags", maps.update),
-    Command(uapi.BPF_MAP_DELETE_ELEM, uapi.MapElem, "key", maps.delete),
-    Command(uapi.BPF_MAP_GET_NEXT_KEY, uapi.MapElem, "value", maps.get_next_key),
+    Command(uapi.BPF_MAP_LOOKUP_ELEM, uapi.MapElem, "flags", maps.lookup, spread=True),
+    Command(uapi.BPF_MAP_UPDATE_ELEM, uapi.MapElem, "flags", maps.update, spread=True),
+    Command(uapi.BPF_MAP_DELETE_ELEM, uapi.MapElem, "key", maps.delete, spread=True),
+    Command(uapi.BPF_MAP_GET_NEXT_KEY, uapi.MapElem, "value", maps.get_next_key, spread=True),
     Command(uapi.BPF_MAP_FREEZE, uapi.MapElem, "map_fd", maps.freeze),
     Command(uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM, uapi.MapElem, "flags", batch.lookup_and_delete),
     Command(uapi.BPF_MAP_LOOKUP_BATCH, uapi.MapBatch, "flags", batch.lookup_batch, ("count",)),
@@ -46,6 +69,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_MAP_UPDATE_BATCH, uapi.MapBatch, "flags", batch.update_batch, ("count",)),
     Command(uapi.BPF_MAP_DELETE_BATCH, uapi.MapBatch, "flags", batch.delete_batch, ("count",)),
     Command(uapi.BPF_PROG_LOAD, uapi.ProgLoad, "keyring_id", progs.load, ("log_true_size",)),
+    Command(uapi.BPF_PROG_BIND_MAP, uapi.ProgBindMap, "flags", progs.bind_map),
     Command(uapi.BPF_OBJ_PIN, uapi.Obj, "path_fd", pin.pin),
     Command(uapi.BPF_OBJ_GET, uapi.Obj, "path_fd", pin.get),
     Command(
@@ -66,22 +90,23 @@ COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_OBJ_GET_INFO_BY_FD, uapi.GetInfo, "info", info.get_info, ("info_len",)),
     Command(uapi.BPF_RAW_TRACEPOINT_OPEN, uapi.RawTracepointOpen, "cookie", links.raw_tracepoint_open),
     Command(uapi.BPF_BTF_LOAD, uapi.BtfLoad, "btf_token_fd", btf.load, ("btf_log_true_size",)),
+    Command(
+        uapi.BPF_TASK_FD_QUERY,
+        uapi.TaskFdQuery,
+        "probe_addr",
+        query.task_fd,
+        ("buf_len", "prog_id", "fd_type", "probe_offset", "probe_addr"),
+    ),
     Command(uapi.BPF_LINK_UPDATE, uapi.LinkUpdate, "old_prog_fd", link_update.update),
     Command(uapi.BPF_LINK_DETACH, uapi.LinkDetach, "link_fd", link_update.detach),
+    Command(uapi.BPF_ENABLE_STATS, uapi.EnableStats, "type", stats.enable),
     Command(uapi.BPF_ITER_CREATE, uapi.IterCreate, "flags", iters.create),
-    Command(uapi.BPF_LINK_CREATE, uapi.LinkCreate, "iter_info_len", links.create),
+    Command(uapi.BPF_LINK_CREATE, uapi.LinkCreate, "link_create.uprobe_multi.pid", links.create, raw=True),
+    Command(uapi.BPF_TOKEN_CREATE, uapi.TokenCreate, "bpffs_fd", query.token_create),
 )
 BY_NUMBER = {row.number: row for row in COMMANDS}
-_KNOWN = {row.number for row in COMMANDS}
 # Linux's commands that are not here yet: refused, and named in the README's limits.
-_MISSING = set(range(uapi.BPF_PROG_STREAM_READ_BY_FD + 1)) - _KNOWN
-
-
-def _layout(row: Command) -> tuple[int, int]:
-    """Where a command's part of bpf_attr ends: (bytes of the struct, end of its last known field)."""
-    start = row.attr.OFFSETS[row.last]
-    following = sorted(o for o in row.attr.OFFSETS.values() if o > start)
-    return row.attr.SIZE, following[0] if following else row.attr.SIZE
+_MISSING = set(range(uapi.BPF_PROG_STREAM_READ_BY_FD + 1)) - BY_NUMBER.keys()
 
 
 def call(kernel: Kernel, caller: Caller, cmd: int, attr: bytearray) -> int:
@@ -89,30 +114,39 @@ def call(kernel: Kernel, caller: Caller, cmd: int, attr: bytearray) -> int:
 
     Raises OSError: EINVAL for unknown commands and non-zero unused bytes, E2BIG for a non-zero tail.
     """
-    if len(attr) > _ATTR_BYTES:
-        if len(attr) > _MAX_ATTR or any(attr[_ATTR_BYTES:]):
-            raise refuse(errno.E2BIG, f"attr of {len(attr)} bytes, known are {_ATTR_BYTES}")
+    size = len(attr)
+    if size > _ATTR_BYTES and (size > _MAX_ATTR or any(attr[_ATTR_BYTES:])):
+        raise refuse(errno.E2BIG, f"attr of {size} bytes, known are {_ATTR_BYTES}")
     row = BY_NUMBER.get(cmd)
     if row is None:
-        if cmd in _MISSING:
-            raise refuse(errno.EINVAL, f"bpf command {cmd} is not simulated yet")
-        raise refuse(errno.EINVAL, f"unknown bpf command {cmd}")
-    end = _layout(row)[1]
-    if any(attr[end:]):
-        raise refuse(errno.EINVAL, f"bpf command {cmd}: bytes of attr past {row.last} are not zero")
-    decoded = row.attr.unpack(attr)
+        what = "is not simulated yet" if cmd in _MISSING else "is unknown"
+        raise refuse(errno.EINVAL, f"bpf command {cmd} {what}")
+    if size > row.end and any(attr[row.end :]):
+        raise refuse(errno.EINVAL, f"bpf command {cmd}: bytes of attr past {row.end} are not zero")
+    if row.raw:
+        return row.handler(kernel, caller, bytes(attr[:_ATTR_BYTES]).ljust(_ATTR_BYTES, b"\0"))
+    if row.spread:
+        fields = row.unpack(attr if size >= row.part.SIZE else bytes(attr).ljust(row.part.SIZE, b"\0"))
+        return row.handler(kernel, caller, *fields)
+    decoded = row.part.unpack(attr)
     try:
         return row.handler(kernel, caller, decoded)
     finally:
         if row.out:
-            _write_back(row, decoded, attr)
+            packed = decoded.pack()
+            for start, end in row.out:
+                if end <= size:
+                    attr[start:end] = packed[start:end]
 
 
-def _write_back(row: Command, decoded: Attr, attr: bytearray) -> None:
-    packed = decoded.pack()
-    layout = [*sorted(row.attr.OFFSETS.values()), row.attr.SIZE]
-    for name in row.out:
-        start = row.attr.OFFSETS[name]
-        end = min(layout[layout.index(start) + 1], len(attr))
-        if end - start >= 4:
-            attr[start:end] = packed[start:end]
+def call_at(kernel: Kernel, caller: Caller, cmd: int, addr: int, size: int) -> int:
+    """As call(), attr lying in the caller's memory. Raises E2BIG past a page, EFAULT for what cannot be read."""
+    if size > _MAX_ATTR:
+        raise refuse(errno.E2BIG, f"attr of {size} bytes, known are {_ATTR_BYTES}")
+    given = caller.read(addr, size)
+    attr = bytearray(given)
+    try:
+        return call(kernel, caller, cmd, attr)
+    finally:
+        if attr != given:
+            caller.write(addr, bytes(attr))

@@ -45,31 +45,33 @@ def install_new(caller: Caller, obj: Object) -> int:
     return fd
 
 
-def _of(caller: Caller, fd: int, kind: type[T], what: str) -> tuple[T, ObjectFile]:
+def _of(caller: Caller, fd: int, kind: type[T], what: str) -> T:
     file = caller.fds.get(fd)
     if not isinstance(file, ObjectFile) or not isinstance(file.object, kind):
         raise refuse(errno.EINVAL, f"fd {fd} is no BPF {what}")
-    return file.object, file
+    return file.object
 
 
 def map_of(caller: Caller, fd: int, *, reading: bool = False, writing: bool = False) -> MapObject:
     """The map behind an fd. Raises EBADF, EINVAL, or EPERM where the fd does not allow the access."""
-    found, file = _of(caller, fd, MapObject, "map")
+    file = caller.fds.get(fd)
+    if not isinstance(file, ObjectFile) or not isinstance(found := file.object, MapObject):
+        raise refuse(errno.EINVAL, f"fd {fd} is no BPF map")
     if (reading and not file.may_read) or (writing and not file.may_write):
         raise refuse(errno.EPERM, f"map fd {fd} does not allow {'writing' if writing else 'reading'}")
     return found
 
 
 def prog_of(caller: Caller, fd: int) -> ProgObject:
-    return _of(caller, fd, ProgObject, "program")[0]
+    return _of(caller, fd, ProgObject, "program")
 
 
 def link_of(caller: Caller, fd: int) -> LinkObject:
-    return _of(caller, fd, LinkObject, "link")[0]
+    return _of(caller, fd, LinkObject, "link")
 
 
 def btf_of(caller: Caller, fd: int) -> BtfObject:
-    return _of(caller, fd, BtfObject, "BTF object")[0]
+    return _of(caller, fd, BtfObject, "BTF object")
 
 
 def object_of(caller: Caller, fd: int) -> Object:

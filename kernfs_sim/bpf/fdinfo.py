@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bpfjit.uapi import bpf as uapi
-
 from ..objects import BtfObject, LinkObject, MapObject, Object, ProgObject
 
 _PAGE = 4096
 Rows = list[tuple[str, object]]
-LINK_TYPE_NAMES = {
-    uapi.BPF_LINK_TYPE_RAW_TRACEPOINT: "raw_tracepoint",
-    uapi.BPF_LINK_TYPE_TRACING: "tracing",
-    uapi.BPF_LINK_TYPE_ITER: "iter",
-    uapi.BPF_LINK_TYPE_VIEW: "view",
-}
 
 
 def _prog(prog: ProgObject) -> Rows:
@@ -27,8 +19,8 @@ def _prog(prog: ProgObject) -> Rows:
         ("prog_tag", prog.tag.hex()),
         ("memlock", -(-insn_bytes // _PAGE) * _PAGE),
         ("prog_id", prog.id),
-        ("run_time_ns", 0),
-        ("run_cnt", 0),
+        ("run_time_ns", prog.runs.ns),
+        ("run_cnt", prog.runs.runs),
         ("recursion_misses", 0),
         ("verified_insns", prog.verified.stats.processed_insns),
     ]
@@ -49,19 +41,13 @@ def _map(m: MapObject) -> Rows:
 
 
 def _link(link: LinkObject) -> Rows:
-    rows: Rows = [
-        ("link_type", LINK_TYPE_NAMES[link.type]),
+    return [
+        ("link_type", link.type_name),
         ("link_id", link.id),
         ("prog_tag", link.prog.tag.hex()),
         ("prog_id", link.prog.id),
+        *link.fdinfo(),
     ]
-    if link.type == uapi.BPF_LINK_TYPE_VIEW:
-        rows.append(("attach_target", link.target))
-    elif link.type == uapi.BPF_LINK_TYPE_RAW_TRACEPOINT:
-        rows.append(("tp_name", link.target))
-    elif link.type == uapi.BPF_LINK_TYPE_TRACING:
-        rows += [("attach_type", link.attach_type), ("target_obj_id", 1), ("target_btf_id", link.prog.attach_btf_id)]
-    return rows
 
 
 def _btf(btf: BtfObject) -> Rows:

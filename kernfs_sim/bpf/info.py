@@ -118,6 +118,19 @@ class _Info:
             each = len(content) // count
             self.caller.write(addr, content[: min(room, count) * each])
 
+    def put_name(self, pointer: str, length: str, name: str) -> None:
+        """A name into the caller's buffer: cut and NUL-terminated, and ENOSPC, where it does not fit."""
+        room, addr = self.asked(length), self.asked(pointer)
+        raw = name.encode() + b"\0"
+        self.put(pointer, addr)
+        self.put(length, len(raw))
+        if bool(room) != bool(addr):
+            raise refuse(errno.EINVAL, f"a name buffer of {room} bytes at {addr:#x}")
+        if addr:
+            self.caller.write(addr, raw if len(raw) <= room else raw[: room - 1] + b"\0")
+            if len(raw) > room:
+                raise refuse(errno.ENOSPC, f"name of {len(raw)} bytes, room for {room}")
+
 
 def get_info(kernel: Kernel, caller: Caller, attr: uapi.GetInfo) -> int:
     """BPF_OBJ_GET_INFO_BY_FD: fills what fits of the kind's structure and says how much that was."""
@@ -171,6 +184,8 @@ def _prog(kernel: Kernel, info: _Info, prog: ProgObject) -> None:
     info.put_array("map_ids", "nr_map_ids", ids, len(prog.maps))
     info.put_array("xlated_prog_insns", "xlated_prog_len", insns, len(insns))
     info.put("jited_prog_len", getattr(prog.native, "object_bytes", 0))
+    info.put("run_time_ns", prog.runs.ns)
+    info.put("run_cnt", prog.runs.runs)
     info.put("verified_insns", prog.verified.stats.processed_insns)
     if prog.btf is not None:
         info.put("btf_id", prog.btf.id)
@@ -188,7 +203,7 @@ def _btf(kernel: Kernel, info: _Info, btf: BtfObject) -> None:
     info.put("id", btf.id)
     info.put("kernel_btf", int(btf.is_kernel))
     try:
-        _put_name(info, "name", "name_len", btf.name)
+        info.put_name("name", "name_len", btf.name)
     except OSError as e:
         if e.errno != errno.ENOSPC:
             raise
@@ -196,30 +211,11 @@ def _btf(kernel: Kernel, info: _Info, btf: BtfObject) -> None:
     info.put("name_len", len(btf.name.encode()))  # without its NUL, unlike a tracepoint's
 
 
-def _put_name(info: _Info, pointer: str, length: str, name: str) -> None:
-    """A name into the caller's buffer: cut and NUL-terminated, and ENOSPC, where it does not fit."""
-    room, addr = info.asked(length), info.asked(pointer)
-    raw = name.encode() + b"\0"
-    info.put(pointer, addr)
-    info.put(length, len(raw))
-    if bool(room) != bool(addr):
-        raise refuse(errno.EINVAL, f"a name buffer of {room} bytes at {addr:#x}")
-    if addr:
-        info.caller.write(addr, raw if len(raw) <= room else raw[: room - 1] + b"\0")
-        if len(raw) > room:
-            raise refuse(errno.ENOSPC, f"name of {len(raw)} bytes, room for {room}")
-
-
 def _link(kernel: Kernel, info: _Info, link: LinkObject) -> None:
     info.put("type", link.type)
     info.put("id", link.id)
     info.put("prog_id", link.prog.id)
-    if link.type == uapi.BPF_LINK_TYPE_RAW_TRACEPOINT:
-        _put_name(info, "raw_tracepoint.tp_name", "raw_tracepoint.tp_name_len", link.target)
-    elif link.type == uapi.BPF_LINK_TYPE_TRACING:
-        info.put("tracing.attach_type", link.attach_type)
-        info.put("tracing.target_obj_id", kernel.btf.id)
-        info.put("tracing.target_btf_id", link.prog.attach_btf_id)
+    link.tell(info)
 
 
 _INFOS: tuple[tuple[type, str, Any], ...] = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
@@ -13,8 +13,8 @@ from runtime import Iter, ffi, lib
 from ..caller import Caller
 from ..cgroup import Cgroup
 from ..fs.inode import OpenFile
-from ..objects import LinkObject, MapObject, ProgObject
-from .fd import ObjectFile, install_new, link_of, map_of
+from ..objects import LinkObject, MapObject, ProgObject, Told
+from .fd import ObjectFile, link_of, map_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -26,16 +26,60 @@ MAX_READ_BYTES = 1 << 21
 class IterLink(LinkObject):
     """A link to an iterator target: `how` (a struct rt_iter_how) says what a session walks, `subject` keeps it alive."""
 
+    type = uapi.BPF_LINK_TYPE_ITER
+    type_name = "iter"
+    updatable = True
+
     def __init__(self, prog: ProgObject, target: str, how: Any, subject: MapObject | Cgroup | None) -> None:
-        super().__init__(uapi.BPF_LINK_TYPE_ITER, prog, uapi.BPF_TRACE_ITER, target, self._let_go)
+        super().__init__(prog, target)
         self.how = how
-        self.subject = subject
+        self.subject: Any = subject
         if subject is not None:
             subject.get()
 
-    def _let_go(self) -> None:
+    def fdinfo(self) -> list[tuple[str, object]]:
+        return [("target_name", self.target), *_tell(_FDINFO, self).items()]
+
+    def tell(self, info: Told) -> None:
+        for field, value in _tell(_INFO_FIELDS, self).items():
+            info.put(f"iter.{field}", value)
+        info.put_name("iter.target_name", "iter.target_name_len", self.target)
+
+    def let_go(self) -> None:
         if self.subject is not None:
             self.subject.put()
+
+
+_ORDERS = {
+    uapi.BPF_CGROUP_ITER_SELF_ONLY: "self_only",
+    uapi.BPF_CGROUP_ITER_DESCENDANTS_PRE: "descendants_pre",
+    uapi.BPF_CGROUP_ITER_DESCENDANTS_POST: "descendants_post",
+    uapi.BPF_CGROUP_ITER_ANCESTORS_UP: "ancestors_up",
+}
+
+
+def _tell(table: Mapping[str, Callable[[IterLink], dict[str, Any]]], link: IterLink) -> dict[str, Any]:
+    tell = table.get(link.target)
+    return tell(link) if tell is not None else {}
+
+
+def _task_fdinfo(link: IterLink) -> dict[str, object]:
+    if link.how.tid:
+        return {"task_type": "TID", "tid": link.how.tid}
+    return {"task_type": "PID", "pid": link.how.tgid} if link.how.tgid else {"task_type": "ALL"}
+
+
+# What fdinfo and bpf_link_info tell of a link beyond its target's name, by target.
+_FDINFO: Mapping[str, Callable[[IterLink], dict[str, Any]]] = {
+    "task": _task_fdinfo,
+    "bpf_map_elem": lambda link: {"map_id": link.subject.id},
+    "cgroup": lambda link: {"cgroup_path": link.subject.path, "order": _ORDERS[link.how.order]},
+}
+_INFO_FIELDS: Mapping[str, Callable[[IterLink], dict[str, Any]]] = {
+    "task": lambda link: {"task.tid": link.how.tid, "task.pid": link.how.tgid},
+    "bpf_map_elem": lambda link: {"map.map_id": link.subject.id},
+    "cgroup": lambda link: {"cgroup.cgroup_id": link.subject.id, "cgroup.order": link.how.order},
+}
 
 
 class OpenIter(OpenFile):
@@ -160,14 +204,11 @@ _TARGETS: dict[str, Callable[[Kernel, Caller, _Info, ProgObject], _Walk]] = {
 }
 
 
-def create_link(kernel: Kernel, caller: Caller, attr: uapi.LinkCreate, prog: ProgObject) -> int:
-    """BPF_LINK_CREATE of an iterator program. Raises EINVAL, EBADF, ENOENT, EACCES as the target's parameters are."""
+def new_link(kernel: Kernel, caller: Caller, attr: uapi.LinkCreate, prog: ProgObject) -> IterLink:
+    """The link of an iterator program. Raises EINVAL, EBADF, ENOENT, EACCES as the target's parameters are."""
     target = prog.program.attach_name.removeprefix("bpf_iter_")
     how, subject = _TARGETS[target](kernel, caller, _Info(caller, attr), prog)
-    link = IterLink(prog.get(), target, how, subject)
-    link.id = kernel.links.add(link)
-    link.on_release = lambda gone: kernel.links.remove(gone.id)
-    return install_new(caller, link)
+    return IterLink(prog, target, how, subject)
 
 
 def create(kernel: Kernel, caller: Caller, attr: uapi.IterCreate) -> int:

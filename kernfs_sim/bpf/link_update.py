@@ -14,9 +14,6 @@ from .fd import link_of, prog_of
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
-# Links whose program may be exchanged: who has a file open goes on with the program it began with.
-_UPDATABLE = {uapi.BPF_LINK_TYPE_ITER, uapi.BPF_LINK_TYPE_VIEW}
-
 
 def update(kernel: Kernel, caller: Caller, attr: uapi.LinkUpdate) -> int:
     """Exchange a link's program for one of the same kind and target.
@@ -31,19 +28,15 @@ def update(kernel: Kernel, caller: Caller, attr: uapi.LinkUpdate) -> int:
     if attr.old_prog_fd and not attr.flags & uapi.BPF_F_REPLACE:
         raise refuse(errno.EINVAL, "an old program without BPF_F_REPLACE")
     old = prog_of(caller, attr.old_prog_fd) if attr.flags & uapi.BPF_F_REPLACE else None
-    if link.type not in _UPDATABLE:
+    if not link.updatable:
         raise refuse(errno.EINVAL, f"a link to {link.target} keeps its program")
     if old is not None and old is not link.prog:
         raise refuse(errno.EPERM, f"link {link.id} has program {link.prog.id}, not {old.id}")
-    have, want = fresh.program, link.prog.program
-    if (have.type.id, have.attach_type, have.attach_name) != (want.type.id, want.attach_type, want.attach_name):
-        raise refuse(errno.EINVAL, f"program {have.name} is for {have.attach_name}, the link for {want.attach_name}")
-    before, link.prog = link.prog, fresh.get()
-    before.put()
+    link.update(fresh)
     return 0
 
 
 def detach(kernel: Kernel, caller: Caller, attr: uapi.LinkDetach) -> int:
-    """BPF_LINK_DETACH: none of the links here can be taken off before their last fd and pin are gone."""
-    link = link_of(caller, attr.link_fd)
-    raise refuse(errno.EOPNOTSUPP, f"a link to {link.target} cannot be detached")
+    """BPF_LINK_DETACH. Raises EOPNOTSUPP for links that stay until their last fd and pin are gone."""
+    link_of(caller, attr.link_fd).detach()
+    return 0

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
 from bpfjit.spec.targets import VIEW_BY_NAME
 from bpfjit.uapi import bpf as uapi
+from runtime import Tracepoint
 
 from ..caller import Caller, read_string
-from ..objects import LinkObject, ProgObject
+from ..objects import LinkObject, ProgObject, Told
 from . import iters
 from .fd import install_new, prog_of
 
@@ -19,10 +19,40 @@ if TYPE_CHECKING:
     from ..kernel import Kernel
 
 
-def _new_link(
-    kernel: Kernel, caller: Caller, link_type: int, prog: ProgObject, target: str, detach: Callable[[], None]
-) -> int:
-    link = LinkObject(link_type, prog.get(), prog.program.attach_type, target, detach)
+class ViewLink(LinkObject):
+    type = uapi.BPF_LINK_TYPE_VIEW
+    type_name = "view"
+    updatable = True
+
+    def fdinfo(self) -> list[tuple[str, object]]:
+        return [("attach_target", self.target)]
+
+
+class RawTpLink(LinkObject):
+    """A raw_tp or tp_btf program at a tracepoint."""
+
+    type = uapi.BPF_LINK_TYPE_RAW_TRACEPOINT
+    type_name = "raw_tracepoint"
+
+    def __init__(self, prog: ProgObject, name: str, tracepoint: Tracepoint, cookie: int) -> None:
+        tracepoint.attach(prog.native.addr)
+        super().__init__(prog, name)
+        self._tracepoint = tracepoint
+        self.cookie = cookie
+
+    def fdinfo(self) -> list[tuple[str, object]]:
+        return [("tp_name", self.target), ("cookie", self.cookie)]
+
+    def tell(self, info: Told) -> None:
+        info.put("raw_tracepoint.cookie", self.cookie)
+        info.put_name("raw_tracepoint.tp_name", "raw_tracepoint.tp_name_len", self.target)
+
+    def let_go(self) -> None:
+        self._tracepoint.detach(self.prog.native.addr)
+
+
+def publish(kernel: Kernel, caller: Caller, link: LinkObject) -> int:
+    """A new link gets its id and an fd, which takes over its reference."""
     link.id = kernel.links.add(link)
     link.on_release = lambda gone: kernel.links.remove(gone.id)
     return install_new(caller, link)
@@ -34,22 +64,20 @@ def raw_tracepoint_open(kernel: Kernel, caller: Caller, attr: uapi.RawTracepoint
     if prog.program.type.id == uapi.BPF_PROG_TYPE_TRACING:
         if attr.name or prog.program.attach_type != uapi.BPF_TRACE_RAW_TP:
             raise refuse(errno.EINVAL, f"program {prog.name} does not attach to a raw tracepoint")
-        name, link_type = prog.program.attach_name.removeprefix("btf_trace_"), uapi.BPF_LINK_TYPE_TRACING
+        name = prog.program.attach_name.removeprefix("btf_trace_")
     elif prog.program.type.id == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
         name = read_string(caller, attr.name, 128).decode("utf-8", "replace")
-        link_type = uapi.BPF_LINK_TYPE_RAW_TRACEPOINT
     else:
         raise refuse(errno.EINVAL, f"a {prog.program.type.name} program does not attach to a raw tracepoint")
     tracepoint = kernel.tracepoints.get(name)
     if tracepoint is None:
         raise refuse(errno.ENOENT, f"no tracepoint {name!r}")
-    addr = prog.native.addr
-    tracepoint.attach(addr)
-    return _new_link(kernel, caller, link_type, prog, name, lambda: tracepoint.detach(addr))
+    return publish(kernel, caller, RawTpLink(prog, name, tracepoint, attr.cookie))
 
 
-def create(kernel: Kernel, caller: Caller, attr: uapi.LinkCreate) -> int:
-    """BPF_LINK_CREATE for views and tp_btf programs. Raises EINVAL, ENOENT for an unknown view target."""
+def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
+    """BPF_LINK_CREATE for views, iterators and tp_btf programs. Raises EINVAL, ENOENT for an unknown view target."""
+    attr = uapi.LinkCreate.unpack(raw)
     prog = prog_of(caller, attr.prog_fd)
     if attr.attach_type != prog.program.attach_type:
         raise refuse(errno.EINVAL, f"attach type {attr.attach_type}, program {prog.name} has {prog.program.attach_type}")
@@ -59,9 +87,10 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.LinkCreate) -> int:
         target = prog.program.attach_name.removeprefix("bpf_view_")
         if target not in VIEW_BY_NAME:
             raise refuse(errno.ENOENT, f"no view target {target!r}")
-        return _new_link(kernel, caller, uapi.BPF_LINK_TYPE_VIEW, prog, target, lambda: None)
+        return publish(kernel, caller, ViewLink(prog, target))
     if attr.attach_type == uapi.BPF_TRACE_RAW_TP:
-        return raw_tracepoint_open(kernel, caller, uapi.RawTracepointOpen(prog_fd=attr.prog_fd))
+        cookie = uapi.LinkCreateTracing.unpack(raw).cookie
+        return raw_tracepoint_open(kernel, caller, uapi.RawTracepointOpen(prog_fd=attr.prog_fd, cookie=cookie))
     if attr.attach_type == uapi.BPF_TRACE_ITER:
-        return iters.create_link(kernel, caller, attr, prog)
+        return publish(kernel, caller, iters.new_link(kernel, caller, attr, prog))
     raise refuse(errno.EINVAL, f"attach type {attr.attach_type} has no links here")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
-from runtime import Map
+from runtime import Map, lib
 
 from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from ..objects import MapObject
@@ -98,51 +99,76 @@ def _check_shape(attr: uapi.MapCreate) -> None:
         raise refuse(errno.E2BIG, f"{shape}: more buckets than 32 bits count")
 
 
-def _key(caller: Caller, m: MapObject, addr: int) -> bytes:
-    return caller.read(addr, m.key_size)
+def _refused(m: MapObject, error: int) -> OSError:
+    """What native code said of one element, with the map's name."""
+    return refuse(-error, f"map {m.name}: {os.strerror(-error)}")
 
 
-def lookup(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
-    """BPF_MAP_LOOKUP_ELEM: the value (of every CPU, for per-CPU maps) to attr.value. Raises ENOENT."""
-    if attr.flags & ~uapi.BPF_F_LOCK:
-        raise refuse(errno.EINVAL, f"lookup flags {attr.flags:#x}")
-    m = map_of(caller, attr.map_fd, reading=True)
-    if attr.flags:
+# The commands on one element are called far more often than others: for a caller in this process each is one native
+# call, which copies from and to the addresses that it gave.
+
+
+def lookup(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, flags: int) -> int:
+    """BPF_MAP_LOOKUP_ELEM: the value (of every CPU, for per-CPU maps) to `value`. Raises ENOENT."""
+    if flags & ~uapi.BPF_F_LOCK:
+        raise refuse(errno.EINVAL, f"lookup flags {flags:#x}")
+    m = map_of(caller, map_fd, reading=True)
+    if flags:
         raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
-    value = m.native.lookup(_key(caller, m, attr.key))
-    if value is None:
-        raise refuse(errno.ENOENT, f"map {m.name}: no such key")
-    caller.write(attr.value, value)
+    if caller.is_here:
+        error = lib.rt_map_lookup_user(m.native.ptr, key, value)
+        if error:
+            raise _refused(m, error)
+        return 0
+    found = m.native.lookup(caller.read(key, m.key_size))
+    if found is None:
+        raise _refused(m, -errno.ENOENT)
+    caller.write(value, found)
     return 0
 
 
-def update(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
+def update(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, flags: int) -> int:
     """BPF_MAP_UPDATE_ELEM. Raises EEXIST under BPF_NOEXIST, ENOENT under BPF_EXIST, E2BIG when full, EPERM when frozen."""
-    m = map_of(caller, attr.map_fd, writing=True)
+    m = map_of(caller, map_fd, writing=True)
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
-    if attr.flags & uapi.BPF_F_LOCK:
+    if flags & uapi.BPF_F_LOCK:
         raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
-    key = _key(caller, m, attr.key)
-    m.native.update(key, caller.read(attr.value, m.native.value_bytes), attr.flags)
+    if caller.is_here:
+        error = lib.rt_map_update_user(m.native.ptr, key, value, flags)
+        if error:
+            raise _refused(m, error)
+        return 0
+    raw_key = caller.read(key, m.key_size)
+    m.native.update(raw_key, caller.read(value, m.native.value_bytes), flags)
     return 0
 
 
-def delete(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
-    m = map_of(caller, attr.map_fd, writing=True)
+def delete(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, flags: int) -> int:
+    m = map_of(caller, map_fd, writing=True)
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
-    m.native.delete(_key(caller, m, attr.key))
+    if caller.is_here:
+        error = lib.rt_map_delete_user(m.native.ptr, key)
+        if error:
+            raise _refused(m, error)
+        return 0
+    m.native.delete(caller.read(key, m.key_size))
     return 0
 
 
-def get_next_key(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
-    """BPF_MAP_GET_NEXT_KEY: the key after attr.key (0: the first) to attr.value. Raises ENOENT at the end."""
-    m = map_of(caller, attr.map_fd, reading=True)
-    following = m.native.next_key(_key(caller, m, attr.key) if attr.key else None)
-    if following is None:
-        raise refuse(errno.ENOENT, f"map {m.name}: no further key")
-    caller.write(attr.value, following)
+def get_next_key(kernel: Kernel, caller: Caller, map_fd: int, key: int, following: int, flags: int) -> int:
+    """BPF_MAP_GET_NEXT_KEY: the key after `key` (0: the first) to `following`. Raises ENOENT at the end."""
+    m = map_of(caller, map_fd, reading=True)
+    if caller.is_here:
+        error = lib.rt_map_next_key_user(m.native.ptr, key, following)
+        if error:
+            raise _refused(m, error)
+        return 0
+    found = m.native.next_key(caller.read(key, m.key_size) if key else None)
+    if found is None:
+        raise _refused(m, -errno.ENOENT)
+    caller.write(following, found)
     return 0
 
 

@@ -20,7 +20,7 @@ from bpfjit.verifier import Env, verify
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN, Caller, read_string
 from ..objects import BtfObject, MapObject, ProgObject
 from . import core_relos
-from .fd import btf_of, install_new
+from .fd import btf_of, install_new, map_of, prog_of
 from .maps import object_name
 from .refs import References
 
@@ -74,7 +74,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     except BaseException:
         used.release()
         raise
-    prog = ProgObject(verified, native, maps, btf.get() if btf is not None else None)
+    prog = ProgObject(kernel.native, verified, native, maps, btf.get() if btf is not None else None)
     prog.fd_btfs = tuple(used.btfs)
     prog.tag = tag_of(insns)
     prog.uid = caller.cred.uid
@@ -82,6 +82,16 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     prog.id = kernel.progs.add(prog)
     prog.on_release = lambda gone: kernel.progs.remove(gone.id)
     return install_new(caller, prog)
+
+
+def bind_map(kernel: Kernel, caller: Caller, attr: uapi.ProgBindMap) -> int:
+    """BPF_PROG_BIND_MAP: the program keeps a map that it does not use; one that it has already is no error."""
+    if attr.flags:
+        raise refuse(errno.EINVAL, f"bind flags {attr.flags:#x}")
+    prog, m = prog_of(caller, attr.prog_fd), map_of(caller, attr.map_fd)
+    if m not in prog.maps:
+        prog.maps = (*prog.maps, m.get())
+    return 0
 
 
 def _with_statistics(log: str, level: int, duration_us: float, depths: Sequence[int]) -> str:

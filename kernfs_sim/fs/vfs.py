@@ -67,21 +67,25 @@ class Vfs:
 
     # -- the walk ------------------------------------------------------------------------------------
 
-    def lookup(self, caller: Caller, path: str, *, follow: bool = True) -> Inode:
-        """The inode a path names. Raises ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG."""
-        if follow and CAP_DAC_OVERRIDE in caller.cred.capabilities:
+    def lookup(self, caller: Caller, path: str, *, follow: bool = True, at: Inode | None = None) -> Inode:
+        """The inode a path names; one that does not begin with / is walked from `at`.
+
+        Raises ENOENT, ENOTDIR, EACCES, ELOOP, ENAMETOOLONG.
+        """
+        if at is None and follow and CAP_DAC_OVERRIDE in caller.cred.capabilities:
             found = self._walked.get(path)
             if found is None:
-                found = self._walked[path] = self._walk(caller, path, True, 0)
+                found = self._walked[path] = self._walk(caller, path, True, 0, None)
             return found
-        return self._walk(caller, path, follow, 0)
+        return self._walk(caller, path, follow, 0, at)
 
-    def _walk(self, caller: Caller, path: str, follow: bool, links: int) -> Inode:
-        if not path.startswith("/"):
+    def _walk(self, caller: Caller, path: str, follow: bool, links: int, start: Inode | None) -> Inode:
+        from_root = path.startswith("/")
+        if not from_root and (start is None or not path):
             raise refuse(errno.ENOENT, f"{path!r}: paths begin with /")
         if len(os.fsencode(path)) >= _PATH_MAX:
             raise refuse(errno.ENAMETOOLONG, f"path of {len(path)} characters")
-        at: Inode = self._mounts.get(self.root, self.root)
+        at: Inode = self._mounts.get(self.root, self.root) if from_root or start is None else start
         parts = [p for p in path.split("/") if p and p != "."]
         wants_dir = path.endswith(("/", "/."))
         for i, name in enumerate(parts):
@@ -97,9 +101,11 @@ class Vfs:
             if isinstance(child, Symlink) and (follow or wants_dir or i < len(parts) - 1):
                 if links >= _MAX_LINKS:
                     raise refuse(errno.ELOOP, f"{path}: too many symbolic links")
-                base = "" if child.target.startswith("/") else "/" + "/".join(parts[:i]) + "/"
+                base = (
+                    "" if child.target.startswith("/") else ("/" if from_root else "") + "".join(f"{p}/" for p in parts[:i])
+                )
                 rest = "/".join(parts[i + 1 :]) + ("/" if wants_dir else "")
-                return self._walk(caller, f"{base}{child.target}{'/' if rest else ''}{rest}", follow, links + 1)
+                return self._walk(caller, f"{base}{child.target}{'/' if rest else ''}{rest}", follow, links + 1, start)
             at = self._mounts.get(child, child)
         if wants_dir and not isinstance(at, Directory):
             raise refuse(errno.ENOTDIR, f"{path}: no directory")
@@ -116,18 +122,21 @@ class Vfs:
         covered = self._covers.get(at, at)
         return covered.parent or covered
 
-    def _split(self, caller: Caller, path: str) -> tuple[Directory, str]:
+    def _split(self, caller: Caller, path: str, at: Inode | None = None) -> tuple[Directory, str]:
         """The directory that a path's last name is (or would be) in, and that name: "" for the root, "." or ".."."""
         if not path:
             raise refuse(errno.ENOENT, "empty path")
         head, _, name = path.rstrip("/").rpartition("/")
-        directory = self._searched(caller, self.lookup(caller, head or ("/" if path.startswith("/") else path)), path)
+        head = head or ("/" if path.startswith("/") else "." if at is not None else path)
+        directory = self._searched(caller, self.lookup(caller, head, at=at), path)
         _check_length(name)
         return directory, name
 
-    def _free_name(self, caller: Caller, path: str, *, for_dir: bool = False) -> tuple[Directory, str]:
+    def _free_name(
+        self, caller: Caller, path: str, *, for_dir: bool = False, at: Inode | None = None
+    ) -> tuple[Directory, str]:
         """For a name to be made: it must be free and the directory writable. Raises EEXIST, EPERM, EACCES, …"""
-        directory, name = self._split(caller, path)
+        directory, name = self._split(caller, path, at)
         if name in ("", ".", "..") or directory.lookup(name) is not None:
             raise refuse(errno.EEXIST, f"{path}: exists")
         directory.check_name(name, creating=True)
@@ -338,9 +347,9 @@ class Vfs:
             raise refuse(errno.EPERM, f"{path}: only CAP_CHOWN changes owners")
         inode.chown(uid, gid)
 
-    def pin(self, caller: Caller, path: str, obj: object) -> None:
+    def pin(self, caller: Caller, path: str, obj: object, at: Inode | None = None) -> None:
         """BPF_OBJ_PIN: a name for a BPF object."""
-        directory, name = self._free_name(caller, path)
+        directory, name = self._free_name(caller, path, at=at)
         directory.pin(caller, name, obj)
 
 

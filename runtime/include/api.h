@@ -34,6 +34,16 @@ u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struc
 int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current, u64 repeat, u64 *retval,
 		  double *mean_ns);
 
+/* Counted while rt_stats_users() is above 0; `fn` is the program's entry. */
+struct rt_counter {
+	struct rt_counter *next;
+	rt_prog_fn fn;
+	u64 runs, ns;
+};
+struct rt_counter *rt_counter_new(struct rt_kernel *k, rt_prog_fn fn);
+void rt_counter_free(struct rt_kernel *k, struct rt_counter *c);
+void rt_stats_users(struct rt_kernel *k, int by);
+
 struct rt_packet_run {
 	u8 *data;
 	u32 data_size;
@@ -62,6 +72,11 @@ void rt_map_free(struct bpf_map *map);
 int rt_map_copy_out(struct bpf_map *map, const void *key, void *value);
 int rt_map_copy_in(struct bpf_map *map, const void *key, const void *value, u64 flags);
 int rt_map_delete(struct bpf_map *map, const void *key);
+/* Elements by the addresses that a caller in this process gave: bad ones are -EFAULT. */
+int rt_map_lookup_user(struct bpf_map *map, u64 key, u64 value);
+int rt_map_update_user(struct bpf_map *map, u64 key, u64 value, u64 flags);
+int rt_map_delete_user(struct bpf_map *map, u64 key);
+int rt_map_next_key_user(struct bpf_map *map, u64 key, u64 next);
 int rt_map_next_key(struct bpf_map *map, const void *key, void *next);
 u64 rt_map_value_bytes(struct bpf_map *map);
 u64 rt_map_memory_bytes(struct bpf_map *map);

@@ -49,5 +49,5 @@ static inline int rt_is_error(const void *p)
 /* Runs the program on a context: 0, or -EAGAIN when it returns 1. */
 static inline int rt_iter_run(struct rt_iter *it, void *ctx)
 {
-	return (u32)it->fn(ctx) ? -EAGAIN : 0;
+	return (u32)rt_run(it->kernel, it->fn, ctx) ? -EAGAIN : 0;
 }

@@ -26,6 +26,7 @@
 #define RT_CACHE_LINE 64
 #define RT_PAGE 4096UL
 #define RT_MAX_CPUS 64
+#define RT_COUNTER_BITS 8
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define round_up(x, to) (((x) + (to) - 1) / (to) * (to))
@@ -64,6 +65,8 @@ struct rt_kernel {
 	struct task_struct *idle; /* current where no other task does the work */
 	char *trace;
 	size_t trace_used, trace_size;
+	u32 stats_users; /* atomic: who wants runs counted */
+	struct rt_counter *counters[1 << RT_COUNTER_BITS];
 };
 
 #define RT_TLS __thread __attribute__((tls_model("initial-exec")))
@@ -80,6 +83,16 @@ struct rt_cpu *rt_enter(struct rt_kernel *k);
 void rt_leave(struct rt_cpu *cpu);
 void rt_fault_install(void);
 void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
+
+u64 rt_run_counted(struct rt_kernel *k, rt_prog_fn fn, void *ctx);
+
+/* One execution, counted where somebody wants it so; the caller holds a CPU. */
+static inline u64 rt_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx)
+{
+	if (likely(!__atomic_load_n(&k->stats_users, __ATOMIC_RELAXED)))
+		return fn(ctx);
+	return rt_run_counted(k, fn, ctx);
+}
 
 /* The task whose doing this is; without one it stays who it was, in the end the idle task. */
 static inline void rt_become(struct rt_cpu *cpu, struct task_struct *task)

@@ -561,6 +561,11 @@ enum {
 	BPF_F_BEFORE = 8,
 	BPF_F_AFTER = 16,
 	BPF_F_ID = 32,
+	BPF_F_PREORDER = 64,
+};
+
+enum {
+	BPF_F_QUERY_EFFECTIVE = 1,
 };
 
 enum bpf_ret_code {

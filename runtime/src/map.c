@@ -132,6 +132,78 @@ int rt_map_next_key(struct bpf_map *map, const void *key, void *next)
 	return err;
 }
 
+/* -- syscall side, for a caller whose memory is this process's: one call copies in, works and copies out -- */
+
+#define ON_STACK 512
+
+/* Room for a key and a value; `small` serves most of them. */
+static char *room(char *small, u64 size)
+{
+	return size <= ON_STACK ? small : malloc(size);
+}
+
+static inline const void *at(u64 addr)
+{
+	return (const void *)(uintptr_t)addr;
+}
+
+int rt_map_lookup_user(struct bpf_map *map, u64 key, u64 value)
+{
+	u64 key_size = round_up(map->key_size, 8), size = rt_map_of(map)->value_bytes;
+	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, key_size + size);
+	int err = buf ? rt_copy_fault(buf, at(key), map->key_size) : -ENOMEM;
+
+	if (!err)
+		err = rt_map_copy_out(map, buf, buf + key_size);
+	if (!err)
+		err = rt_copy_fault((void *)(uintptr_t)value, buf + key_size, size);
+	if (buf != small)
+		free(buf);
+	return err;
+}
+
+int rt_map_update_user(struct bpf_map *map, u64 key, u64 value, u64 flags)
+{
+	u64 key_size = round_up(map->key_size, 8), size = rt_map_of(map)->value_bytes;
+	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, key_size + size);
+	int err = buf ? rt_copy_fault(buf, at(key), map->key_size) : -ENOMEM;
+
+	if (!err)
+		err = rt_copy_fault(buf + key_size, at(value), size);
+	if (!err)
+		err = rt_map_copy_in(map, buf, buf + key_size, flags);
+	if (buf != small)
+		free(buf);
+	return err;
+}
+
+int rt_map_delete_user(struct bpf_map *map, u64 key)
+{
+	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, map->key_size);
+	int err = buf ? rt_copy_fault(buf, at(key), map->key_size) : -ENOMEM;
+
+	if (!err)
+		err = rt_map_delete(map, buf);
+	if (buf != small)
+		free(buf);
+	return err;
+}
+
+int rt_map_next_key_user(struct bpf_map *map, u64 key, u64 next)
+{
+	u64 key_size = round_up(map->key_size, 8);
+	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, 2 * key_size);
+	int err = !buf ? -ENOMEM : key ? rt_copy_fault(buf, at(key), map->key_size) : 0;
+
+	if (!err)
+		err = rt_map_next_key(map, key ? buf : NULL, buf + key_size);
+	if (!err)
+		err = rt_copy_fault((void *)(uintptr_t)next, buf + key_size, map->key_size);
+	if (buf != small)
+		free(buf);
+	return err;
+}
+
 /* -- helpers -- */
 
 void *rt_map_lookup_elem(struct bpf_map *map, const void *key)

@@ -17,10 +17,25 @@ u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struc
 	u64 ret;
 
 	rt_become(cpu, current);
-	ret = fn(ctx);
+	ret = rt_run(k, fn, ctx);
 	cpu->current = before;
 	rt_leave(cpu);
 	return ret;
+}
+
+/* `repeat` executions in a row; the mean of their times in ns. Whether to count is asked once. */
+static double run_many(struct rt_kernel *k, rt_prog_fn fn, void *ctx, u64 repeat, u64 *ret)
+{
+	int counted = __atomic_load_n(&k->stats_users, __ATOMIC_RELAXED) != 0;
+	u64 start = now_ns();
+
+	if (counted)
+		for (u64 i = 0; i < repeat; i++)
+			*ret = rt_run_counted(k, fn, ctx);
+	else
+		for (u64 i = 0; i < repeat; i++)
+			*ret = fn(ctx);
+	return (double)(now_ns() - start) / (repeat ? repeat : 1);
 }
 
 int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current, u64 repeat, u64 *retval,
@@ -28,14 +43,10 @@ int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_str
 {
 	struct rt_cpu *cpu = rt_enter(k);
 	struct task_struct *before = cpu->current;
-	u64 start, ret = 0;
+	u64 ret = 0;
 
 	rt_become(cpu, current);
-	start = now_ns();
-
-	for (u64 i = 0; i < repeat; i++)
-		ret = fn(ctx);
-	*mean_ns = (double)(now_ns() - start) / (repeat ? repeat : 1);
+	*mean_ns = run_many(k, fn, ctx, repeat, &ret);
 	*retval = ret;
 	cpu->current = before;
 	rt_leave(cpu);
@@ -46,15 +57,6 @@ int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_str
 
 #define HEADROOM 256
 #define XDP_FRAME 40 /* Linux keeps its frame structure at the start of the headroom */
-
-static double run_on(const struct rt_packet_run *run, rt_prog_fn fn, void *ctx, u64 *ret)
-{
-	u64 start = now_ns();
-
-	for (u32 i = 0; i < run->repeat; i++)
-		*ret = fn(ctx);
-	return (double)(now_ns() - start) / run->repeat;
-}
 
 int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 {
@@ -71,7 +73,7 @@ int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 		xdp.data = data;
 		xdp.data_meta = memmove(data - xdp.md.data, data, run->data_size);
 		xdp.data_end = xdp.data_meta + run->data_size;
-		run->mean_ns = run_on(run, fn, &xdp, &ret);
+		run->mean_ns = run_many(k, fn, &xdp, run->repeat, &ret);
 		data = xdp.data_meta < xdp.data ? xdp.data_meta : xdp.data;
 		data_end = xdp.data_end;
 		xdp.md.data = (u32)(xdp.data - data);
@@ -83,7 +85,7 @@ int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 
 		memcpy(&skb.skb, run->ctx, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
 		skb.skb.len = run->data_size;
-		run->mean_ns = run_on(run, fn, &skb, &ret);
+		run->mean_ns = run_many(k, fn, &skb, run->repeat, &ret);
 		memcpy(run->ctx, &skb.skb, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
 	}
 	rt_leave(cpu);
@@ -224,7 +226,7 @@ int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *
 
 		rt_become(cpu, current);
 		for (u32 i = 0; p && i < p->count; i++)
-			p->fn[i](args);
+			rt_run(tp->kernel, p->fn[i], args);
 		cpu->current = before;
 		rt_leave(cpu);
 	}

@@ -120,7 +120,7 @@ static s64 show(struct rt_view *v)
 
 	for (;;) {
 		v->seq.count = 0;
-		s32 ret = (s32)v->fn(&ctx);
+		s32 ret = (s32)rt_run(v->kernel, v->fn, &ctx);
 
 		if (ret < 0)
 			return ret;
@@ -199,7 +199,7 @@ s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 co
 			seq.size = size - used;
 			seq.count = 0;
 			ctx.object = objects[i];
-			s32 ret = (s32)fn(&ctx);
+			s32 ret = (s32)rt_run(k, fn, &ctx);
 
 			if (ret < 0 || (!ret && overflowed(&seq))) {
 				err = ret < 0 ? ret : -EOVERFLOW;

@@ -208,6 +208,9 @@ class Live:
     def mknod(self, path: str, mode: int = 0o600) -> None:
         os.mknod(path, mode | 0o100000)
 
+    def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+        return os.open(path, flags, mode)
+
     def listdir(self, path: str) -> list[str]:
         # A fresh bpffs may have pins of the kernel's own, and only those have dots.
         return [name for name in os.listdir(path) if "." not in name]
