@@ -26,7 +26,7 @@ from .caller import Caller, InProcess
 from .cgroup import Cgroup, CgroupFs
 from .fs.bpffs import Pin, new_bpffs
 from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
-from .fs.kernfs import new_sysfs
+from .fs.kernfs import DataFile, KernfsDir, new_sysfs
 from .fs.vfs import RootFs, Vfs
 from .idr import Idr
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
@@ -124,7 +124,10 @@ class Kernel:
         assert isinstance(root, RootFs)
         for name in ("sys", "tmp"):
             root.mkdir(self.caller, name, 0o755)
-        self.vfs.mount(self.caller, "/sys", new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel")))
+        self.vfs.mount(self.caller, "/sys", new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel/btf")))
+        btf = self.vfs.lookup(self.caller, "/sys/kernel/btf")
+        assert isinstance(btf, KernfsDir)
+        btf.add("vmlinux", DataFile(btf, 0o444, self.btf.data))
         self._bpffs = new_bpffs(map_text, self._open_link_pin)
         self.vfs.mount(self.caller, "/sys/fs/bpf", self._bpffs)
         self.vfs.mount(self.caller, "/sys/fs/cgroup", self.cgroups.root)

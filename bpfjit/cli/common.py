@@ -40,8 +40,9 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     add("-d", "--debug", action="store_true", default=argparse.SUPPRESS, help="a traceback with an error")
 
 
-def add_source(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
-    parser.add_argument("source", metavar="SOURCE", nargs="+" if many else None, help="a .bpf.c file or a BPF object")
+def add_source(parser: argparse.ArgumentParser, *, many: bool = False, required: bool = True) -> None:
+    how_many = ("+" if required else "*") if many else None
+    parser.add_argument("source", metavar="SOURCE", nargs=how_many, help="a .bpf.c file or a BPF object")
     parser.add_argument(
         "-I", dest="include", metavar="DIR", action="append", default=[], help="where a .bpf.c finds headers"
     )

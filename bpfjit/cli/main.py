@@ -17,11 +17,12 @@ NOUNS = {
     "prog": "prog",
     "raw": "raw",
     "iter": "iter",
+    "mount": "mount",
     "bench": "bench",
     "completion": "completion",
 }
 # Nouns of the contract that nobody has built: said so, rather than "invalid choice".
-LATER = ("mount", "gen", "map", "link", "btf", "dumper")
+LATER = ("gen", "map", "link", "btf", "dumper")
 
 
 def build_parser(nouns: Sequence[str] = tuple(NOUNS)) -> common.Parser:

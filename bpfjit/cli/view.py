@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kernfs_sim import Kernel
     from kernfs_sim.cgroup import Cgroup
 
-    from ..loader import LoadedObject
+    from ..loader import Link, LoadedObject
 
 CGROUP_ROOT = "/sys/fs/cgroup"
 BPFFS = "/sys/fs/bpf"
@@ -90,22 +90,10 @@ def view(args: argparse.Namespace) -> int:
     kernel, scenario = common.new_kernel(args)
     with kernel:
         loaded = [o.load(kernel.bpf) for o in objects]
-        for obj in loaded:
-            obj.attach()
-        views = [
-            link
-            for obj in loaded
-            for name, link in obj.links.items()
-            if (kind := obj.progs[name].spec.kind) is not None and kind.attach == "view"
-        ]
+        views = set_up(kernel, loaded, scenario)
         if not views:
             raise LoadError('no view programs (SEC("view/cgroup")) in ' + ", ".join(args.source))
-        if scenario is not None:
-            scenario.fill(_named_maps(kernel, loaded), kernel.native.cpus)
-            scenario.play(kernel)
         rows = []
-        for link in views:
-            link.pin(f"{BPFFS}/{link.name}")
         for cgroup in chosen(kernel, args.cgroup):
             for link in views:
                 path = f"{CGROUP_ROOT}{cgroup.path.rstrip('/')}/{link.name}"
@@ -113,6 +101,21 @@ def view(args: argparse.Namespace) -> int:
                 rows.append((path, cgroup.path, link.name))
         _print(args, [(path, cgroup, program, kernel.read_bytes(path)) for path, cgroup, program in rows])
     return common.DONE
+
+
+def set_up(kernel: Kernel, loaded: list[LoadedObject], scenario: Any) -> list[Link]:
+    """Attach everything, fill the maps, play the events, pin views and iterators in bpffs. The views' links."""
+    for obj in loaded:
+        obj.attach()
+    links = [(obj.progs[name].spec.kind, link) for obj in loaded for name, link in obj.links.items()]
+    views = [link for kind, link in links if kind is not None and kind.attach == "view"]
+    if scenario is not None:
+        scenario.fill(_named_maps(kernel, loaded), kernel.native.cpus)
+        scenario.play(kernel)
+    for kind, link in links:
+        if kind is not None and kind.attach in ("view", "iter"):
+            link.pin(f"{BPFFS}/{link.name}")
+    return views
 
 
 def _named_maps(kernel: Kernel, loaded: list[LoadedObject]) -> dict[str, Any]:

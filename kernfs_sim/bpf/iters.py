@@ -85,6 +85,8 @@ _INFO_FIELDS: Mapping[str, Callable[[IterLink], dict[str, Any]]] = {
 class OpenIter(OpenFile):
     """An open iterator: a session of its own, which goes on with the program it began with."""
 
+    seekable = False
+
     def __init__(self, kernel: Kernel, link: IterLink, flags: int = 0) -> None:
         super().__init__(None, flags)
         self._kernel = kernel

@@ -37,12 +37,16 @@ class Stat:
 
 
 class SuperBlock:
-    """A mounted file system: its magic number, inode numbers, and who is told when a name is taken away."""
+    """A mounted file system: its magic number, inode numbers, and who is told when a name comes or goes.
+
+    `on_add` and `on_drop` are called with the directory and the name, once it is there or gone.
+    """
 
     def __init__(self, fstype: str, magic: int) -> None:
         self.fstype = fstype
         self.magic = magic
-        self.on_drop: list[Callable[[], None]] = []
+        self.on_add: list[Callable[[Directory, str], None]] = []
+        self.on_drop: list[Callable[[Directory, str], None]] = []
         self._inos = itertools.count(2)
 
     def new_ino(self) -> int:
@@ -71,6 +75,13 @@ class Inode:
         assert not self.freeing, f"inode {self.ino} of {self.sb.fstype} is being freed"
         self.refs += 1
         return self
+
+    def try_get(self) -> bool:
+        """A reference, unless the inode is being freed: for those who found it by no name."""
+        if self.freeing:
+            return False
+        self.refs += 1
+        return True
 
     def put(self) -> None:
         self.refs -= 1
@@ -150,6 +161,7 @@ class OpenFile:
     """An open file description: position, flags, the inode (None for anonymous files). Kinds override read and write."""
 
     __slots__ = ("flags", "inode", "pos", "refs")
+    seekable = True  # whether reads may be at any position
 
     def __init__(self, inode: Inode | None, flags: int) -> None:
         self.inode = inode.get() if inode is not None else None
@@ -246,17 +258,20 @@ class Directory(Inode):
         """Give an inode a name here; the name takes over the caller's reference. Raises EEXIST for a taken name."""
         if self.lookup(name) is not None:
             raise refuse(errno.EEXIST, f"{name}: exists in this directory of {self.sb.fstype}")
-        self.children[name] = inode
+        if self.children.setdefault(name, inode) is not inode:  # two threads found the name free
+            raise refuse(errno.EEXIST, f"{name}: exists in this directory of {self.sb.fstype}")
         self.mtime_ns = inode.ctime_ns
         if isinstance(inode, Directory):
             inode.parent = self
             self.nlink += 1
+        for tell in self.sb.on_add:
+            tell(self, name)
 
     def drop(self, name: str) -> None:
         """Take a name away, and with it a reference."""
         inode = self.children.pop(name)
         for tell in self.sb.on_drop:
-            tell()
+            tell(self, name)
         self.mtime_ns = inode.ctime_ns = time.time_ns()
         inode.nlink -= 1
         if isinstance(inode, Directory):

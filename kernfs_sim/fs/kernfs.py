@@ -85,6 +85,21 @@ class KernfsFile(Inode):
         """Succeeds and does nothing: what a kernfs file shows is not stored."""
 
 
+class DataFile(KernfsFile):
+    """A file of bytes that stay as they are, with their size: /sys/kernel/btf/vmlinux."""
+
+    def __init__(self, parent: KernfsDir, mode: int, data: bytes) -> None:
+        super().__init__(parent, mode)
+        self._data = data
+
+    def size(self) -> int:
+        return len(self._data)
+
+    def open(self, caller: Caller, flags: int) -> OpenFile:
+        self.need_active()
+        return TextFile(self, flags, lambda: self._data)
+
+
 class AttrFile(KernfsFile):
     """A file that a subsystem defines: its text, and what a write does."""
 

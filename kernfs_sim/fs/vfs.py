@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from bpfjit.errors import refuse
 
-from ..caller import CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, Caller
-from .inode import (
-    MAY_EXEC,
-    MAY_READ,
-    MAY_WRITE,
-    O_CREAT,
-    O_DIRECTORY,
-    O_EXCL,
-    O_TRUNC,
-    Directory,
-    Inode,
-    OpenFile,
-    Stat,
-    SuperBlock,
-    Symlink,
-)
+from ..caller import CAP_DAC_OVERRIDE, Caller
+from .inode import MAY_EXEC, MAY_READ, O_CREAT, O_EXCL, Directory, Inode, OpenFile, Stat, SuperBlock, Symlink
+from .names import Names, check_length
 
 _MAX_LINKS = 40
-_NAME_MAX = 255
 _PATH_MAX = 4096
 
 
@@ -39,13 +24,12 @@ class RootFs(Directory):
         return made
 
 
-class Vfs:
+class Vfs(Names):
     """One mount namespace."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.root: Directory = RootFs(SuperBlock("rootfs", 0x858458F6), 0o755)
-        self._mounts: dict[Inode, Directory] = {}
-        self._covers: dict[Directory, Directory] = {}
         # Paths that were walked before by someone who may search every directory; emptied when a name goes.
         self._walked: dict[str, Inode] = {}
 
@@ -58,11 +42,14 @@ class Vfs:
             raise refuse(errno.EBUSY, f"{path} has a file system mounted already")
         self._mounts[at] = root
         self._covers[root] = at
-        root.sb.on_drop.append(self.changed)
-        self.changed()
+        root.sb.on_drop.append(self._dropped)
+        self._walked.clear()
 
-    def changed(self) -> None:
-        """A name was taken away or covered."""
+    def filesystems(self) -> list[SuperBlock]:
+        """Every mounted file system, the one at / first."""
+        return [self.root.sb, *(root.sb for root in self._mounts.values())]
+
+    def _dropped(self, directory: Directory, name: str) -> None:
         self._walked.clear()
 
     # -- the walk ------------------------------------------------------------------------------------
@@ -91,13 +78,9 @@ class Vfs:
         for i, name in enumerate(parts):
             at = self._searched(caller, at, path)
             if name == "..":
-                at = self._parent(at)
+                at = self.parent_of(at)
                 continue
-            child = at.lookup(name)
-            if child is None:
-                _check_length(name)
-                at.check_name(name, creating=False)
-                raise refuse(errno.ENOENT, f"{path}: no such file or directory")
+            child = self.child(at, name, path)
             if isinstance(child, Symlink) and (follow or wants_dir or i < len(parts) - 1):
                 if links >= _MAX_LINKS:
                     raise refuse(errno.ELOOP, f"{path}: too many symbolic links")
@@ -106,7 +89,7 @@ class Vfs:
                 )
                 rest = "/".join(parts[i + 1 :]) + ("/" if wants_dir else "")
                 return self._walk(caller, f"{base}{child.target}{'/' if rest else ''}{rest}", follow, links + 1, start)
-            at = self._mounts.get(child, child)
+            at = self.top(child)
         if wants_dir and not isinstance(at, Directory):
             raise refuse(errno.ENOTDIR, f"{path}: no directory")
         return at
@@ -118,7 +101,8 @@ class Vfs:
             raise refuse(errno.EACCES, f"{path}: permission denied")
         return at
 
-    def _parent(self, at: Directory) -> Directory:
+    def parent_of(self, at: Directory) -> Directory:
+        """What `..` is there; the root is its own."""
         covered = self._covers.get(at, at)
         return covered.parent or covered
 
@@ -129,7 +113,7 @@ class Vfs:
         head, _, name = path.rstrip("/").rpartition("/")
         head = head or ("/" if path.startswith("/") else "." if at is not None else path)
         directory = self._searched(caller, self.lookup(caller, head, at=at), path)
-        _check_length(name)
+        check_length(name)
         return directory, name
 
     def _free_name(
@@ -137,33 +121,18 @@ class Vfs:
     ) -> tuple[Directory, str]:
         """For a name to be made: it must be free and the directory writable. Raises EEXIST, EPERM, EACCES, …"""
         directory, name = self._split(caller, path, at)
-        if name in ("", ".", "..") or directory.lookup(name) is not None:
-            raise refuse(errno.EEXIST, f"{path}: exists")
-        directory.check_name(name, creating=True)
-        if path.endswith("/") and not for_dir:
+        if path.endswith("/") and not for_dir and directory.lookup(name) is None:
+            directory.check_name(name, creating=True)
             raise refuse(errno.ENOENT, f"{path}: no such directory")
-        if not directory.permits(caller, MAY_WRITE):
-            raise refuse(errno.EACCES, f"{path}: permission denied")
+        self.check_free(caller, directory, name, path)
         return directory, name
 
-    def _taken_name(self, caller: Caller, path: str, dots: dict[str, int]) -> tuple[Directory, str, Inode]:
+    def _taken_name(self, caller: Caller, path: str, dots: dict[str, int]) -> tuple[Directory, str]:
         """For a name to be taken away. `dots` has the errno for "", "." and "..", which no call takes."""
         directory, name = self._split(caller, path)
         if name in dots:
             raise refuse(dots[name], f"{path}: not a name that can be taken away")
-        inode = directory.lookup(name)
-        if inode is None:
-            directory.check_name(name, creating=False)
-            raise refuse(errno.ENOENT, f"{path}: no such file or directory")
-        self._may_delete(caller, directory, inode, path)
-        return directory, name, inode
-
-    def _may_delete(self, caller: Caller, directory: Directory, inode: Inode, path: str) -> None:
-        cred = caller.cred
-        if not directory.permits(caller, MAY_WRITE | MAY_EXEC):
-            raise refuse(errno.EACCES, f"{path}: permission denied")
-        if directory.mode & stat.S_ISVTX and cred.uid not in (inode.uid, directory.uid) and not cred.may(CAP_FOWNER):
-            raise refuse(errno.EPERM, f"{path}: not the owner in a sticky directory")
+        return directory, name
 
     # -- system calls --------------------------------------------------------------------------------
 
@@ -172,7 +141,7 @@ class Vfs:
         if flags & O_CREAT:
             return self._open_creating(caller, path, flags, mode)
         inode = self.lookup(caller, path)
-        return self._open_found(caller, inode, path, flags) if flags else self._open_plainly(caller, inode, path)
+        return self.open_inode(caller, inode, flags, path) if flags else self._open_plainly(caller, inode, path)
 
     def _open_plainly(self, caller: Caller, inode: Inode, path: str) -> OpenFile:
         if not inode.permits(caller, MAY_READ):
@@ -197,25 +166,7 @@ class Vfs:
                 raise refuse(errno.EEXIST, f"{path}: exists")
             if inode.is_dir:
                 raise refuse(errno.EISDIR, f"{path}: is a directory")
-        return self._open_found(caller, inode, path, flags)
-
-    def _open_found(self, caller: Caller, inode: Inode, path: str, flags: int) -> OpenFile:
-        access = flags & 3
-        want = (MAY_READ if access != 1 else 0) | (MAY_WRITE if access or flags & O_TRUNC else 0)
-        if flags & O_DIRECTORY and not inode.is_dir:
-            raise refuse(errno.ENOTDIR, f"{path} is no directory")
-        if inode.is_dir and (access or flags & O_TRUNC):
-            raise refuse(errno.EISDIR, f"{path}: is a directory")
-        if not inode.permits(caller, want):
-            raise refuse(errno.EACCES, f"{path}: permission denied")
-        opened = inode.open(caller, flags)
-        if flags & O_TRUNC:
-            try:
-                inode.truncate(0)
-            except BaseException:
-                opened.put()
-                raise
-        return opened
+        return self.open_inode(caller, inode, flags, path)
 
     def stat(self, caller: Caller, path: str, *, follow: bool = True) -> Stat:
         return self.lookup(caller, path, follow=follow).stat()
@@ -245,36 +196,23 @@ class Vfs:
 
     def rmdir(self, caller: Caller, path: str) -> None:
         dots = {"": errno.EBUSY, ".": errno.EINVAL, "..": errno.ENOTEMPTY}
-        directory, name, inode = self._taken_name(caller, path, dots)
-        if not isinstance(inode, Directory):
-            raise refuse(errno.ENOTDIR, f"{path} is no directory")
-        if inode in self._mounts:
-            raise refuse(errno.EBUSY, f"{path} is a mount point")
-        directory.rmdir(caller, name)
+        directory, name = self._taken_name(caller, path, dots)
+        self.rmdir_in(caller, directory, name, path)
 
     def unlink(self, caller: Caller, path: str) -> None:
-        dots = dict.fromkeys(("", ".", ".."), errno.EISDIR)
-        directory, name, inode = self._taken_name(caller, path, dots)
-        if inode.is_dir:
-            raise refuse(errno.EISDIR, f"{path} is a directory")
-        if path.endswith("/"):
-            raise refuse(errno.ENOTDIR, f"{path} is no directory")
-        directory.unlink(caller, name)
+        directory, name = self._taken_name(caller, path, dict.fromkeys(("", ".", ".."), errno.EISDIR))
+        self.unlink_in(caller, directory, name, path)
 
     def symlink(self, caller: Caller, target: str, path: str) -> None:
         if not target:
             raise refuse(errno.ENOENT, f"{path}: a symbolic link to nothing")
         directory, name = self._free_name(caller, path)
-        directory.symlink(caller, name, target)
+        self.symlink_in(caller, directory, name, target, path)
 
     def link(self, caller: Caller, old: str, new: str) -> None:
         inode = self.lookup(caller, old, follow=False)
         directory, name = self._free_name(caller, new)
-        if inode.sb is not directory.sb:
-            raise refuse(errno.EXDEV, f"{new}: another file system than {old}")
-        if inode.is_dir:
-            raise refuse(errno.EPERM, f"{old} is a directory")
-        directory.link(caller, name, inode)
+        self.link_in(caller, inode, directory, name, new)
 
     def mkfifo(self, caller: Caller, path: str) -> None:
         directory, name = self._free_name(caller, path)
@@ -289,70 +227,18 @@ class Vfs:
         """rename(2). Raises EXDEV, EBUSY, ENOENT, EINVAL (into itself), EISDIR, ENOTDIR, ENOTEMPTY, …"""
         from_dir, old_name = self._split(caller, old)
         to_dir, new_name = self._split(caller, new)
-        if from_dir.sb is not to_dir.sb:
-            raise refuse(errno.EXDEV, f"{new}: another file system than {old}")
-        if {old_name, new_name} & {"", ".", ".."}:
-            raise refuse(errno.EBUSY, f"{old} to {new}: not names that can be changed")
-        inode, target = from_dir.lookup(old_name), to_dir.lookup(new_name)
-        if inode is None:
-            from_dir.check_name(old_name, creating=False)
-            raise refuse(errno.ENOENT, f"{old}: no such file or directory")
-        if target is None:
-            to_dir.check_name(new_name, creating=True)
-        if not inode.is_dir and (old.endswith("/") or new.endswith("/")):
-            raise refuse(errno.ENOTDIR, f"{old} is no directory")
-        if self._is_within(to_dir, inode):
-            raise refuse(errno.EINVAL, f"{new} lies within {old}")
-        if target is not None and self._is_within(from_dir, target):
-            raise refuse(errno.ENOTEMPTY, f"{old} lies within {new}")
-        if inode is target:
-            return
-        self._may_delete(caller, from_dir, inode, old)
-        if target is not None:
-            self._may_delete(caller, to_dir, target, new)
-            if inode.is_dir != target.is_dir:
-                raise refuse(errno.ENOTDIR if inode.is_dir else errno.EISDIR, f"{old} cannot replace {new}")
-        elif not to_dir.permits(caller, MAY_WRITE | MAY_EXEC):
-            raise refuse(errno.EACCES, f"{new}: permission denied")
-        if inode in self._mounts or target in self._mounts:
-            raise refuse(errno.EBUSY, f"{old} or {new} is a mount point")
-        from_dir.rename(caller, old_name, to_dir, new_name)
-
-    def _is_within(self, directory: Directory | None, inode: Inode) -> bool:
-        while directory is not None and directory is not inode:
-            directory = directory.parent
-        return directory is inode
+        self.rename_in(caller, from_dir, old_name, to_dir, new_name, old, new)
 
     def truncate(self, caller: Caller, path: str, size: int) -> None:
-        inode = self.lookup(caller, path)
-        if size < 0:
-            raise refuse(errno.EINVAL, f"{path}: size {size}")
-        if inode.is_dir:
-            raise refuse(errno.EISDIR, f"{path}: is a directory")
-        if not inode.permits(caller, MAY_WRITE):
-            raise refuse(errno.EACCES, f"{path}: permission denied")
-        inode.truncate(size)
+        self.truncate_inode(caller, self.lookup(caller, path), size, path)
 
     def chmod(self, caller: Caller, path: str, mode: int) -> None:
-        inode = self.lookup(caller, path)
-        if caller.cred.uid != inode.uid and not caller.cred.may(CAP_FOWNER):
-            raise refuse(errno.EPERM, f"{path}: not the owner")
-        inode.chmod(mode)
+        self.chmod_inode(caller, self.lookup(caller, path), mode, path)
 
     def chown(self, caller: Caller, path: str, uid: int, gid: int) -> None:
-        inode = self.lookup(caller, path)
-        cred = caller.cred
-        keeps_owner = cred.uid == inode.uid and uid in (-1, inode.uid) and gid in (-1, inode.gid, cred.gid)
-        if not keeps_owner and not cred.may(CAP_CHOWN):
-            raise refuse(errno.EPERM, f"{path}: only CAP_CHOWN changes owners")
-        inode.chown(uid, gid)
+        self.chown_inode(caller, self.lookup(caller, path), uid, gid, path)
 
     def pin(self, caller: Caller, path: str, obj: object, at: Inode | None = None) -> None:
         """BPF_OBJ_PIN: a name for a BPF object."""
         directory, name = self._free_name(caller, path, at=at)
         directory.pin(caller, name, obj)
-
-
-def _check_length(name: str) -> None:
-    if len(os.fsencode(name)) > _NAME_MAX:  # bytes, not characters
-        raise refuse(errno.ENAMETOOLONG, f"name of {len(name)} characters")
