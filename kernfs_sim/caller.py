@@ -61,11 +61,15 @@ class FdTable:
         return file
 
     def close(self, fd: int) -> None:
+        self.remove(fd).put()
+
+    def remove(self, fd: int) -> Any:
+        """Free the number; the file, which the caller has to put(). Raises EBADF."""
         file = self._files.pop(fd, None)
         if file is None:
             raise refuse(errno.EBADF, f"fd {fd} is not open")
         self._low = min(self._low, fd)
-        file.put()
+        return file
 
     def dup(self, fd: int) -> int:
         return self.install(self.get(fd).get())
@@ -117,6 +121,29 @@ class InProcess:
     def write(self, addr: int, data: bytes) -> None:
         if lib.rt_copy_fault(ffi.cast("void *", addr), data, len(data)) < 0:
             raise refuse(errno.EFAULT, f"{len(data)} bytes at {addr:#x} cannot be written")
+
+
+class InKernel(InProcess):
+    """A program that calls bpf(2) for `user`: with its fds and rights, but with pointers of the kernel's own.
+
+    Kernel memory is this process's. What a command knows to be the user's all the same goes through user_of().
+    """
+
+    __slots__ = ("user",)
+
+    def __init__(self, user: Caller) -> None:
+        super().__init__(user.cred, user.fds, user.umask, user.pid)
+        self.user = user
+
+    def read(self, addr: int, size: int) -> bytes:
+        if not addr:  # copy_from_kernel_nofault() looks at the address even where there is nothing to copy
+            raise refuse(errno.EFAULT, f"{size} bytes at NULL cannot be read")
+        return super().read(addr, size)
+
+
+def user_of(caller: Caller) -> Caller:
+    """Whose memory a pointer is that Linux takes as the user's even from a program: log buffers, tracepoint names."""
+    return caller.user if isinstance(caller, InKernel) else caller
 
 
 def read_string(caller: Caller, addr: int, limit: int) -> bytes:

@@ -22,7 +22,8 @@ from .bpf import commands
 from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
 from .bpf.show import map_text
-from .caller import Caller, InProcess
+from .bpf.upcalls import Upcalls
+from .caller import Caller, InProcess, user_of
 from .cgroup import Cgroup, CgroupFs
 from .fs.bpffs import Pin, new_bpffs
 from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
@@ -115,6 +116,7 @@ class Kernel:
         self.pt_regs = self.native.new("struct pt_regs")
         self.caller = InProcess()
         self.bpf = SimBpf(self, self.caller)
+        self.upcalls = Upcalls(self)
         self.vfs = Vfs()
         self.cgroups.on_change.append(self._cgroup_event)
         self._mount()
@@ -219,7 +221,7 @@ class Kernel:
             return 0, True
         raw = text.encode() + b"\0"
         if addr and size:
-            caller.write(addr, raw if len(raw) <= size else raw[: size - 1] + b"\0")
+            user_of(caller).write(addr, raw if len(raw) <= size else raw[: size - 1] + b"\0")
         return len(raw), not addr or len(raw) <= size
 
     def _open_link_pin(self, link: LinkObject, flags: int) -> OpenFile:

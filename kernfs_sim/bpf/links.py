@@ -10,7 +10,7 @@ from bpfjit.spec.targets import VIEW_BY_NAME
 from bpfjit.uapi import bpf as uapi
 from runtime import Tracepoint
 
-from ..caller import Caller, read_string
+from ..caller import Caller, read_string, user_of
 from ..objects import LinkObject, ProgObject, Told
 from . import iters
 from .fd import install_new, prog_of
@@ -66,7 +66,7 @@ def raw_tracepoint_open(kernel: Kernel, caller: Caller, attr: uapi.RawTracepoint
             raise refuse(errno.EINVAL, f"program {prog.name} does not attach to a raw tracepoint")
         name = prog.program.attach_name.removeprefix("btf_trace_")
     elif prog.program.type.id == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
-        name = read_string(caller, attr.name, 128).decode("utf-8", "replace")
+        name = read_string(user_of(caller), attr.name, 128).decode("utf-8", "replace")
     else:
         raise refuse(errno.EINVAL, f"a {prog.program.type.name} program does not attach to a raw tracepoint")
     tracepoint = kernel.tracepoints.get(name)

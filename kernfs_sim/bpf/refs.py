@@ -96,7 +96,7 @@ class References:
         return file.object if isinstance(file, ObjectFile) else None
 
     def _bad(self, fd: int, wanted: str) -> NoReturn:
-        open_file = self.caller.fds.find(fd) is not None or fd < 3
+        open_file = self.caller.fds.find(fd) is not None
         _reject(f"fd {signed(fd)} is not pointing to valid {wanted}", errno.EINVAL if open_file else errno.EBADF)
 
     def _use(self, m: MapObject) -> int:

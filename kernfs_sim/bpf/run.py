@@ -58,9 +58,13 @@ def test_run(kernel: Kernel, caller: Caller, attr: uapi.TestRun) -> int:
     runner = _RUNNERS.get(prog.program.type.id)
     if runner is None:
         raise refuse(ENOTSUPP, f"{prog.program.type.name} programs have no test run")
-    ret = runner(kernel, caller, attr, prog)
-    prog.check_fault()
-    return ret
+    prog.get()  # it may close its own fd
+    try:
+        ret = runner(kernel, caller, attr, prog)
+        prog.check_fault()
+        return ret
+    finally:
+        prog.put()
 
 
 def _current(kernel: Kernel) -> Any:
@@ -206,7 +210,7 @@ def _raw_tracepoint(kernel: Kernel, caller: Caller, attr: uapi.TestRun, prog: Pr
 
 
 def _used_ctx(prog: ProgObject) -> int:
-    """How far into its context a raw tracepoint program reads."""
+    """How far into its context a program with a context of bytes reads or writes."""
     facts = prog.verified.facts
     reach = 0
     for pc, insn in enumerate(prog.program.insns):
@@ -218,9 +222,11 @@ def _used_ctx(prog: ProgObject) -> int:
 def _syscall(kernel: Kernel, caller: Caller, attr: uapi.TestRun, prog: ProgObject) -> int:
     if attr.data_in or attr.data_out or attr.ctx_out or attr.repeat or attr.flags or attr.batch_size or attr.duration:
         raise refuse(errno.EINVAL, "syscall programs are run once, on a context alone")
-    if attr.ctx_size_in > 65535:
-        raise refuse(errno.EINVAL, f"context of {attr.ctx_size_in} bytes, wanted at most 65535")
-    ctx = _run_plain(kernel, caller, attr, prog, 65535)
+    if not _used_ctx(prog) <= attr.ctx_size_in <= 65535:
+        used = _used_ctx(prog)
+        raise refuse(errno.EINVAL, f"context of {attr.ctx_size_in} bytes, the program uses {used}, wanted at most 65535")
+    with kernel.upcalls.on_behalf_of(caller):
+        ctx = _run_plain(kernel, caller, attr, prog, 65535)
     if attr.ctx_size_in:
         caller.write(attr.ctx_in, ctx[: attr.ctx_size_in])
     return 0

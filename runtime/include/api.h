@@ -58,6 +58,16 @@ struct rt_packet_run {
 };
 int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run);
 
+/* -- what programs ask of the control side: the answer is >= 0 or -errno, of a symbol its address or 0 -- */
+enum rt_upcall {
+	RT_UP_SYS_BPF = 1, /* command, attr, its size */
+	RT_UP_SYS_CLOSE = 2, /* fd */
+	RT_UP_FIND_BTF = 3, /* name, kind */
+	RT_UP_SYMBOL = 4, /* name */
+};
+typedef s64 (*rt_upcall_fn)(u32 what, u64 a, u64 b, u64 c);
+void rt_kernel_upcall(struct rt_kernel *k, rt_upcall_fn fn);
+
 /* -- tracepoints: programs attached, in order; fire() runs them all `repeat` times -- */
 struct rt_tracepoint *rt_tracepoint_new(struct rt_kernel *k);
 void rt_tracepoint_free(struct rt_tracepoint *tp);

@@ -63,6 +63,7 @@ struct rt_kernel {
 	void *heap_free[64]; /* by size in 64-byte units, larger ones are not reused */
 	u64 pointer_key[2];
 	struct task_struct *idle; /* current where no other task does the work */
+	rt_upcall_fn upcall; /* what programs ask of the control side */
 	char *trace;
 	size_t trace_used, trace_size;
 	u32 stats_users; /* atomic: who wants runs counted */

@@ -37,6 +37,10 @@
 	X(rt_trace_printk)                                                                                             \
 	X(rt_seq_printf)                                                                                               \
 	X(rt_seq_write)                                                                                                \
+	X(rt_bpf_sys_bpf)                                                                                              \
+	X(rt_bpf_sys_close)                                                                                            \
+	X(rt_btf_find_by_name_kind)                                                                                    \
+	X(rt_kallsyms_lookup_name)                                                                                     \
 	X(rt_skb_load_bytes)                                                                                           \
 	X(rt_xdp_adjust_head)                                                                                          \
 	X(rt_xdp_adjust_tail)                                                                                          \
