@@ -11,7 +11,7 @@ from bpfjit.errors import refuse
 from runtime import ffi, lib
 
 CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER = 0, 1, 3
-CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 21, 38, 39
+CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 12, 21, 34, 38, 39
 ALL_CAPABILITIES = frozenset(range(41))
 
 

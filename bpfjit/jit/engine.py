@@ -6,6 +6,7 @@ program ever linked (llvmlite 0.50, JITLink and RTDyld alike).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,18 +18,26 @@ from ..program import Binding, Verified
 from . import source
 from .cache import ObjectCache
 from .emit import Emitter
+from .image import functions, line_offsets, text
 
 CALL_CONVENTION = 1  # the version of what native code and runtime assume of each other
 
 
 class Native:
-    """One program's native code: `addr` is its entry, valid until close()."""
+    """One program's native code: `addr` is its entry, valid until close().
 
-    def __init__(self, session: Any, library: Any, addr: int, object_bytes: int) -> None:
+    functions: address and bytes of each function's code, (0, 0) for one that has none of its own (inlined, or never
+    called).
+    """
+
+    def __init__(
+        self, session: Any, library: Any, addr: int, object_bytes: int, functions: tuple[tuple[int, int], ...]
+    ) -> None:
         self._session = session
         self._library = library
         self.addr = addr
         self.object_bytes = object_bytes
+        self.functions = functions
 
     def close(self) -> None:
         """Release the code; nobody may be running it."""
@@ -128,7 +137,28 @@ class Engine:
         builder.export_symbol("prog")
         session = llvm.create_lljit_compiler(self.machine, use_jit_link=True)
         library = builder.link(session, "prog")
-        return Native(session, library, library["prog"], len(image))
+        addr, code = library["prog"], functions(image)
+        places = (code.get(emitter.function_name("prog", i)) for i in range(len(verified.facts.subprogs)))
+        base = addr - code["prog"][0]
+        return Native(session, library, addr, len(image), tuple((base + at[0], at[1]) if at else (0, 0) for at in places))
+
+    def line_addresses(self, verified: Verified, native: Native) -> list[int]:
+        """By line record, the address of the first code that comes from it; where none does, that of its function.
+
+        The program is compiled once more, with a line table: asked for seldom.
+        """
+        program, subprogs = verified.program, verified.facts.subprogs
+        image = bytes(self.machine.emit_object(self._annotated(verified)))
+        entry = functions(image)["prog"][0]
+        same = text(image) == text(self._object(self.ir(verified)))
+        offsets = line_offsets(image) if same else {}
+        found = []
+        for record, info in enumerate(program.lines, 1):
+            index = bisect_right([s.start for s in subprogs], info.insn_off) - 1
+            # A function begins where its first line does, whatever its prologue is attributed to.
+            at = offsets.get(record) if info.insn_off > subprogs[index].start else None
+            found.append(native.addr - entry + at if at is not None else native.functions[index][0])
+        return found
 
 
 def addresses(symbols: Mapping[str, str], binding: Binding) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from bpfjit.errors import refuse
 
-from ..caller import Caller
+from ..caller import Caller, Cred
 from ..fs.inode import OpenFile
 from ..objects import BtfObject, LinkObject, MapObject, Object, ProgObject
 from . import fdinfo
@@ -16,12 +16,16 @@ T = TypeVar("T", bound=Object)
 
 
 class ObjectFile(OpenFile):
-    """The open file behind an object's fd. `may_read`/`may_write`: what a map fd allows (BPF_F_RDONLY, _WRONLY)."""
+    """The open file behind an object's fd. `may_read`/`may_write`: what a map fd allows (BPF_F_RDONLY, _WRONLY).
 
-    __slots__ = ("may_read", "may_write", "object")
+    `cred` is whose who opened it: what is told of kernel addresses depends on that, not on who asks.
+    """
 
-    def __init__(self, obj: Object, *, may_read: bool = True, may_write: bool = True) -> None:
+    __slots__ = ("cred", "may_read", "may_write", "object")
+
+    def __init__(self, obj: Object, cred: Cred, *, may_read: bool = True, may_write: bool = True) -> None:
         super().__init__(None, 2)
+        self.cred = cred
         self.object = obj.get()
         self.may_read = may_read
         self.may_write = may_write
@@ -35,7 +39,7 @@ class ObjectFile(OpenFile):
 
 def install(caller: Caller, obj: Object, *, may_read: bool = True, may_write: bool = True) -> int:
     """A new fd for an object, close-on-exec as bpf(2)'s are."""
-    return caller.fds.install(ObjectFile(obj, may_read=may_read, may_write=may_write))
+    return caller.fds.install(ObjectFile(obj, caller.cred, may_read=may_read, may_write=may_write))
 
 
 def install_new(caller: Caller, obj: Object) -> int:

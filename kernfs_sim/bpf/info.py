@@ -6,12 +6,12 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
-from bpfjit.isa.encoding import encode
 from bpfjit.uapi import bpf as uapi
 
-from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
+from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller, Cred
 from ..idr import Idr
 from ..objects import BtfObject, LinkObject, MapObject, ProgObject
+from . import prog_info
 from .fd import ObjectFile, install
 
 if TYPE_CHECKING:
@@ -90,11 +90,12 @@ def link_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
 # -- info ------------------------------------------------------------------------------------------
 
 
-class _Info:
+class Info:
     """One info structure being filled; what the caller passed in is there to be read."""
 
-    def __init__(self, caller: Caller, struct: str, given: bytes) -> None:
+    def __init__(self, caller: Caller, struct: str, given: bytes, opener: Cred) -> None:
         self.caller = caller
+        self.opener = opener
         self.layout = uapi.LAYOUTS[struct]
         self.given = given.ljust(self.layout.size, b"\0")
         self.data = bytearray(self.layout.size)
@@ -108,15 +109,6 @@ class _Info:
         offset, size = self.layout.fields[field]
         raw = value if isinstance(value, bytes) else value.to_bytes(size, "little")
         self.data[offset : offset + min(size, len(raw))] = raw[:size]
-
-    def put_array(self, pointer: str, length: str, content: bytes, count: int) -> None:
-        """Fill the caller's array as far as it reaches; the full count is told in any case."""
-        room, addr = self.asked(length), self.asked(pointer)
-        self.put(length, count)
-        self.put(pointer, addr)
-        if room and addr and count:
-            each = len(content) // count
-            self.caller.write(addr, content[: min(room, count) * each])
 
     def put_name(self, pointer: str, length: str, name: str) -> None:
         """A name into the caller's buffer: cut and NUL-terminated, and ENOSPC, where it does not fit."""
@@ -146,7 +138,7 @@ def get_info(kernel: Kernel, caller: Caller, attr: uapi.GetInfo) -> int:
     given = caller.read(attr.info, attr.info_len)
     if attr.info_len > size and any(given[size:]):
         raise refuse(errno.E2BIG, f"info of {attr.info_len} bytes, known are {size}")
-    info = _Info(caller, struct, given[:size])
+    info = Info(caller, struct, given[:size], file.cred)
     fill(kernel, info, file.object)
     length = min(attr.info_len, size)
     caller.write(attr.info, bytes(info.data[:length]))
@@ -156,7 +148,7 @@ def get_info(kernel: Kernel, caller: Caller, attr: uapi.GetInfo) -> int:
     return 0
 
 
-def _map(kernel: Kernel, info: _Info, m: MapObject) -> None:
+def _map(kernel: Kernel, info: Info, m: MapObject) -> None:
     info.put("type", m.type.id)
     info.put("id", m.id)
     info.put("key_size", m.key_size)
@@ -170,31 +162,7 @@ def _map(kernel: Kernel, info: _Info, m: MapObject) -> None:
         info.put("btf_value_type_id", m.btf_value_type_id)
 
 
-def _prog(kernel: Kernel, info: _Info, prog: ProgObject) -> None:
-    program = prog.program
-    insns = encode(program.insns)
-    info.put("type", program.type.id)
-    info.put("id", prog.id)
-    info.put("tag", prog.tag)
-    info.put("name", prog.name.encode())
-    info.put("load_time", prog.load_time_ns)
-    info.put("created_by_uid", prog.uid)
-    info.data[uapi.LAYOUTS["bpf_prog_info"].fields["ifindex"][0] + 4] = int(program.gpl)
-    ids = b"".join(m.id.to_bytes(4, "little") for m in prog.maps)
-    info.put_array("map_ids", "nr_map_ids", ids, len(prog.maps))
-    info.put_array("xlated_prog_insns", "xlated_prog_len", insns, len(insns))
-    info.put("jited_prog_len", getattr(prog.native, "object_bytes", 0))
-    info.put("run_time_ns", prog.runs.ns)
-    info.put("run_cnt", prog.runs.runs)
-    info.put("verified_insns", prog.verified.stats.processed_insns)
-    if prog.btf is not None:
-        info.put("btf_id", prog.btf.id)
-    if prog.attach_btf_id:
-        info.put("attach_btf_obj_id", kernel.btf.id)
-        info.put("attach_btf_id", prog.attach_btf_id)
-
-
-def _btf(kernel: Kernel, info: _Info, btf: BtfObject) -> None:
+def _btf(kernel: Kernel, info: Info, btf: BtfObject) -> None:
     room, addr = info.asked("btf_size"), info.asked("btf")
     info.put("btf", addr)
     info.put("btf_size", len(btf.data))
@@ -211,7 +179,7 @@ def _btf(kernel: Kernel, info: _Info, btf: BtfObject) -> None:
     info.put("name_len", len(btf.name.encode()))  # without its NUL, unlike a tracepoint's
 
 
-def _link(kernel: Kernel, info: _Info, link: LinkObject) -> None:
+def _link(kernel: Kernel, info: Info, link: LinkObject) -> None:
     info.put("type", link.type)
     info.put("id", link.id)
     info.put("prog_id", link.prog.id)
@@ -220,7 +188,7 @@ def _link(kernel: Kernel, info: _Info, link: LinkObject) -> None:
 
 _INFOS: tuple[tuple[type, str, Any], ...] = (
     (MapObject, "bpf_map_info", _map),
-    (ProgObject, "bpf_prog_info", _prog),
+    (ProgObject, "bpf_prog_info", prog_info.fill),
     (BtfObject, "bpf_btf_info", _btf),
     (LinkObject, "bpf_link_info", _link),
 )

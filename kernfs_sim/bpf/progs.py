@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bpfjit.btf import BtfId, FuncInfo, Kind, LineInfo, RawBtf
 from bpfjit.errors import BtfError, refuse
-from bpfjit.isa.encoding import LD_IMM64, Insn, decode, encode
+from bpfjit.isa.encoding import Insn, decode
 from bpfjit.program import MapInfo, MapRef, Program, Rejected
 from bpfjit.spec.kinds import CtxKind
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
@@ -23,6 +22,7 @@ from . import core_relos
 from .fd import btf_of, install_new, map_of, prog_of
 from .maps import object_name
 from .refs import References
+from .tag import tag_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -210,17 +210,3 @@ def _attach_name(types: RawBtf, btf_id: int, attach_type: int) -> str:
             errno.EINVAL, f"attach_btf_id {btf_id} is a {t.kind.name} {t.name}, not what attach type {attach_type} takes"
         )
     return t.name
-
-
-def tag_of(insns: list[Insn]) -> bytes:
-    """prog_tag: the first 8 bytes of SHA-256 over the instructions as submitted, map references' immediates zeroed."""
-    cleared, pc = list(insns), 0
-    while pc < len(cleared):
-        insn = cleared[pc]
-        if insn.code == LD_IMM64 and pc + 1 < len(cleared):
-            if insn.src in (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE):
-                cleared[pc] = insn._replace(imm=0)
-                cleared[pc + 1] = cleared[pc + 1]._replace(imm=0)
-            pc += 1
-        pc += 1
-    return hashlib.sha256(encode(cleared)).digest()[:8]

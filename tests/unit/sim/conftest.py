@@ -24,6 +24,16 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def subprogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An object of several functions, with maps, line records and BTF."""
+    from bpfjit.loader.compile import compile_c
+
+    made = tmp_path_factory.mktemp("o") / "subprogs.o"
+    made.write_bytes(compile_c(Path(__file__).resolve().parents[2] / "objects" / "subprogs.bpf.c"))
+    return made
+
+
 @pytest.fixture
 def kernel() -> Iterator[Kernel]:
     with Kernel(cpus=2) as made:

@@ -1,0 +1,23 @@
+"""prog_tag: what names a program by its instructions, whatever fds they were loaded with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from bpfjit.isa.encoding import LD_IMM64, Insn, encode
+from bpfjit.uapi import bpf as uapi
+
+
+def tag_of(insns: Sequence[Insn]) -> bytes:
+    """prog_tag: the first 8 bytes of SHA-256 over the instructions as submitted, map references' immediates zeroed."""
+    cleared, pc = list(insns), 0
+    while pc < len(cleared):
+        insn = cleared[pc]
+        if insn.code == LD_IMM64 and pc + 1 < len(cleared):
+            if insn.src in (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE):
+                cleared[pc] = insn._replace(imm=0)
+                cleared[pc + 1] = cleared[pc + 1]._replace(imm=0)
+            pc += 1
+        pc += 1
+    return hashlib.sha256(encode(cleared)).digest()[:8]
