@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from bpfjit.errors import refuse
 from runtime import ffi, lib
 
+from .namespaces import INITIAL, Namespaces
+
 CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER = 0, 1, 3
 CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 12, 21, 34, 38, 39
 ALL_CAPABILITIES = frozenset(range(41))
@@ -90,6 +92,7 @@ class Caller(Protocol):
     umask: int
     pid: int
     is_here: bool
+    namespaces: Namespaces
 
     def read(self, addr: int, size: int) -> bytes: ...
 
@@ -111,6 +114,7 @@ class InProcess:
     umask: int = 0o022
     pid: int = field(default_factory=os.getpid)
     is_here: bool = True
+    namespaces: Namespaces = INITIAL
 
     def read(self, addr: int, size: int) -> bytes:
         buffer = ffi.new("char[]", size)

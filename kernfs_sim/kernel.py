@@ -16,7 +16,7 @@ from bpfjit.interp import Machine
 from bpfjit.jit import Engine, ObjectCache, default_directory
 from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
-from runtime import Index, KernelHandle, Symbols, Tracepoint, ffi, lib
+from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib
 
 from .bpf import commands
 from .bpf.fd import object_of
@@ -30,7 +30,10 @@ from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
 from .fs.kernfs import DataFile, KernfsDir, new_sysfs
 from .fs.vfs import RootFs, Vfs
 from .idr import Idr
+from .namespaces import NamespaceSet
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
+from .targets.objects import Published, describe_link, describe_map, describe_prog
+from .targets.registry import Targets
 from .task import Tasks
 from .views import ViewBatch
 
@@ -98,17 +101,18 @@ class Kernel:
         self._symbols = Symbols()
         self._jit: Engine | None = None
         self.last_mean_ns = 0.0  # of the last test run, finer than bpf_attr's whole ns
-        self.maps: Idr[MapObject] = Idr()
-        self.map_index = Index(self.native)  # the same maps, as iterators walk them
-        self.progs: Idr[ProgObject] = Idr()
-        self.links: Idr[LinkObject] = Idr()
+        self.maps: Published[MapObject] = Published(self.native, describe_map)
+        self.progs: Published[ProgObject] = Published(self.native, describe_prog)
+        self.links: Published[LinkObject] = Published(self.native, describe_link)
         self.btfs: Idr[BtfObject] = Idr()
+        self.targets = Targets()
         self.sessions = itertools.count(1)
         data = _VMLINUX.read_bytes()
         self.btf = BtfObject(data, parse_btf(data), "vmlinux", kernel=True)
         self.btf.id = self.btfs.add(self.btf)
         self.tracepoints = {row.name: Tracepoint(self.native) for row in TRACEPOINTS}
-        self.tasks = Tasks(self.native)
+        self.namespaces = NamespaceSet(self.native)
+        self.tasks = Tasks(self.native, self.namespaces)
         self.cgroups = CgroupFs(self.native, self.tasks)
         self.idle = self.tasks.create_idle(self.cgroups.root)
         lib.rt_kernel_idle(self.native.ptr, self.idle.c)
@@ -224,9 +228,9 @@ class Kernel:
             user_of(caller).write(addr, raw if len(raw) <= size else raw[: size - 1] + b"\0")
         return len(raw), not addr or len(raw) <= size
 
-    def _open_link_pin(self, link: LinkObject, flags: int) -> OpenFile:
+    def _open_link_pin(self, caller: Caller, link: LinkObject, flags: int) -> OpenFile:
         if isinstance(link, IterLink):
-            return OpenIter(self, link, flags)
+            return OpenIter(self, caller, link, flags)
         raise refuse(errno.EIO, f"a pinned link to {link.target} cannot be read")
 
     def fire(self, tracepoint: str, args: list[int], current: Any = None, repeat: int = 1) -> None:

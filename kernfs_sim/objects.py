@@ -107,6 +107,7 @@ class ProgObject(Object):
         self.tag = b""
         self.uid = 0
         self.attach_btf_id = 0
+        self.c: Any = None  # struct bpf_prog, from when it has an id on
         self.fn = ffi.cast("rt_prog_fn", native.addr)
         self.runs: Any = lib.rt_counter_new(kernel.ptr, self.fn)  # what BPF_ENABLE_STATS counts
         if self.runs == ffi.NULL:
@@ -163,6 +164,7 @@ class LinkObject(Object):
         self.prog = prog.get()
         self.attach_type = prog.program.attach_type
         self.target = target
+        self.c: Any = None  # struct bpf_link, from when it has an id on
         self.on_release: Callable[[LinkObject], None] | None = None
 
     def fdinfo(self) -> list[tuple[str, object]]:
@@ -181,6 +183,8 @@ class LinkObject(Object):
 
     def replace_prog(self, fresh: ProgObject) -> None:
         before, self.prog = self.prog, fresh.get()
+        if self.c is not None:
+            self.c.prog = fresh.c
         before.put()
 
     def detach(self) -> None:

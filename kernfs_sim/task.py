@@ -1,4 +1,4 @@
-"""Tasks: struct task_struct on the native heap, and which cgroup each is in."""
+"""Tasks: struct task_struct on the native heap, their numbers in pid namespaces, which cgroup each is in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
-from runtime import Index, KernelHandle, ffi
+from runtime import KernelHandle, ffi
+
+from .namespaces import NamespaceSet, NetNs, PidNs
+from .task_files import TaskFiles
+from .task_mm import TaskMm
 
 if TYPE_CHECKING:
     from .cgroup import Cgroup
@@ -18,17 +22,32 @@ MAX_PID = 1 << 22
 
 
 class Task:
-    """One task; `c` is its struct task_struct."""
+    """One task; `c` is its struct task_struct. pid and tgid are the initial namespace's, `numbers` every namespace's."""
 
-    def __init__(self, tasks: Tasks, pid: int, tgid: int, comm: str, uid: int, gid: int, leader: Task | None) -> None:
+    def __init__(
+        self,
+        tasks: Tasks,
+        pid: int,
+        leader: Task | None,
+        comm: str,
+        uid: int,
+        gid: int,
+        net: NetNs,
+        numbers: dict[PidNs, int],
+    ) -> None:
         native = tasks.native
         self.pid = pid
-        self.tgid = tgid
+        self.tgid = leader.pid if leader is not None else pid
+        self.leader = leader or self
         self.comm = comm
+        self.net = net
+        self.numbers = numbers
         self.c: Any = native.new("struct task_struct")
         self._cred: Any = native.new("struct cred")
+        self._pid: Any = native.new("struct pid", ffi.sizeof("struct upid") * len(numbers))
+        self._nsproxy: Any = native.new("struct nsproxy")
         c = self.c
-        c.pid, c.tgid, c.comm = pid, tgid, os.fsencode(comm)[:COMM_BYTES]
+        c.pid, c.tgid, c.comm = pid, self.tgid, os.fsencode(comm)[:COMM_BYTES]
         c.group_leader = leader.c if leader else c
         c.prio = c.normal_prio = c.static_prio = 120
         c.nr_cpus_allowed = native.cpus
@@ -38,30 +57,73 @@ class Task:
         c.cred = c.real_cred = cred
         init = tasks.find(1)
         c.real_parent = c.parent = init.c if init else c
+        c.thread_pid, c.nsproxy = self._pid, self._nsproxy
+        upids = ffi.cast("struct upid *", ffi.addressof(self._pid, "numbers"))
+        for i, (ns, nr) in enumerate(numbers.items()):
+            upids[i].nr, upids[i].ns = nr, ns.c
+            self._pid.level = i
+            self._nsproxy.pid_ns_for_children = ns.c
+        self._nsproxy.net_ns = net.c
+        self.files: TaskFiles = leader.files if leader is not None else TaskFiles(native)
+        self.mm: TaskMm = leader.mm if leader is not None else TaskMm(native)
+        self.files.share(c)
+        self.mm.share(c)
         self.cgroup: Cgroup | None = None
+
+    def structures(self) -> list[tuple[Any, int]]:
+        pid_bytes = ffi.sizeof("struct pid") + ffi.sizeof("struct upid") * len(self.numbers)
+        return [
+            (self.c, ffi.sizeof("struct task_struct")),
+            (self._cred, ffi.sizeof("struct cred")),
+            (self._pid, pid_bytes),
+            (self._nsproxy, ffi.sizeof("struct nsproxy")),
+        ]
 
 
 class Tasks:
     """All tasks by pid; `home` is the cgroup that new ones are born in (the root)."""
 
-    def __init__(self, native: KernelHandle) -> None:
+    def __init__(self, native: KernelHandle, namespaces: NamespaceSet) -> None:
         self.native = native
+        self.namespaces = namespaces
         self.home: Cgroup | None = None
-        self._by_pid: dict[int, Task] = {}
-        self.index = Index(native)
+        self._by_pid = namespaces.pid[""].by_nr
 
     def create(
-        self, pid: int, comm: str = "", cgroup: Cgroup | None = None, *, tgid: int | None = None, uid: int = 0, gid: int = 0
+        self,
+        pid: int,
+        comm: str = "",
+        cgroup: Cgroup | None = None,
+        *,
+        tgid: int | None = None,
+        uid: int = 0,
+        gid: int = 0,
+        pid_ns: PidNs | None = None,
+        ns_pid: int | None = None,
+        net_ns: NetNs | None = None,
     ) -> Task:
-        """A new task (a thread of `tgid`, if given) in a cgroup. Raises EEXIST, EINVAL."""
+        """A new task (a thread of `tgid`, if given) in a cgroup. Raises EEXIST, EINVAL.
+
+        pid_ns: its pid namespace, where its number is ns_pid or the next that is free (as in those between); net_ns: its
+        network namespace. A thread is in its process's.
+        """
         if not 0 < pid <= MAX_PID:
             raise refuse(errno.EINVAL, f"pid {pid}, wanted 1 to {MAX_PID}")
         if pid in self._by_pid:
             raise refuse(errno.EEXIST, f"task {pid} exists")
         leader = self._by_pid.get(tgid) if tgid is not None and tgid != pid else None
-        task = Task(self, pid, tgid if tgid is not None else pid, comm, uid, gid, leader)
-        self._by_pid[pid] = task
-        self.index.add(pid, task.c)
+        if leader is not None:
+            pid_ns, net_ns = pid_ns or next(reversed(leader.numbers)), net_ns or leader.net
+        numbers: dict[PidNs, int] = {}
+        for ns in (pid_ns or self.namespaces.pid[""]).chain():
+            numbers[ns] = pid if ns.parent is None else ns_pid if ns is pid_ns and ns_pid is not None else ns.free_nr()
+            if numbers[ns] in ns.by_nr:
+                raise refuse(errno.EEXIST, f"task {numbers[ns]} exists in the pid namespace")
+        task = Task(self, pid, leader, comm, uid, gid, net_ns or self.namespaces.net[""], numbers)
+        if leader is None and tgid is not None:
+            task.tgid = task.c.tgid = tgid  # of a process that is not here
+        for ns, nr in numbers.items():
+            ns.add(nr, task)
         home = cgroup or self.home
         assert home is not None
         self.move(task, home)
@@ -69,7 +131,8 @@ class Tasks:
 
     def create_idle(self, home: Cgroup) -> Task:
         """The idle task, pid 0 and in no list: what is current where no other task does the work."""
-        task = Task(self, 0, 0, "swapper/0", 0, 0, None)
+        root = self.namespaces.pid[""]
+        task = Task(self, 0, None, "swapper/0", 0, 0, self.namespaces.net[""], {root: 0})
         task.c.cgroups = home.cset
         task.c.sched_task_group = home.task_group
         return task
@@ -96,10 +159,12 @@ class Tasks:
     def remove(self, task: Task) -> None:
         """The task exits."""
         self._leave(task)
-        del self._by_pid[task.pid]
-        self.index.remove(task.pid)
-        self.native.free(task.c, ffi.sizeof("struct task_struct"))
-        self.native.free(task._cred, ffi.sizeof("struct cred"))
+        for ns, nr in task.numbers.items():
+            ns.remove(nr)
+        task.files.leave()
+        task.mm.leave()
+        for obj, size in task.structures():
+            self.native.free(obj, size)
 
     def __iter__(self) -> Iterator[Task]:
         return iter([self._by_pid[pid] for pid in sorted(self._by_pid)])

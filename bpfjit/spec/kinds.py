@@ -187,7 +187,8 @@ class MapType:
     per_cpu: a syscall's value is round_up(value_size, 8) * ncpus bytes. key_size: the size that a key
     must have (0: any). flags: those of BPF_MAP_CREATE that it takes. lookup: programs may hold
     pointers to its values. `direct`: its first value may be addressed by ld_imm64. unsupported_flags: those that Linux
-    answers with ENOTSUPP rather than EINVAL. `offload`: a type that a device could hold.
+    answers with ENOTSUPP rather than EINVAL. `offload`: a type that a device could hold. elem_iterator: iter/bpf_map_elem
+    walks its elements.
     """
 
     id: int
@@ -201,6 +202,7 @@ class MapType:
     walk_order: str = "hash"
     unsupported_flags: int = 0
     offload: bool = False
+    elem_iterator: bool = False
 
 
 @dataclass(frozen=True, slots=True)

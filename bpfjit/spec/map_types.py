@@ -10,7 +10,7 @@ _HASH = uapi.BPF_F_NO_PREALLOC | uapi.BPF_F_NUMA_NODE | uapi.BPF_F_ZERO_SEED | _
 _ARRAY = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_MMAPABLE | uapi.BPF_F_INNER_MAP | _ACCESS
 
 MAP_TYPES: tuple[MapType, ...] = (
-    MapType(uapi.BPF_MAP_TYPE_HASH, "hash", _HASH, offload=True),
+    MapType(uapi.BPF_MAP_TYPE_HASH, "hash", _HASH, offload=True, elem_iterator=True),
     MapType(
         uapi.BPF_MAP_TYPE_ARRAY,
         "array",
@@ -21,8 +21,9 @@ MAP_TYPES: tuple[MapType, ...] = (
         direct=True,
         preallocated=True,
         walk_order="index",
+        elem_iterator=True,
     ),
-    MapType(uapi.BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", _HASH, per_cpu=True),
+    MapType(uapi.BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", _HASH, per_cpu=True, elem_iterator=True),
     MapType(
         uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
         "percpu_array",
@@ -32,12 +33,14 @@ MAP_TYPES: tuple[MapType, ...] = (
         delete=False,
         preallocated=True,
         walk_order="index",
+        elem_iterator=True,
     ),
     MapType(
         uapi.BPF_MAP_TYPE_LRU_HASH,
         "lru_hash",
         _HASH | uapi.BPF_F_NO_COMMON_LRU,
         unsupported_flags=uapi.BPF_F_NO_PREALLOC,
+        elem_iterator=True,
     ),
 )
 MAP_TYPE_BY_ID = {row.id: row for row in MAP_TYPES}

@@ -11,20 +11,26 @@ from enum import Enum, auto
 
 
 class CtxArg(Enum):
-    """A context argument of an iterator or view, in order."""
+    """A context argument of an iterator or view, in order. A number needs no row: its BTF type says it all."""
 
     TRUSTED = auto()  # a BTF pointer, valid and not NULL
     TRUSTED_OR_NULL = auto()
+    PLAIN_OR_NULL = auto()  # a BTF pointer, read as one that may be stale
     KEY_OR_NULL = auto()  # a map element's key: read-only memory of key_size
     VALUE_OR_NULL = auto()  # a map element's value: memory of value_size
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A view or iterator target: `name` as in SEC("view/name"), and its context's arguments."""
+    """A view or iterator target: `name` as in SEC("view/name"), and its context's arguments behind the first.
+
+    walk: the runtime's walk (rt_iter_ops of that name). directory: where its dumpers are in bpfdump.
+    """
 
     name: str
     args: tuple[CtxArg, ...]
+    walk: str = "objects"
+    directory: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +45,30 @@ class Tracepoint:
     args: tuple[tuple[str, str], ...]
 
 
-VIEW_TARGETS = (Target("cgroup", (CtxArg.TRUSTED, CtxArg.TRUSTED)),)
+_TRUSTED, _PLAIN = (CtxArg.TRUSTED_OR_NULL,), (CtxArg.PLAIN_OR_NULL,)
+VIEW_TARGETS = tuple(Target(name, (CtxArg.TRUSTED,)) for name in ("cgroup", "task", "bpf_map"))
+# Read off Linux 6.18, which names a pointer's kind when it refuses a load through it.
 ITER_TARGETS = (
-    Target("task", (CtxArg.TRUSTED, CtxArg.TRUSTED_OR_NULL)),
-    Target("cgroup", (CtxArg.TRUSTED, CtxArg.TRUSTED_OR_NULL)),
-    Target("bpf_map", (CtxArg.TRUSTED, CtxArg.TRUSTED_OR_NULL)),
-    Target("bpf_map_elem", (CtxArg.TRUSTED, CtxArg.TRUSTED_OR_NULL, CtxArg.KEY_OR_NULL, CtxArg.VALUE_OR_NULL)),
+    Target("task", _TRUSTED, "task"),
+    Target("task_file", (*_PLAIN, CtxArg.TRUSTED, *_PLAIN), "task_file", "task/file"),
+    Target("task_vma", _PLAIN * 2, "task_vma", "task/vma"),
+    Target("cgroup", _TRUSTED, "cgroup"),
+    Target("bpf_map", _TRUSTED),
+    Target("bpf_map_elem", (CtxArg.TRUSTED, CtxArg.KEY_OR_NULL, CtxArg.VALUE_OR_NULL), "map_elem", "bpf_map/elem"),
+    Target("bpf_prog", _PLAIN),
+    Target("bpf_link", _PLAIN),
+    Target("ipv6_route", _PLAIN),
+    Target("netlink", _PLAIN),
+    Target("tcp", _TRUSTED, "socket"),
+    Target("udp", _TRUSTED, "socket"),
+    Target("unix", _PLAIN, "socket"),
+    Target("ksym", _PLAIN),
 )
-VIEW_BY_NAME = {row.name: row for row in VIEW_TARGETS}
-ITER_BY_NAME = {row.name: row for row in ITER_TARGETS}
+# By the kernel function that a program names, which is how the verifier meets them.
+TARGET_BY_FUNC = {
+    **{f"bpf_view_{row.name}": row for row in VIEW_TARGETS},
+    **{f"bpf_iter_{row.name}": row for row in ITER_TARGETS},
+}
 
 TRACEPOINTS = (
     Tracepoint("sched_stat_wait", (("task", "task"), ("delta", "int"))),

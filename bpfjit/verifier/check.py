@@ -74,7 +74,7 @@ class Checker:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_PROCESSED}", errno.E2BIG)
         cfg.check_encoding(program)
         graph = cfg.build(program, _NARGS, _CALLING_BACK)
-        self.args = ctx.arguments(program, self.env.kernel_btf)
+        self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
         self.packet_changers = depth.packet_changers(program, graph)
         self.contracts = funcs.global_functions(program, graph.starts)
         w = self.w = Walk(program, self.env, graph, self.log)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..btf import VOID, Btf, BtfId, Kind
 from ..btf.types import COMPOSITES, ENUMS
 from ..program import Program
 from ..spec.kinds import CtxField, CtxKind, FieldKind
-from ..spec.targets import ITER_BY_NAME, VIEW_BY_NAME, CtxArg
+from ..spec.targets import CtxArg, Target
 from ..uapi import bpf as uapi
 from . import state as st
 from .bounds import truncate
@@ -28,8 +29,8 @@ class Argument:
     size: int = 0
 
 
-def arguments(program: Program, btf: Btf | None) -> tuple[Argument, ...]:
-    """The context of a program that attaches by BTF. Raises Refusal where there is no such target."""
+def arguments(program: Program, btf: Btf | None, targets: Mapping[str, Target]) -> tuple[Argument, ...]:
+    """The context of a program that attaches by BTF; `targets` by their functions. Raises Refusal for none of them."""
     if program.type.ctx is not CtxKind.BTF_ARGS:
         return ()
     name = program.attach_name
@@ -46,21 +47,21 @@ def arguments(program: Program, btf: Btf | None) -> tuple[Argument, ...]:
     proto = btf.resolve(type_id)
     while proto.kind in (Kind.PTR, Kind.FUNC):
         proto = btf.resolve(proto.ref)
-    trust = _trust(program)
+    trust = _trust(program, targets)
     return tuple(_argument(btf, p.type_id, trust, i) for i, p in enumerate(proto.params[skip:]))
 
 
-def _trust(program: Program) -> tuple[CtxArg, ...] | None:
-    """The target's row, or None for a tracepoint (whose pointers are all trusted)."""
-    if program.attach_type == uapi.BPF_TRACE_VIEW:
-        row = VIEW_BY_NAME.get(program.attach_name.removeprefix("bpf_view_"))
-    elif program.attach_type == uapi.BPF_TRACE_ITER:
-        row = ITER_BY_NAME.get(program.attach_name.removeprefix("bpf_iter_"))
-    else:
+def _trust(program: Program, targets: Mapping[str, Target]) -> tuple[CtxArg, ...] | None:
+    """What is known of the target's arguments, or None for a function or tracepoint (whose pointers are all trusted)."""
+    if program.attach_type not in (uapi.BPF_TRACE_VIEW, uapi.BPF_TRACE_ITER):
         return None
+    row = targets.get(program.attach_name)
     if row is None:
         raise Refusal(f"{program.attach_name} is no target that programs can attach to", errno.EINVAL)
-    return row.args
+    return (CtxArg.TRUSTED, *row.args)
+
+
+_FLAGS = {CtxArg.TRUSTED: TRUSTED, CtxArg.TRUSTED_OR_NULL: TRUSTED | OR_NULL, CtxArg.PLAIN_OR_NULL: OR_NULL}
 
 
 def _argument(btf: Btf, type_id: int, trust: tuple[CtxArg, ...] | None, index: int) -> Argument:
@@ -73,7 +74,7 @@ def _argument(btf: Btf, type_id: int, trust: tuple[CtxArg, ...] | None, index: i
     if t.kind is Kind.PTR:
         target = btf.skip(t.ref)
         if btf.type(target).kind in COMPOSITES:
-            return Argument(T.BTF, TRUSTED | (OR_NULL if how is CtxArg.TRUSTED_OR_NULL else 0), target)
+            return Argument(T.BTF, _FLAGS[how], target)
     return Argument(T.SCALAR, size=8)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ..btf import Btf
 from ..program import Facts, Program, Region, ValueKind
+from ..spec.targets import TARGET_BY_FUNC, Target
 from .cfg import Cfg
 from .log import Log
 from .refusal import Refusal
@@ -22,12 +24,13 @@ class Env:
     """What the kernel hands the verifier beside the program.
 
     kernel_btf: the types that contexts and BTF pointers refer to. privileged: CAP_PERFMON's rights (pointer
-    leaks, stack that was not written). log_level: as in bpf_attr.
+    leaks, stack that was not written). log_level: as in bpf_attr. targets: of iterators and views, by function.
     """
 
     kernel_btf: Btf | None
     privileged: bool = True
     log_level: int = 0
+    targets: Mapping[str, Target] = field(default_factory=lambda: TARGET_BY_FUNC)
 
 
 class Walk:

@@ -6,7 +6,6 @@ import errno
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
-from bpfjit.spec.targets import VIEW_BY_NAME
 from bpfjit.uapi import bpf as uapi
 from runtime import Tracepoint
 
@@ -85,7 +84,7 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
         raise refuse(errno.EINVAL, f"link flags {attr.flags:#x}, target fd {attr.target_fd}")
     if attr.attach_type == uapi.BPF_TRACE_VIEW:
         target = prog.program.attach_name.removeprefix("bpf_view_")
-        if target not in VIEW_BY_NAME:
+        if f"bpf_view_{target}" not in kernel.targets.rows:
             raise refuse(errno.ENOENT, f"no view target {target!r}")
         return publish(kernel, caller, ViewLink(prog, target))
     if attr.attach_type == uapi.BPF_TRACE_RAW_TP:

@@ -60,19 +60,13 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         m.btf_key_type_id, m.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
         native.ptr.btf_key_type_id, native.ptr.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
     native.ptr.name = name.encode()
-    m.id = native.ptr.id = kernel.maps.add(m)
-    kernel.map_index.add(m.id, native.ptr)
-    m.on_release = lambda gone: _forget(kernel, gone)
+    m.id = kernel.maps.add(m)
+    m.on_release = lambda gone: kernel.maps.remove(gone.id)
     # The new fd allows what the flags leave to syscalls.
     reads, writes = not attr.map_flags & uapi.BPF_F_WRONLY, not attr.map_flags & uapi.BPF_F_RDONLY
     fd = install(caller, m, may_read=reads, may_write=writes)
     m.put()
     return fd
-
-
-def _forget(kernel: Kernel, m: MapObject) -> None:
-    kernel.maps.remove(m.id)
-    kernel.map_index.remove(m.id)
 
 
 def _check_shape(attr: uapi.MapCreate) -> None:

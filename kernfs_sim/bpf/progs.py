@@ -53,7 +53,8 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     gpl = read_string(caller, attr.license, 128).decode("utf-8", "replace") in _GPL
     used = References(caller, attr.fd_array, attr.fd_array_cnt)
     try:
-        env = Env(kernel.btf.types, caller.cred.may(CAP_PERFMON) or caller.cred.may(CAP_SYS_ADMIN), log_level)
+        privileged = caller.cred.may(CAP_PERFMON) or caller.cred.may(CAP_SYS_ADMIN)
+        env = Env(kernel.btf.types, privileged, log_level, kernel.targets.rows)
         try:
             if attr.core_relo_cnt and btf is not None and (attr.func_info_cnt or attr.line_info_cnt):
                 core_relos.apply(caller, attr, insns, btf.types, kernel.btf.types)

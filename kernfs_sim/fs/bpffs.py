@@ -18,7 +18,7 @@ from .inode import Directory, Inode, OpenFile, SuperBlock, Symlink, TextFile
 
 BPF_FS_MAGIC = 0xCAFE4A11
 MapText = Callable[[MapObject], bytes]
-IterOpen = Callable[[LinkObject, int], OpenFile]
+IterOpen = Callable[[Caller, LinkObject, int], OpenFile]
 
 
 class BpfFs(SuperBlock):
@@ -51,7 +51,7 @@ class Pin(Inode):
         if isinstance(obj, MapObject) and obj.btf is not None and obj.btf_value_type_id:
             return TextFile(self, flags, lambda: self.fs.map_text(obj))
         if isinstance(obj, LinkObject):
-            opened = self.fs.iter_open(obj, flags)
+            opened = self.fs.iter_open(caller, obj, flags)
             if opened.inode is None:
                 opened.inode = self.get()
             return opened

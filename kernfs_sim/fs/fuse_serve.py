@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from bpfjit.errors import refuse
 
 from ..caller import ALL_CAPABILITIES, Cred, FdTable
+from ..namespaces import INITIAL, Namespaces
 from . import fuse_wire as wire
 from .fuse_nodes import IdMap, Nodes, Notifier
 from .inode import Directory, Inode, OpenFile, Symlink
@@ -42,6 +43,7 @@ class FuseCaller:
     umask: int = 0  # the kernel has taken it off already
     fds: FdTable = field(default_factory=FdTable)
     is_here: bool = False
+    namespaces: Namespaces = INITIAL
 
     def read(self, addr: int, size: int) -> bytes:
         raise refuse(errno.EFAULT, "a request by FUSE has no memory")

@@ -119,19 +119,22 @@ struct rt_index *rt_index_new(struct rt_kernel *k);
 void rt_index_free(struct rt_index *x);
 int rt_index_add(struct rt_index *x, u64 key, void *obj);
 int rt_index_remove(struct rt_index *x, u64 key);
+u32 rt_index_count(struct rt_index *x);
 
-/* -- iterators: read as bpf_seq_read() serves them -- */
-enum rt_iter_kind {
-	RT_ITER_TASK = 1,
-	RT_ITER_CGROUP = 2,
-	RT_ITER_BPF_MAP = 3,
-	RT_ITER_BPF_MAP_ELEM = 4,
+/* A task's memory, with its areas in the order of their addresses. */
+struct rt_mm {
+	struct mm_struct mm;
+	struct rt_index *areas;
 };
 
+/* -- iterators: read as bpf_seq_read() serves them -- */
+struct rt_iter_ops;
+const struct rt_iter_ops *rt_iter_walk(const char *name); /* NULL for none of that name */
+
 struct rt_iter_how {
-	u32 kind; /* enum rt_iter_kind */
-	u32 order; /* cgroups: enum bpf_cgroup_iter_order */
+	const struct rt_iter_ops *ops;
 	void *subject; /* an rt_index, a struct cgroup or a struct bpf_map */
+	u32 order; /* cgroups: enum bpf_cgroup_iter_order */
 	u32 tid; /* tasks: only this one */
 	u32 tgid; /* tasks: only the threads of this one */
 };

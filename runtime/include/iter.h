@@ -13,11 +13,11 @@ struct rt_iter {
 	struct rt_iter_how how;
 	int stopped; /* the call at the end was made: it is not made again */
 	/* where the walk is: what it means is the target's */
-	u64 pos;
-	u32 hint;
+	u64 pos, inner; /* the place among what is walked, and within one of them (a task's fds, its memory) */
+	u32 hint, inner_hint;
 	struct rt_cursor cursor, ahead;
 	void *key, *value;
-	void *current;
+	void *current; /* the cgroup, or the task whose files or memory is walked */
 	int terminate, visited_all;
 	char *values; /* per-CPU map elements: every CPU's value side by side */
 };
@@ -27,14 +27,17 @@ struct rt_iter {
  * element. show: runs the program, in the end with NULL. What show returns is what a seq_file's does.
  */
 struct rt_iter_ops {
+	const char *name; /* as the rows of bpfjit/spec/targets.py say it */
 	void *(*start)(struct rt_iter *it);
 	void *(*next)(struct rt_iter *it);
 	int (*show)(struct rt_iter *it, void *element);
 };
 
-extern const struct rt_iter_ops rt_iter_task_ops, rt_iter_cgroup_ops, rt_iter_map_ops, rt_iter_map_elem_ops;
+extern const struct rt_iter_ops rt_iter_objects_ops, rt_iter_socket_ops, rt_iter_task_ops, rt_iter_task_file_ops,
+	rt_iter_task_vma_ops, rt_iter_cgroup_ops, rt_iter_map_elem_ops;
 
 void *rt_index_from(struct rt_index *x, u64 *key, u32 *hint);
+void *rt_index_find(struct rt_index *x, u64 key);
 
 static inline void *rt_error(int err)
 {

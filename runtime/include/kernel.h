@@ -326,18 +326,33 @@ struct bpf_map {
 struct bpf_prog_aux {
 	atomic64_t refcnt;
 	u32 used_map_cnt;
+	u32 used_btf_cnt;
+	u32 stack_depth;
 	u32 id;
 	u32 func_cnt;
-	u32 stack_depth;
+	u32 real_func_cnt;
 	u32 attach_btf_id;
-	u32 verified_insns;
-	u64 load_time;
-	char name[16];
+	struct bpf_prog *dst_prog;
+	bool tail_call_reachable;
+	bool xdp_has_frags;
 	const char *attach_func_name;
+	struct bpf_map **used_maps;
+	struct bpf_prog *prog;
+	u64 load_time;
+	u32 verified_insns;
+	char name[16];
+	struct btf *btf;
+	struct bpf_func_info *func_info;
+	u32 func_info_cnt;
+	u32 nr_linfo;
 };
 
 struct bpf_prog {
 	u16 pages;
+	u16 jited: 1;
+	u16 jit_requested: 1;
+	u16 gpl_compatible: 1;
+	u16 sleepable: 1;
 	enum bpf_prog_type type;
 	enum bpf_attach_type expected_attach_type;
 	u32 len;
@@ -351,6 +366,9 @@ struct bpf_link {
 	u32 id;
 	enum bpf_link_type type;
 	struct bpf_prog *prog;
+	u32 flags;
+	enum bpf_attach_type attach_type;
+	bool sleepable;
 };
 
 #include "kernel_iter.h"

@@ -91,6 +91,20 @@ int rt_index_remove(struct rt_index *x, u64 key)
 	return err;
 }
 
+u32 rt_index_count(struct rt_index *x)
+{
+	return __atomic_load_n(&x->count, __ATOMIC_RELAXED);
+}
+
+void *rt_index_find(struct rt_index *x, u64 key)
+{
+	u64 at = key;
+	u32 hint = 0;
+	void *found = rt_index_from(x, &at, &hint);
+
+	return at == key ? found : NULL;
+}
+
 /* The object with the smallest key >= *key, which becomes its key; NULL past the end. `hint` is where it was found. */
 void *rt_index_from(struct rt_index *x, u64 *key, u32 *hint)
 {

@@ -9,12 +9,18 @@
 #define BUFFER_BYTES (8 * RT_PAGE)
 #define MAX_OBJECTS 1000000
 
-static const struct rt_iter_ops *const targets[] = {
-	[RT_ITER_TASK] = &rt_iter_task_ops,
-	[RT_ITER_CGROUP] = &rt_iter_cgroup_ops,
-	[RT_ITER_BPF_MAP] = &rt_iter_map_ops,
-	[RT_ITER_BPF_MAP_ELEM] = &rt_iter_map_elem_ops,
+static const struct rt_iter_ops *const walks[] = {
+	&rt_iter_objects_ops, &rt_iter_socket_ops, &rt_iter_task_ops, &rt_iter_task_file_ops,
+	&rt_iter_task_vma_ops, &rt_iter_cgroup_ops, &rt_iter_map_elem_ops,
 };
+
+const struct rt_iter_ops *rt_iter_walk(const char *name)
+{
+	for (size_t i = 0; i < sizeof(walks) / sizeof(walks[0]); i++)
+		if (!strcmp(walks[i]->name, name))
+			return walks[i];
+	return NULL;
+}
 
 struct rt_iter *rt_iter_open(struct rt_kernel *k, rt_prog_fn fn, const struct rt_iter_how *how, u64 session_id)
 {
@@ -25,10 +31,10 @@ struct rt_iter *rt_iter_open(struct rt_kernel *k, rt_prog_fn fn, const struct rt
 	it->kernel = k;
 	it->fn = fn;
 	it->how = *how;
-	it->ops = targets[how->kind];
+	it->ops = how->ops;
 	it->meta.seq = &it->seq;
 	it->meta.session_id = session_id;
-	if (how->kind == RT_ITER_BPF_MAP_ELEM) {
+	if (how->ops == &rt_iter_map_elem_ops) {
 		it->values = malloc(rt_map_value_bytes(how->subject));
 		if (!it->values) {
 			free(it);

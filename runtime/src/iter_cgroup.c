@@ -95,4 +95,4 @@ static int show(struct rt_iter *it, void *cgroup)
 	return 0;
 }
 
-const struct rt_iter_ops rt_iter_cgroup_ops = { .start = start, .next = next, .show = show };
+const struct rt_iter_ops rt_iter_cgroup_ops = { .name = "cgroup", .start = start, .next = next, .show = show };

@@ -1,26 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* iter/bpf_map: maps by ascending id. iter/bpf_map_elem: one map's elements, in the map's own order. */
+/* iter/bpf_map_elem: one map's elements, in the map's own order. */
 #include "iter.h"
-
-static void *map_from(struct rt_iter *it)
-{
-	return rt_index_from(it->how.subject, &it->pos, &it->hint);
-}
-
-static void *map_next(struct rt_iter *it)
-{
-	it->pos++;
-	return map_from(it);
-}
-
-static int map_show(struct rt_iter *it, void *map)
-{
-	struct bpf_iter__bpf_map ctx = { .meta = &it->meta, .map = map };
-
-	return rt_iter_run(it, &ctx);
-}
-
-const struct rt_iter_ops rt_iter_map_ops = { .start = map_from, .next = map_next, .show = map_show };
 
 /* The cursor stays before the element under way, so that one that is rolled back is found again. */
 static void *elem_start(struct rt_iter *it)
@@ -57,4 +37,9 @@ static int elem_show(struct rt_iter *it, void *value)
 	return rt_iter_run(it, &ctx);
 }
 
-const struct rt_iter_ops rt_iter_map_elem_ops = { .start = elem_start, .next = elem_next, .show = elem_show };
+const struct rt_iter_ops rt_iter_map_elem_ops = {
+	.name = "map_elem",
+	.start = elem_start,
+	.next = elem_next,
+	.show = elem_show,
+};

@@ -1,0 +1,22 @@
+"""What iterators walk and views show: one short file for each kind of target, listed here and nowhere else."""
+
+from __future__ import annotations
+
+from .base import IterTarget, LinkInfo, Rows
+from .cgroup import CgroupTarget
+from .map_elem import MapElemTarget
+from .objects import BpfLinkTarget, BpfMapTarget, BpfProgTarget
+from .task import TaskFileTarget, TaskTarget, TaskVmaTarget
+
+TARGETS: tuple[type[IterTarget], ...] = (
+    TaskTarget,
+    TaskFileTarget,
+    TaskVmaTarget,
+    CgroupTarget,
+    BpfMapTarget,
+    MapElemTarget,
+    BpfProgTarget,
+    BpfLinkTarget,
+)
+
+__all__ = ["TARGETS", "IterTarget", "LinkInfo", "Rows"]

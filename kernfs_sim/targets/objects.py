@@ -1,0 +1,95 @@
+"""iter/bpf_map, bpf_prog and bpf_link: BPF objects by id, as the structures that programs read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bpfjit.isa.encoding import encode
+from runtime import Index, KernelHandle, ffi
+
+from ..caller import Caller
+from ..idr import Idr
+from ..objects import LinkObject, MapObject, Object, ProgObject
+from .base import IndexTarget
+
+T = TypeVar("T", bound=Object)
+Structures = list[tuple[Any, int]]  # the object's structures on the native heap, the walked one first, and their sizes
+
+
+class Published(Idr[T]):
+    """Objects by id, each with its structure in an index that iterators walk."""
+
+    def __init__(self, native: KernelHandle, describe: Callable[[KernelHandle, T], Structures]) -> None:
+        super().__init__()
+        self._native = native
+        self._describe = describe
+        self._structures: dict[int, Structures] = {}
+        self.index = Index(native)
+
+    def add(self, obj: T) -> int:
+        i = super().add(obj)
+        obj.id = i
+        made = self._structures[i] = self._describe(self._native, obj)
+        self.index.add(i, made[0][0])
+        return i
+
+    def remove(self, i: int) -> None:
+        super().remove(i)
+        made = self._structures.pop(i, None)
+        if made is not None:
+            self.index.remove(i)
+            for obj, size in made:
+                if size:
+                    self._native.free(obj, size)
+
+
+def describe_map(native: KernelHandle, m: MapObject) -> Structures:
+    m.native.ptr.id = m.id
+    return [(m.native.ptr, 0)]  # the map itself, which goes when its object does
+
+
+def describe_prog(native: KernelHandle, prog: ProgObject) -> Structures:
+    program, c, aux = prog.program, native.new("struct bpf_prog"), native.new("struct bpf_prog_aux")
+    name = os.fsencode(program.attach_name.removeprefix("btf_trace_"))
+    c.type, c.expected_attach_type, c.len = program.type.id, program.attach_type, len(encode(program.insns)) // 8
+    c.tag, c.aux, c.jited, c.gpl_compatible, c.sleepable = prog.tag, aux, 1, program.gpl, program.sleepable
+    c.jited_len = getattr(prog.native, "object_bytes", 0)
+    aux.id, aux.name, aux.attach_btf_id, aux.prog = prog.id, os.fsencode(prog.name)[:15], prog.attach_btf_id, c
+    aux.used_map_cnt, aux.func_cnt = len(prog.maps), len(program.funcs)
+    aux.verified_insns, aux.load_time = prog.verified.stats.processed_insns, prog.load_time_ns
+    prog.c = c
+    made = [(c, ffi.sizeof(c[0])), (aux, ffi.sizeof(aux[0]))]
+    if name:
+        aux.attach_func_name = text = native.string(name)
+        made.append((text, len(name) + 1))
+    return made
+
+
+def describe_link(native: KernelHandle, link: LinkObject) -> Structures:
+    c = link.c = native.new("struct bpf_link")
+    c.id, c.type, c.attach_type = link.id, link.type, link.attach_type
+    c.prog = link.prog.c
+    return [(c, ffi.sizeof(c[0]))]
+
+
+class BpfMapTarget(IndexTarget):
+    name = "bpf_map"
+
+    def index(self, caller: Caller) -> Any:
+        return self.kernel.maps.index.ptr
+
+
+class BpfProgTarget(IndexTarget):
+    name = "bpf_prog"
+
+    def index(self, caller: Caller) -> Any:
+        return self.kernel.progs.index.ptr
+
+
+class BpfLinkTarget(IndexTarget):
+    name = "bpf_link"
+
+    def index(self, caller: Caller) -> Any:
+        return self.kernel.links.index.ptr
