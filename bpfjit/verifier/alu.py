@@ -51,10 +51,13 @@ def step(w: Walk, insn: Insn) -> None:
     if dst.is_pointer and width == 32 and op.name == "sub" and w.env.privileged:
         w.write(insn.dst, transfer("sub", 32, st.scalar(), st.scalar()))
     elif dst.is_pointer:
+        if insn.code & X:
+            w.precise(insn.src)
         _pointer(w, insn, op.name, op.symbol, width, dst, src)
     elif src.is_pointer:
         if op.name == "sub":
             w.reject(f"R{insn.dst} tried to subtract pointer from scalar")
+        w.precise(insn.dst)
         _pointer(w, insn, op.name, op.symbol, width, src, dst)
     else:
         got = transfer(op.name, width, dst, src)

@@ -58,6 +58,7 @@ class Call:
                 w.reject(f"R{regno} leaks addr into helper function")
             return
         if arg.nullable and reg.type == SCALAR and reg.is_const and reg.value == 0:
+            w.precise(regno)
             return
         if kind in (ArgKind.SIZE, ArgKind.SIZE_OR_ZERO):
             self._size(regno, reg, kind is ArgKind.SIZE_OR_ZERO)
@@ -109,7 +110,10 @@ class Call:
         m = self.w.program.maps[self.map_index]
         if self.row.name != "map_lookup_elem" or m.type.walk_order != "index":
             return False
-        return self.key is not None and self.key < m.max_entries
+        if self.key is None or self.key >= m.max_entries:
+            return False
+        stack.need_word(self.w, self.w.regs[2])
+        return True
 
     def _mismatch(self, regno: int, reg: Reg, wanted: str) -> None:
         self.w.reject(f"R{regno} type={type_name(reg)} expected={wanted}")
@@ -137,6 +141,7 @@ class Call:
         if null:
             if reg.umax:
                 w.reject(f"R{regno - 1} type=scalar expected=fp")  # a size without memory
+            w.precise(regno)
             return
         if reg.umin == 0:
             mem.helper_memory(w, regno - 1, 0, writes=False, args=self.ctx_args)
@@ -144,6 +149,7 @@ class Call:
             # The helper may leave some of it unwritten, which the program may read all the same.
             mem.helper_memory(w, regno - 1, reg.umax, writes=False, args=self.ctx_args)
         mem.helper_memory(w, regno - 1, reg.umax, writes=writes, args=self.ctx_args)
+        w.precise(regno)
         self.size_max = reg.umax
 
     def _constant_string(self, regno: int, reg: Reg) -> None:
@@ -157,6 +163,7 @@ class Call:
         w, row = self.w, self.row
         regs = w.regs
         sizes = [regs[i] for i in range(6)]
+        finds = row.ret is RetKind.MAP_VALUE_OR_NULL and self._finds()
         if row.changes_packet:
             forget_packet(w)
         for i in range(6):
@@ -166,7 +173,7 @@ class Call:
         if row.ret is RetKind.MAP_VALUE_OR_NULL:
             r = st.pointer(T.MAP_VALUE)
             r.map = self.map_index
-            if not self._finds():
+            if not finds:
                 r.flags, r.id = OR_NULL, w.new_id()
         elif row.ret is RetKind.BTF_PTR:
             r = st.pointer(T.BTF, TRUSTED)

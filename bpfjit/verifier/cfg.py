@@ -7,6 +7,7 @@ ld_imm64, unreachable code, reserved encodings.
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ from ..isa.ops import (
 )
 from ..program import Program
 from ..uapi import bpf as uapi
+from .loops import strong_components
 from .refusal import Refusal
 
 _CALLER_SAVED = 0b111111  # r0-r5
@@ -51,14 +53,20 @@ _CALLER_SAVED = 0b111111  # r0-r5
 @dataclass(slots=True)
 class Cfg:
     """starts: first instruction of each function. subprog_at: function of each instruction. prune: where states
-    are compared. live: registers (bits) read before written from here on. callbacks: functions that helpers call.
+    are compared; checkpoint: where one is always kept. joins: where the instruction run before is not told by the one
+    that stands before. live: registers (bits) read before written from here on. loop: which loop an instruction is part
+    of, 0 for none. sources: by target, the jumps there. callbacks: functions that helpers call; calls_back: who does.
     """
 
     starts: list[int]
     subprog_at: list[int]
     prune: bytearray
     checkpoint: bytearray
+    joins: bytearray
+    calls_back: bytearray
     live: list[int]
+    loop: list[int]
+    sources: dict[int, list[int]]
     callbacks: set[int]
 
 
@@ -246,24 +254,41 @@ def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]
     for pc, insn in enumerate(insns):
         if insn.code == LD_IMM64 and not second[pc]:
             second[pc + 1] = 1
-    prune, checkpoint, reached = bytearray(count), bytearray(count), bytearray(count)
+    prune, joins, reached = bytearray(count), bytearray(count), bytearray(count)
+    checkpoint, calls_back = bytearray(count), bytearray(count)
+    sources: dict[int, list[int]] = {}
     for start in starts:
         if second[start]:
             raise _refuse(f"jump into the middle of ldimm64 insn {start - 1}", start)
-        _walk(insns, start, subprog_at, second, prune, reached)
-    for pc in range(count):
+        prune[start] = joins[start] = 1
+        _walk(insns, start, subprog_at, second, sources, reached)
+    for target in sources:
+        prune[target] = joins[target] = 1
+    for pc, insn in enumerate(insns):
         if not reached[pc] and not second[pc]:
             raise _refuse(f"unreachable insn {pc}", pc)
-        if insns[pc].code == CALL and insns[pc].src == 0 and insns[pc].imm in calling_back:
-            prune[pc] = checkpoint[pc] = 1
-        if insns[pc].code == CALL and insns[pc].src == uapi.BPF_PSEUDO_CALL and pc + 1 < count:
-            prune[pc + 1] = 1
-    live = _liveness(insns, helper_nargs)
-    return Cfg(starts, subprog_at, prune, checkpoint, live, callbacks)
+        if insn.code == CALL:
+            prune[pc + 1] = joins[pc + 1] = 1
+            if insn.src == uapi.BPF_PSEUDO_CALL:
+                prune[pc] = 1
+            elif insn.src == 0 and insn.imm in calling_back:
+                prune[pc] = joins[pc] = checkpoint[pc] = calls_back[pc] = 1
+        elif insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC:
+            prune[pc] = prune[pc + 2] = joins[pc + 2] = 1
+        elif insn.code & 7 in (5, 6) and insn.code not in (EXIT, JA, JA32):
+            prune[pc] = 1
+    live = _liveness(insns, helper_nargs, sources)
+    loop = find_loops(insns, sources, calls_back)
+    return Cfg(starts, subprog_at, prune, checkpoint, joins, calls_back, live, loop, sources, callbacks)
 
 
 def _walk(
-    insns: Sequence[Insn], start: int, subprog_at: list[int], second: bytearray, prune: bytearray, reached: bytearray
+    insns: Sequence[Insn],
+    start: int,
+    subprog_at: list[int],
+    second: bytearray,
+    sources: dict[int, list[int]],
+    reached: bytearray,
 ) -> None:
     todo = [start]
     reached[start] = 1
@@ -275,39 +300,42 @@ def _walk(
                 raise _refuse(f"jump out of range from insn {pc} to {target}", pc)
             if second[target]:
                 raise _refuse(f"jump into the middle of ldimm64 insn {target - 1}", pc)
-            if (len(following) == 2 and i == 1) or insns[pc].code in (JA, JA32):
-                prune[target] = 1
+            if i == 1 or insns[pc].code in (JA, JA32):
+                sources.setdefault(target, []).append(pc)
             if not reached[target]:
                 reached[target] = 1
                 todo.append(target)
-        if len(following) == 2:
-            prune[pc] = 1
 
 
-def _liveness(insns: Sequence[Insn], nargs: dict[int, int]) -> list[int]:
-    """Registers live before each instruction: the usual backward fixpoint."""
+def find_loops(insns: Sequence[Insn], sources: dict[int, list[int]], calls_back: bytearray) -> list[int]:
+    """By instruction, the number of the loop that it is part of; 0 for none. A call that calls back is one."""
     count = len(insns)
-    uses, keeps, follow = [0] * count, [0] * count, [[0]] * count
-    before: list[list[int]] = [[] for _ in range(count)]
-    for pc, insn in enumerate(insns):
-        n = 5 if insn.src else nargs.get(insn.imm, 5)
-        used, defined = _uses_defs(insn, n) if insn.code or insn.dst or insn.src else (0, 0)
-        uses[pc], keeps[pc] = used, ~defined
-        follow[pc] = [t for t in successors(insns, pc) if 0 <= t < count]
-        for t in follow[pc]:
-            before[t].append(pc)
-    live = [0] * count
-    todo = set(range(count))
-    order = list(range(count - 1, -1, -1))
-    while todo:
-        work = sorted(todo, reverse=True) if len(todo) < count else order
-        todo = set()
-        for pc in work:
+    if not any(calls_back) and all(max(jumps) < target for target, jumps in sources.items()):
+        return [0] * count
+    follow = [successors(insns, pc) if insns[pc].code else [] for pc in range(count)]
+    component = strong_components(follow)
+    size = Counter(component)
+    return [c + 1 if size[c] > 1 or calls_back[pc] or pc in follow[pc] else 0 for pc, c in enumerate(component)]
+
+
+def _liveness(insns: Sequence[Insn], nargs: dict[int, int], sources: dict[int, list[int]]) -> list[int]:
+    """Registers live before each instruction: backwards, again where something changed that is jumped back to."""
+    count = len(insns)
+    back = {target for target, jumps in sources.items() if max(jumps) >= target}
+    live = [0] * (count + 1)
+    again = True
+    while again:
+        again = False
+        for pc in range(count - 1, -1, -1):
+            insn = insns[pc]
+            if not insn.code:
+                continue  # a ld_imm64's second half
             out = 0
-            for t in follow[pc]:
+            for t in successors(insns, pc):
                 out |= live[t]
-            new = uses[pc] | out & keeps[pc]
+            used, defined = _uses_defs(insn, 5 if insn.src else nargs.get(insn.imm, 5))
+            new = used | out & ~defined
             if new != live[pc]:
                 live[pc] = new
-                todo.update(before[pc])
-    return live
+                again = again or pc in back
+    return live[:count]

@@ -21,8 +21,10 @@ from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
 from . import alu, calls, cfg, ctx, depth, funcs, held, jump, kfuncs, moves, returns
 from . import state as st
+from .explored import Counts, Explored
+from .liveness import Liveness
 from .log import Log
-from .prune import forget_single_ids, state_covers, widen
+from .prune import widen
 from .refusal import Refusal
 from .state import OR_NULL, UNINIT, Frame, Reg, State, T
 from .walk import Env, Walk, kind_of
@@ -34,17 +36,6 @@ _NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
 _CALLING_BACK = {h.id for h in HELPERS if h.callback is not Callback.NONE}
 
 
-class _Visited:
-    """A state kept at a prune point, and how often it was of use."""
-
-    __slots__ = ("hits", "misses", "state")
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.hits = 0
-        self.misses = 0
-
-
 class Checker:
     """One verification. The stack of `todo` holds the other way of each branch taken."""
 
@@ -52,18 +43,12 @@ class Checker:
         self.program = program
         self.env = env
         self.log = Log(program, env.kernel_btf, env.log_level)
-        self.processed = 0
-        self.total_states = 0
-        self.kept_states = 0
-        self.peak_states = 0
-        self.max_per_insn = 0
-        self.todo: list[tuple[State, int, int]] = []
-        self.visited: dict[int, list[_Visited]] = {}
+        self.counts = Counts()
+        self.walk: Walk | None = None
+        self.todo: list[tuple[State, int, int, int]] = []
         self.args: tuple[ctx.Argument, ...] = ()
         self.contracts: dict[int, tuple[Reg, ...]] = {}
         self.packet_changers: set[int] = set()
-        self.since_state = 0
-        self.jumps_since_state = 0
 
     # -- the whole program ---------------------------------------------------------------------
 
@@ -77,7 +62,7 @@ class Checker:
         self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
         self.packet_changers = depth.packet_changers(program, graph)
         self.contracts = funcs.global_functions(program, graph.starts)
-        w = self.w = Walk(program, self.env, graph, self.log)
+        w = self.w = self.walk = Walk(program, self.env, graph, self.log)
         self._walk_function(0)
         for index in self.contracts:
             self.log.say(f"Validating {funcs.name_of(program, graph.starts[index])}() func#{index}...")
@@ -97,13 +82,13 @@ class Checker:
             frame.regs[2] = st.const_scalar(self.program.memory_bytes)
         else:
             frame.regs[1] = st.pointer(T.CTX)
-        w.enter(frame)
         w.state = State([frame])
         w.state.branches = 1
-        w.pc = w.cfg.starts[index]
-        self.visited = {}
-        self.kept_states = 0
-        self.since_state = self.jumps_since_state = 0
+        w.pc = w.state.first_pc = w.cfg.starts[index]
+        w.came_from = -1
+        w.life = Liveness(w.insns, w.cfg)
+        w.enter(frame)
+        self.explored = Explored(w, self.counts)
         self.entry_subprog = index
         if self.log.on:
             self.log.say(f"{w.pc}: {self.log.frame_text(frame)}")
@@ -118,96 +103,50 @@ class Checker:
     def _paths(self) -> None:
         w = self.w
         while True:
-            if not self._path():
-                self._release(w.state)
-                if not self.todo:
-                    return
-                w.state, w.pc, mark = self.todo.pop()
-                self.log.reset(mark)
-                if self.log.on:
-                    self.log.arrive(w.state.first_pc, w.pc, w.state.frame)
-
-    def _release(self, state: State | None) -> None:
-        """A path has ended: the states it came from have one continuation less to wait for."""
-        while state is not None:
-            state.branches -= 1
-            if state.branches:
+            self._path()
+            self.explored.release(w.state)
+            if not self.todo:
                 return
-            state = state.parent
+            w.state, w.pc, w.came_from, mark = self.todo.pop()
+            self.log.reset(mark)
+            if self.log.on:
+                self.log.arrive(w.came_from, w.pc, w.state.frame)
 
-    def _path(self) -> bool:
-        """Walk until the path ends. Always False: the loop leaves by return."""
-        w, graph, log = self.w, self.w.cfg, self.log
+    def _path(self) -> None:
+        """Walk until the path ends."""
+        w, log, explored = self.w, self.w.log, self.explored
+        prune, joins, visited = w.cfg.prune, w.cfg.joins, w.facts.visited
         while True:
-            self.processed += 1
-            if self.processed > MAX_PROCESSED:
-                raise Refusal(f"BPF program is too large. Processed {self.processed} insn", errno.E2BIG, w.pc)
-            if graph.prune[w.pc] and self._seen_before():
+            pc = w.pc
+            w.processed += 1
+            if w.processed > MAX_PROCESSED:
+                raise Refusal(f"BPF program is too large. Processed {w.processed} insn", errno.E2BIG, pc)
+            w.own_step = None
+            if prune[pc] and explored.seen_before():
                 if log.on:
-                    log.say(f"{w.pc}: safe")
-                return False
+                    log.say(f"{pc}: safe")
+                return
+            if joins[pc]:
+                w.step()
             if log.on:
-                log.insn(w.pc)
-            w.facts.visited[w.pc] = 1
+                log.insn(pc)
+            visited[pc] = 1
             frame = w.state.frame
             before = frame.regs[:] if log.level & 2 else None
-            following = self._step(w.insns[w.pc])
+            following = self._step(w.insns[pc])
             if following is None:
-                return False
+                return
             if before is not None:
                 log.changes(w.state.frame, before if w.state.frame is frame else None)
-            w.pc = following
-
-    # -- states kept and compared ----------------------------------------------------------------
-
-    def _seen_before(self) -> bool:
-        """Whether a state kept here covers the present one; if not, it may be kept itself. Rejects an endless loop."""
-        w, pc = self.w, self.w.pc
-        kept = self.visited.setdefault(pc, [])
-        force = bool(w.cfg.checkpoint[pc])
-        add = force or (self.jumps_since_state >= 2 and self.processed - self.since_state >= 8)
-        current = w.state
-        # A callback that came back to its call begins another round: one that nothing new can come of is the last.
-        another_round, current.back = current.back, False
-        for entry in kept[:]:
-            old = entry.state
-            if not old.branches or another_round:
-                if state_covers(old, current, pc, w.cfg):
-                    entry.hits += 1
-                    return True
-            elif old.rounds == current.rounds and state_covers(old, current, pc, w.cfg, exact=True):
-                # That state is still under way and has come back to itself (a callback's next round may look the same).
-                raise Refusal(f"infinite loop detected at insn {pc}", errno.EINVAL, pc)
-            if add:
-                entry.misses += 1
-                if entry.misses > entry.hits * 3 + 3:
-                    kept.remove(entry)  # it costs more than it saves
-                    self.kept_states -= 1
-        if not add:
-            return False
-        saved = current.copy()
-        forget_single_ids(saved)
-        saved.first_pc = pc
-        saved.branches = 1
-        current.parent = saved
-        current.branches = 1
-        kept.append(_Visited(saved))
-        self.total_states += 1
-        self.kept_states += 1
-        self.peak_states = max(self.peak_states, self.kept_states)
-        self.max_per_insn = max(self.max_per_insn, len(kept))
-        self.since_state = self.processed
-        self.jumps_since_state = 0
-        return False
+            w.came_from, w.pc = pc, following
 
     def _push(self, state: State, pc: int) -> None:
         """Put the other way of a branch aside."""
         w = self.w
-        state.first_pc = w.pc
         state.branches = 1
         if state.parent is not None:
             state.parent.branches += 1
-        self.todo.append((state, pc, self.log.mark()))
+        self.todo.append((state, pc, w.pc, self.log.mark()))
         if len(self.todo) > MAX_JUMP_SEQUENCE:
             raise Refusal(f"The sequence of {MAX_JUMP_SEQUENCE + 1} jumps is too complex.", errno.EFAULT, w.pc)
 
@@ -234,13 +173,13 @@ class Checker:
         elif insn.code == EXIT:
             return self._exit()
         elif insn.code == JA:
-            self.jumps_since_state += 1
+            w.jumps += 1
             return w.pc + 1 + insn.off
         elif insn.code == JA32:
-            self.jumps_since_state += 1
+            w.jumps += 1
             return w.pc + 1 + insn.imm
         elif cls in (5, JMP32):
-            self.jumps_since_state += 1
+            w.jumps += 1
             return self._branch(insn)
         else:
             w.reject(f"BPF_LD_[ABS|IND] instructions are not supported by bpfjit yet ({insn.code:02x})", errno.EINVAL)
@@ -258,8 +197,13 @@ class Checker:
         outcome = jump.decide(w, name, width, dst, src)
         if outcome is not None:
             w.facts.taken[w.pc] |= 2 if outcome else 1
+            w.precise(insn.dst)
+            if insn.code & X:
+                w.precise(insn.src)
             return target if outcome else w.pc + 1
         w.facts.taken[w.pc] |= 3
+        jump.note_linked(w, dst, src)
+        dst, src = w.regs[insn.dst], w.regs[insn.src] if insn.code & X else src
         other = w.state.copy()
         jump.refine(w, insn, name, width, dst, src, other)
         self._push(other, target)
@@ -277,7 +221,12 @@ class Checker:
         call = calls.Call(w, row, self.args)
         call.check()
         if call.callback is not None:
-            self._enter_callback(call, w.regs[3])
+            if row.callback is Callback.LOOP:
+                w.precise(1)  # how many rounds there are
+            if row.callback is not Callback.LOOP or w.state.frame.rounds < w.regs[1].umax:
+                self._enter_callback(call, w.regs[3])
+            else:
+                w.state.frame.rounds = 0
         call.leave()
         return w.pc + 1
 
@@ -302,10 +251,10 @@ class Checker:
             return w.pc + 1
         frame = self._new_frame(w.state, index)
         frame.regs[1:6] = w.regs[1:6]
-        w.enter(frame)
         for i in range(6):
             w.regs[i] = UNINIT
         w.state.frames.append(frame)
+        w.enter(frame)
         if self.log.on:
             self.log.say(f"caller:\n {self.log.frame_text(w.state.frames[-2])}\ncallee:\n {self.log.frame_text(frame)}")
         return w.cfg.starts[index]
@@ -323,8 +272,11 @@ class Checker:
         frame = self._new_frame(entered, call.callback)
         frame.callback = True
         frame.regs[1:6] = calls.callback_args(w, call.row, call.map_index, ctx_reg)
-        w.enter(frame)
         entered.frames.append(frame)
+        entered.unrolled += 1
+        entered.frames[-2].rounds += 1
+        w.state.frames[-1].rounds = 0
+        w.enter(frame, entered)
         self._push(entered, w.cfg.starts[call.callback])
 
     def _exit(self) -> int | None:
@@ -343,12 +295,9 @@ class Checker:
             w.state.frames.append(frame)
             returns.check_callback_return(w, r0)
             w.state.frames.pop()
-            w.state.back = True
-            w.state.rounds += 1
-            for entry in reversed(self.visited.get(frame.call_site, [])):
-                if len(entry.state.frames) == len(w.state.frames):
-                    widen(entry.state, w.state)
-                    break
+            before = self.explored.kept_before(w.state, frame.call_site)
+            if before is not None:
+                widen(before, w.state)
             return frame.call_site
         w.regs[0] = r0
         w.facts.result[frame.call_site] |= kind_of(r0)
@@ -383,10 +332,10 @@ def verify(program: Program, env: Env) -> Verified:
 
     def stats() -> Stats:
         return Stats(
-            checker.processed,
-            checker.total_states,
-            checker.peak_states,
-            checker.max_per_insn,
+            checker.walk.processed if checker.walk is not None else 0,
+            checker.counts.total,
+            checker.counts.peak,
+            checker.counts.max_per_insn,
             (time.perf_counter_ns() - start) / 1000,
         )
 

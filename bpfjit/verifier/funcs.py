@@ -82,7 +82,9 @@ def _check_argument(w: Walk, regno: int, wanted: Reg, args: tuple[ctx.Argument, 
     elif wanted.type == T.CTX:
         if reg.type != T.CTX or reg.off or not reg.is_const:
             w.reject(f"R{regno} type={type_name(reg)} expected=ctx")
-    elif not (reg.type == SCALAR and reg.is_const and reg.value == 0):
+    elif reg.type == SCALAR and reg.is_const and reg.value == 0:
+        w.precise(regno)
+    else:
         w.regs[regno] = non_null(reg)  # the function looks for NULL itself
         mem.helper_memory(w, regno, wanted.size, writes=False, args=args)
         mem.helper_memory(w, regno, wanted.size, writes=True, args=args)

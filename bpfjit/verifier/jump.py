@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa.encoding import Insn, X
 from . import branch, held
 from . import state as st
-from .state import OR_NULL, SCALAR, TRUSTED, Reg, Slot, State, T
+from .state import OR_NULL, SCALAR, SLOT_BIT, SPILL, TRUSTED, Reg, Slot, State, T
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
 
@@ -66,6 +66,38 @@ def _comparable(a: Reg, b: Reg, name: str) -> bool:
     if a.type in packets and b.type in packets:
         return True
     return name in ("jeq", "jne") and any(r.type == SCALAR and r.is_const and r.value == 0 for r in (a, b))
+
+
+_MAX_LINKED = 6
+
+
+def note_linked(w: Walk, dst: Reg, src: Reg) -> None:
+    """Note on the path which scalars a jump narrows together; as in Linux, not more than six."""
+    ids = {r.id for r in (dst, src) if r.type == SCALAR and r.id}
+    if not ids:
+        return
+    found: list[tuple[int, int]] = []
+    for frame in reversed(w.state.frames):
+        for i, r in enumerate(frame.regs):
+            if r.type == SCALAR and r.id in ids:
+                if len(found) < _MAX_LINKED:
+                    found.append((frame.number, i))
+                else:
+                    frame.regs[i] = _alone(r)
+        for index, slot in sorted(frame.stack.items()):
+            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id in ids and slot.kinds[0] == SPILL:
+                if len(found) < _MAX_LINKED:
+                    found.append((frame.number, SLOT_BIT + index))
+                else:
+                    frame.stack[index] = Slot(slot.kinds, _alone(slot.reg))
+    if len(found) > 1:
+        w.step().linked = tuple(found)
+
+
+def _alone(r: Reg) -> Reg:
+    r = r.copy()
+    r.id = r.off = 0
+    return r
 
 
 def _assign(state: State, regno: int, now: Reg) -> None:

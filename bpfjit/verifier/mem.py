@@ -152,9 +152,17 @@ def _one_kind(w: Walk, reg: Reg) -> None:
 
 
 def access(
-    w: Walk, reg: Reg, regno: int, off: int, size: int, args: tuple[ctx.Argument, ...], value: Reg | None = None
+    w: Walk,
+    reg: Reg,
+    regno: int,
+    off: int,
+    size: int,
+    args: tuple[ctx.Argument, ...],
+    value: Reg | None = None,
+    value_regno: int = -1,
 ) -> Reg:
-    """Check one access of `size` bytes at reg+off; `value` is what a store writes. Returns what a load leaves."""
+    """Check one access of `size` bytes at reg+off; `value` (of register `value_regno`, -1: of none) is what a store
+    writes. Returns what a load leaves."""
     write = value is not None
     if not reg.is_pointer or reg.flags & OR_NULL:
         w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
@@ -163,7 +171,7 @@ def access(
     if reg.type == T.STACK:
         w.touch(Region.STACK)
         if value is not None:
-            stack.write(w, reg, regno, off, size, value)
+            stack.write(w, reg, regno, off, size, value, value_regno)
             return value
         return stack.read(w, reg, regno, off, size)
     if value is not None and value.type != st.SCALAR and reg.type not in (T.MAP_VALUE, T.MEM, T.CTX):

@@ -83,8 +83,12 @@ def atomic(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
     if base.is_pointer:
         mem.check_alignment(w, base, insn.off, insn.size, strict=True)
     if insn.imm == STORE_REL:
-        mem.access(w, base, insn.dst, insn.off, insn.size, args, value)
+        if base.type != T.STACK:
+            w.life.wrote(w.state, w.pc, 0)
+        mem.access(w, base, insn.dst, insn.off, insn.size, args, value, insn.src)
         return
+    if base.type != T.STACK:
+        w.life.wrote(w.state, w.pc, 0)
     if value.is_pointer and not w.env.privileged:
         w.reject(f"R{insn.src} leaks addr into mem")
     if base.type == T.STACK and not base.is_const:
@@ -115,4 +119,6 @@ def store(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
     value = w.read(insn.src) if insn.code & 7 == STX else st.const_scalar(insn.imm)
     if base.type == T.STACK and value.type == SCALAR and insn.code & 7 == STX:
         value = w.regs[insn.src] = w.linked(value)  # the slot and the register are one number
-    mem.access(w, base, insn.dst, insn.off, insn.size, args, value)
+    if base.type != T.STACK:
+        w.life.wrote(w.state, w.pc, 0)
+    mem.access(w, base, insn.dst, insn.off, insn.size, args, value, insn.src if insn.code & 7 == STX else -1)

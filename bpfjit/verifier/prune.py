@@ -1,26 +1,43 @@
 """When a state need not be walked: another one, already walked from here, covers it.
 
-Every scalar counts (there is no precision tracking yet): an old state covers a new one when each live
-register and every stack byte of the new one lies within what the old one was walked with.
+An old state covers a new one when each live register and slot of the new one lies within what the old one was walked
+with. Scalars that nothing behind the old state relied upon (Frame.precise, see precision.py) lie within any other. What a
+type of pointer or slot compares beyond that is a row of POINTERS or SLOTS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from enum import IntEnum
 
 from . import tnum
-from .bounds import truncate
 from .cfg import Cfg
 from .refs import same
-from .state import INVALID, MISC, NOT_INIT, SCALAR, SPILL, ZEROED, Frame, Reg, Slot, State, T, scalar, unknown_scalar
+from .state import INVALID, MISC, NOT_INIT, SCALAR, SLOT_BIT, SPILL, Frame, Reg, Slot, State, T, scalar
 
 
-class _Ids:
-    """A one-to-one match between the ids of two states, built as they are compared."""
+class Exact(IntEnum):
+    """How alike two states must be. NOT: the new one shows nothing that the old one did not; WITHIN: the same, every
+    number taken for precise; SAME: nothing differs."""
+
+    NOT = 0
+    WITHIN = 1
+    SAME = 2
+
+
+class Ids:
+    """A one-to-one match between the ids of two states, built as they are compared.
+
+    unwritten: functions whose stack the new state leaves unwritten where the old one had data.
+    """
+
+    __slots__ = ("to_new", "to_old", "unnamed", "unwritten")
 
     def __init__(self) -> None:
         self.to_new: dict[int, int] = {}
         self.to_old: dict[int, int] = {}
+        self.unnamed = 0
+        self.unwritten: set[int] = set()
 
     def match(self, old: int, new: int) -> bool:
         if old == 0 and new == 0:
@@ -28,6 +45,15 @@ class _Ids:
         if old == 0 or new == 0:
             return False
         return self.to_new.setdefault(old, new) == new and self.to_old.setdefault(new, old) == old
+
+    def match_scalars(self, old: int, new: int) -> bool:
+        """Scalars that were one number must be one number again; ones that were not may be."""
+        if not old:
+            return True
+        if not new:
+            self.unnamed -= 1
+            new = self.unnamed  # one number by itself
+        return self.match(old, new)
 
 
 def _within(old: Reg, new: Reg) -> bool:
@@ -44,80 +70,139 @@ def _within(old: Reg, new: Reg) -> bool:
     )
 
 
-def covers(old: Reg, new: Reg, ids: _Ids, exact: bool) -> bool:
+def _identical(old: Reg, new: Reg) -> bool:
+    return (
+        old.value == new.value
+        and old.mask == new.mask
+        and old.umin == new.umin
+        and old.umax == new.umax
+        and old.smin == new.smin
+        and old.smax == new.smax
+        and old.u32min == new.u32min
+        and old.u32max == new.u32max
+        and old.s32min == new.s32min
+        and old.s32max == new.s32max
+    )
+
+
+def _fixed_alike(old: Reg, new: Reg) -> bool:
+    return (
+        old.off == new.off
+        and old.map == new.map
+        and old.btf_id == new.btf_id
+        and old.size == new.size
+        and old.frame == new.frame
+    )
+
+
+def _exactly(old: Reg, new: Reg, ids: Ids) -> bool:
+    return _identical(old, new) and _fixed_alike(old, new) and ids.match(old.id, new.id) and ids.match(old.ref, new.ref)
+
+
+def _place_within(old: Reg, new: Reg, ids: Ids) -> bool:
+    return _within(old, new) and _fixed_alike(old, new) and ids.match(old.id, new.id) and ids.match(old.ref, new.ref)
+
+
+def _packet_within(old: Reg, new: Reg, ids: Ids) -> bool:
+    return old.range <= new.range and _place_within(old, new, ids)
+
+
+# What covers a pointer of each type; types without a row must be exactly alike.
+POINTERS: dict[int, Callable[[Reg, Reg, Ids], bool]] = {
+    T.MAP_KEY: _place_within,
+    T.MAP_VALUE: _place_within,
+    T.MEM: _place_within,
+    T.PACKET: _packet_within,
+    T.PACKET_META: _packet_within,
+}
+
+
+def covers(old: Reg, new: Reg, ids: Ids, exact: Exact, *, precise: bool) -> bool:
     """Whether all that is proved for `old` holds for `new`."""
+    if exact is Exact.SAME:
+        if old.type != new.type or old.flags != new.flags or old.range != new.range:
+            return False
+        return old.type == NOT_INIT or _exactly(old, new, ids)
     if old.type == NOT_INIT:
-        return not exact or new.type == NOT_INIT
+        return True
     if old.type != new.type or old.flags != new.flags:
         return False
-    if exact:
-        if not (_within(old, new) and _within(new, old)):
-            return False
-    elif not _within(old, new):
-        return False
     if old.type == SCALAR:
-        # Scalars that were one value must be one value again; ones that were not may be.
-        return not old.id or (old.off == new.off and ids.match(old.id, new.id))
-    if (old.off, old.map, old.btf_id, old.size, old.frame) != (new.off, new.map, new.btf_id, new.size, new.frame):
-        return False
-    if old.type in (T.PACKET, T.PACKET_META) and (new.range != old.range if exact else new.range < old.range):
-        return False
-    return ids.match(old.id, new.id) and ids.match(old.ref, new.ref)
+        if not precise and exact is Exact.NOT:
+            return True
+        if old.id and old.off != new.off:
+            return False
+        return (old is new or _within(old, new)) and ids.match_scalars(old.id, new.id)
+    return POINTERS.get(old.type, _exactly)(old, new, ids)
 
 
-def _slot_covers(old: Slot, new: Slot | None, ids: _Ids, exact: bool) -> bool:
-    if new is old:
-        return old.reg is None or not old.reg.id or ids.match(old.reg.id, old.reg.id)
+# What covers a slot of each special kind (its lowest byte's), beyond the kind itself.
+SLOTS: dict[int, Callable[[Slot, Slot, Ids], bool]] = {}
+
+
+def _as_scalar(slot: Slot) -> Reg | None:
+    """The number that a load of all eight bytes gives: a full spill of one, or nothing known (as far as it is data)."""
+    if slot.kinds[0] == SPILL:
+        return slot.reg if slot.is_full_spill and slot.reg is not None and slot.reg.type == SCALAR else None
+    return scalar() if all(k in (MISC, INVALID) for k in slot.kinds) and any(slot.kinds) else None
+
+
+def _slot_covers(old: Slot, new: Slot | None, ids: Ids, exact: Exact, *, precise: bool) -> bool:
+    if exact is not Exact.NOT and (new is None or old.kinds != new.kinds):
+        return False
     if new is None:
-        return not any(old.kinds)
-    if old.reg is not None and old.kinds[0] == SPILL:
-        if new.reg is not None and new.kinds[0] == SPILL and old.kinds == new.kinds:
-            return covers(old.reg, new.reg, ids, exact)
+        return not any(k not in (INVALID, MISC) for k in old.kinds)
+    o, n = _as_scalar(old), _as_scalar(new)
+    if o is not None and n is not None:
+        return covers(o, n, ids, exact, precise=precise)
+    for was, now in zip(old.kinds, new.kinds, strict=True):
+        # The privileged may read what was not written: data is covered by anything.
+        if was not in (INVALID, MISC) and was != now:
+            return False
+    top = old.kinds[0]
+    if top == SPILL and new.kinds[0] == SPILL:
+        assert old.reg is not None and new.reg is not None
+        return covers(old.reg, new.reg, ids, exact, precise=precise)
+    return top not in SLOTS or SLOTS[top](old, new, ids)
+
+
+def _frame_covers(old: Frame, new: Frame, live: int, ids: Ids, exact: Exact) -> bool:
+    for i in range(10):
+        if live >> i & 1:
+            o, n = old.regs[i], new.regs[i]
+            if not covers(o, n, ids, exact, precise=bool(old.precise >> i & 1)):
+                return False
+    for index, slot in old.stack.items():
+        precise = bool(old.precise >> SLOT_BIT + index & 1)
+        fresh = new.stack.get(index)
+        if not _slot_covers(slot, fresh, ids, exact, precise=precise):
+            return False
+        if fresh is not slot and (fresh is None or INVALID in fresh.kinds):
+            ids.unwritten.add(new.subprog)
+    return exact is not Exact.SAME or all(index in old.stack for index in new.stack)
+
+
+def looks_alike(old: State, new: State) -> bool:
+    """A quick look whether two states may be the same: the innermost registers."""
+    if len(old.frames) != len(new.frames):
         return False
-    for o, n in zip(old.kinds, new.kinds, strict=True):
-        if o == INVALID:
-            if exact and n != INVALID:
-                return False
-        elif o == MISC:
-            if (exact and n != MISC) or n == INVALID:
-                return False
-            if n == SPILL and new.reg is not None and new.reg.type != SCALAR:
-                return False
-        elif o == ZEROED:
-            spilled_zero = n == SPILL and new.reg is not None and new.reg.is_const and new.reg.value == 0
-            if n != ZEROED and not (spilled_zero and new.reg is not None and new.reg.type == SCALAR):
-                return False
-        else:
+    for o, n in zip(old.frames[-1].regs, new.frames[-1].regs, strict=True):
+        if o is not n and (o.type != n.type or o.flags != n.flags or o.id != n.id or not _identical(o, n)):
             return False
     return True
 
 
-def _frame_covers(old: Frame, new: Frame, live: int, ids: _Ids, exact: bool) -> bool:
-    for i in range(10):
-        if live >> i & 1:
-            o, n = old.regs[i], new.regs[i]
-            if o is n:
-                if o.id and not ids.match(o.id, o.id):
-                    return False
-            elif not covers(o, n, ids, exact):
-                return False
-    for index, slot in old.stack.items():
-        if not _slot_covers(slot, new.stack.get(index), ids, exact):
-            return False
-    return not exact or all(index in old.stack for index in new.stack)
-
-
-def state_covers(old: State, new: State, pc: int, cfg: Cfg, *, exact: bool = False) -> bool:
-    """Whether walking `new` from `pc` can show nothing that walking `old` did not; `exact`: they are the same."""
+def state_covers(old: State, new: State, pc: int, cfg: Cfg, exact: Exact) -> Ids | None:
+    """How walking `new` from `pc` can show nothing that walking `old` did not; None if it can."""
     if len(old.frames) != len(new.frames):
-        return False
-    ids = _Ids()
+        return None
+    ids = Ids()
     if not same(old.held, new.held, ids.match):
-        return False
+        return None
     last = len(old.frames) - 1
     for i, (o, n) in enumerate(zip(old.frames, new.frames, strict=True)):
-        if (o.call_site, o.subprog, o.callback) != (n.call_site, n.subprog, n.callback):
-            return False
+        if o.call_site != n.call_site or o.subprog != n.subprog or o.callback != n.callback:
+            return None
         if i == last:
             live = cfg.live[pc]
         else:
@@ -125,34 +210,36 @@ def state_covers(old: State, new: State, pc: int, cfg: Cfg, *, exact: bool = Fal
             # A callback returns to the call itself, which runs again; other calls to what follows.
             live = cfg.live[above.call_site] if above.callback else cfg.live[above.call_site + 1] & ~1
         if not _frame_covers(o, n, live, ids, exact):
-            return False
-    return True
+            return None
+    return ids
+
+
+def forget_dead_slots(state: State, alive: list[int]) -> None:
+    """Drop the stack slots that nothing behind a kept state reads; all that follows it has been walked."""
+    state.clean = True
+    for frame, mask in zip(state.frames, alive, strict=True):
+        if any(not mask >> index & 1 for index in frame.stack):
+            frame.stack = {index: slot for index, slot in frame.stack.items() if mask >> index & 1}
 
 
 def widen(old: State, state: State) -> None:
-    """Numbers that a callback changes from round to round are taken for anything, so that rounds converge."""
+    """Numbers that change from round to round and that nothing relies upon may be anything: so rounds converge."""
     for before, now in zip(old.frames, state.frames, strict=True):
         for i in range(10):
-            if _changed(before.regs[i], now.regs[i]):
+            if not before.precise >> i & 1 and _changed(before.regs[i], now.regs[i]):
                 now.regs[i] = scalar()
         for index, slot in now.stack.items():
             was = before.stack.get(index)
-            if was is None or was is slot or slot.reg is None or slot.kinds[0] != SPILL or slot.reg.type != SCALAR:
+            if was is None or was is slot or slot.reg is None or not slot.is_full_spill or not was.is_full_spill:
                 continue
-            if was.reg is None or was.kinds[0] != SPILL or _changed(was.reg, slot.reg):
-                now.stack[index] = Slot(slot.kinds, _sized(slot.spilled_bytes))
-
-
-def _sized(size_bytes: int) -> Reg:
-    r = unknown_scalar()
-    truncate(r, size_bytes)
-    return r
+            if was.reg is not None and not before.precise >> SLOT_BIT + index & 1 and _changed(was.reg, slot.reg):
+                now.stack[index] = Slot(slot.kinds, scalar())
 
 
 def _changed(before: Reg, now: Reg) -> bool:
     if before is now or now.type != SCALAR or before.type != SCALAR:
         return False
-    return not (_within(before, now) and _within(now, before))
+    return not _identical(before, now)
 
 
 def forget_single_ids(state: State) -> None:

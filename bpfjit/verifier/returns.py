@@ -35,6 +35,7 @@ def check_callback_return(w: Walk, r0: Reg) -> None:
 def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int) -> None:
     if r0.type != SCALAR:
         w.reject(f"{where} the register R0 is not a known value ({type_name(r0)})", errno.EINVAL)
+    w.precise(0)
     if low <= r0.smin and r0.smax <= high:
         return
     parts = []

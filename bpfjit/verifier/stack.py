@@ -48,19 +48,30 @@ def _set_bytes(frame: Frame, off: int, size: int, kind: int) -> None:
         off += n
 
 
-def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg) -> None:
-    """Store `size` bytes of `value` through a stack pointer."""
+def _slots(low: int, high: int) -> int:
+    """The slots (bits) that bytes [low, high) lie in."""
+    mask = 0
+    for index in range((-high) // 8, (-low - 1) // 8 + 1):
+        mask |= 1 << index
+    return mask
+
+
+def _note_read(w: Walk, frame: Frame, low: int, high: int) -> None:
+    w.life.read(w.state, w.pc, frame.number, _slots(low, high))
+
+
+def _is_null(value: Reg) -> bool:
+    return value.type == SCALAR and not value.mask and not value.value
+
+
+def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_regno: int) -> None:
+    """Store `size` bytes of `value` (that of register `value_regno`, -1 for none) through a stack pointer."""
     frame = w.state.frames[reg.frame]
     low, high = check_range(w, reg, regno, off, size, "write to")
     w.need_stack(frame, low)
     if low != high:
-        if any(_byte(frame, at) == INVALID for at in range(low, high + size)):
-            w.zero_stack[frame.subprog] = 1  # what this store does not hit is taken for written from now on
-        for at in range(low, high + size):
-            slot_kind = _byte(frame, at)
-            if slot_kind == ZEROED and value.type == SCALAR and value.is_const and value.value == 0:
-                continue
-            _set_bytes(frame, at, 1, MISC)
+        w.wrote_slots(frame, 0)
+        _write_somewhere(w, frame, low, high + size, value, value_regno)
         return
     index = (-low - 1) // 8
     if value.type == T.STACK and reg.frame != w.state.frames[-1].number:
@@ -69,8 +80,10 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg) -> Non
         w.reject("invalid size of register spill")
     if value.type != SCALAR and low % 8:
         w.reject(f"attempt to corrupt spilled pointer on stack off={low}")
+    w.wrote_slots(frame, 1 << index if size == 8 else 0)
     if low % 8 == 0 and size == 8:
         frame.stack[index] = Slot(st.SPILLED, value)
+        w.touch_slot(frame.number, index)
     elif low % 8 == 0 and size in (1, 2, 4):
         stored = value
         if value.umax >> size * 8:
@@ -80,9 +93,29 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg) -> Non
         old = frame.stack.get(index, st.EMPTY)
         rest = bytes(MISC if k == SPILL else k for k in old.kinds[size:])
         frame.stack[index] = Slot(bytes([SPILL]) * size + rest, stored)
+        w.touch_slot(frame.number, index)
     else:
-        zero = value.is_const and value.value == 0
+        zero = _is_null(value)
+        if zero and value_regno >= 0:
+            w.precise(value_regno)  # the way back does not lead through zeroes in the stack
         _set_bytes(frame, low, size, ZEROED if zero else MISC)
+
+
+def _write_somewhere(w: Walk, frame: Frame, low: int, end: int, value: Reg, value_regno: int) -> None:
+    """A store that hits some of the bytes [low, end)."""
+    if any(_byte(frame, at) == INVALID for at in range(low, end)):
+        w.zero_stack[frame.subprog] = 1  # what this store does not hit is taken for written from now on
+    zero, relied = _is_null(value), False
+    for at in range(low, end):
+        slot = frame.stack.get((-at - 1) // 8)
+        if zero and slot is not None:
+            kind = slot.kinds[at & 7]
+            if kind == ZEROED or (kind == SPILL and slot.reg is not None and _is_null(slot.reg)):
+                relied = True
+                continue
+        _set_bytes(frame, at, 1, MISC)
+    if relied and value_regno >= 0:
+        w.precise(value_regno)
 
 
 def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
@@ -90,12 +123,14 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
     frame = w.state.frames[reg.frame]
     low, high = check_range(w, reg, regno, off, size, "read from")
     w.need_stack(frame, low)
+    _note_read(w, frame, low, high + size)
     if low != high:
         check_initialised(w, frame, low, high + size - low, regno)
         r = st.unknown_scalar()
         truncate(r, size)
         return r
-    slot = frame.stack.get((-low - 1) // 8)
+    index = (-low - 1) // 8
+    slot = frame.stack.get(index)
     if slot is not None and slot.reg is not None and slot.kinds[0] == SPILL:
         spilled = slot.reg
         if spilled.type != SCALAR:
@@ -103,16 +138,18 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
                 w.reject("invalid size of register fill")
             return spilled
         if low % 8 == 0 and size <= slot.spilled_bytes:
-            if size == slot.spilled_bytes:
-                return spilled
-            if not spilled.umax >> size * 8:
+            w.touch_slot(frame.number, index)
+            if size == slot.spilled_bytes or not spilled.umax >> size * 8:
                 return spilled
             r = spilled.copy()
             r.id = r.off = 0
             truncate(r, size)
             return r
+        if _is_null(spilled) and all(slot.kinds[at & 7] == SPILL for at in range(low, low + size)):
+            w.touch_slot(frame.number, index)
+            return st.ZERO
     check_initialised(w, frame, low, size, regno)
-    if all(_is_zero(frame, at) for at in range(low, low + size)):
+    if all(_byte(frame, at) == ZEROED for at in range(low, low + size)):
         return st.ZERO
     r = st.unknown_scalar()
     truncate(r, size)
@@ -120,27 +157,32 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
 
 
 def constant_word(w: Walk, reg: Reg, size: int) -> int | None:
-    """The number in `size` bytes of stack where it is known: zeroes, or a spilled constant of just that size."""
+    """The number in `size` bytes of stack where it is known: zeroes, or what is left of a spilled constant's slot.
+
+    As in Linux the whole constant counts, though the bytes may be its upper ones: as an index it is none the smaller.
+    """
     at = reg.off + st.s64(reg.value)
     if not reg.is_const or at % size:
         return None
     frame = w.state.frames[reg.frame]
-    if all(_is_zero(frame, i) for i in range(at, at + size)):
+    if all(_byte(frame, i) == ZEROED for i in range(at, at + size)):
         return 0
     slot = frame.stack.get((-at - 1) // 8)
-    if slot is None or slot.reg is None or slot.kinds[0] != SPILL or slot.spilled_bytes != size or at % 8:
+    if slot is None or slot.reg is None or slot.kinds[0] != SPILL:
+        return None
+    rest = slot.kinds[at & 7 :]
+    if len(rest) - len(rest.lstrip(st.SPILLED[:1])) != size:
         return None
     return slot.reg.value if slot.reg.type == SCALAR and slot.reg.is_const else None
 
 
-def _is_zero(frame: Frame, off: int) -> bool:
-    slot = frame.stack.get((-off - 1) // 8)
-    if slot is None:
-        return False
-    kind = slot.kinds[off & 7]
-    if kind == SPILL and slot.reg is not None:
-        return slot.reg.type == SCALAR and slot.reg.is_const and slot.reg.value == 0
-    return kind == ZEROED
+def need_word(w: Walk, reg: Reg) -> None:
+    """What constant_word() found behind a pointer is relied upon."""
+    frame = w.state.frames[reg.frame]
+    index = (-(reg.off + st.s64(reg.value)) - 1) // 8
+    slot = frame.stack.get(index)
+    if slot is not None and slot.reg is not None and slot.kinds[0] == SPILL:
+        w.precise_slot(reg.frame, index)
 
 
 def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int) -> None:
@@ -172,4 +214,5 @@ def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool) -> 
         if slot is not None and slot.reg is not None and slot.kinds[0] == SPILL and slot.reg.type != SCALAR:
             if not w.env.privileged:
                 w.reject(f"leaking pointer from stack off {at}", errno.EACCES)
+    _note_read(w, frame, low, high + size)
     check_initialised(w, frame, low, high + size - low, regno)

@@ -211,16 +211,28 @@ class Slot:
 EMPTY = Slot(_INVALID)
 
 
-class Frame:
-    """One function's registers r0-r10 and stack: slot i holds bytes [-8*(i+1), -8*i) below r10."""
+# Which registers and slots of a frame are meant, as one number: bit i for r0-r9, bit SLOT_BIT + i for slot i.
+SLOT_BIT = 16
 
-    __slots__ = ("call_site", "callback", "number", "regs", "stack", "subprog")
+
+class Frame:
+    """One function's registers r0-r10 and stack: slot i holds bytes [-8*(i+1), -8*i) below r10.
+
+    call_site: the call instruction, -1 at the bottom. precise: in a kept state, which scalars something behind it
+    depended on (bits as above); the others may be anything. rounds: how often the callbacks of the call under way have run.
+    life: what is known of the stack's liveness in this call of the function (liveness.py).
+    """
+
+    __slots__ = ("call_site", "callback", "life", "number", "precise", "regs", "rounds", "stack", "subprog")
 
     def __init__(self, number: int, subprog: int, call_site: int) -> None:
         self.number = number
         self.subprog = subprog
-        self.call_site = call_site  # the call instruction, -1 at the bottom
+        self.call_site = call_site
         self.callback = False
+        self.precise = 0
+        self.rounds = 0
+        self.life: object = None
         self.regs: list[Reg] = [UNINIT] * 11
         fp = pointer(STACK)
         fp.frame = number
@@ -233,29 +245,71 @@ class Frame:
         f.subprog = self.subprog
         f.call_site = self.call_site
         f.callback = self.callback
+        f.precise = 0
+        f.rounds = self.rounds
+        f.life = self.life
         f.regs = self.regs[:]
         f.stack = self.stack.copy()
         return f
+
+
+class Step:
+    """One step on a state's way that is not told by the instruction before it: a jump, or what an instruction touched.
+
+    pc: the instruction; came_from: the one run before it. frame, slot: the stack slot that it fills or spills (slot -1:
+    none). linked: at a conditional jump, the (frame, bit) of scalars that were one number. before: the step before.
+    """
+
+    __slots__ = ("before", "came_from", "count", "frame", "linked", "pc", "slot")
+
+    def __init__(self, before: Step | None, pc: int, came_from: int) -> None:
+        self.before = before
+        self.count: int = before.count + 1 if before is not None else 1
+        self.pc = pc
+        self.came_from = came_from
+        self.frame = 0
+        self.slot = -1
+        self.linked: tuple[tuple[int, int], ...] = ()
 
 
 class State:
     """One path's state: the frames, and where it comes from.
 
     parent: the kept state that this one goes on from; branches: how many of its continuations are not walked to
-    their end yet. first_pc: where it was kept or put aside. back: a callback has just returned to its call;
-    rounds: how often that has happened on the way here. held: what must be given back.
+    their end yet. steps: the way from the parent to here, last step first; first_pc: where that way begins; last_pc: in a
+    kept state (is_kept), the last instruction on it. pc: where it was kept. clean: what no continuation reads is gone.
+    evicted: no longer compared with others. unrolled: how many rounds of callbacks lie on the way here. held: what must be
+    given back.
     """
 
-    __slots__ = ("back", "branches", "first_pc", "frames", "held", "parent", "rounds")
+    __slots__ = (
+        "branches",
+        "clean",
+        "evicted",
+        "first_pc",
+        "frames",
+        "held",
+        "is_kept",
+        "last_pc",
+        "parent",
+        "pc",
+        "steps",
+        "unrolled",
+    )
 
     def __init__(self, frames: list[Frame]) -> None:
         self.frames = frames
         self.held = NOTHING
         self.parent: State | None = None
         self.branches = 0
+        self.steps: Step | None = None
         self.first_pc = 0
-        self.back = False
-        self.rounds = 0
+        self.last_pc = -1
+        self.pc = -1
+        self.clean = False
+        self.evicted = False
+        self.is_kept = False
+        self.unrolled = 0
 
     @property
     def frame(self) -> Frame:
@@ -265,6 +319,12 @@ class State:
         s = State([f.copy() for f in self.frames])
         s.parent = self.parent
         s.held = self.held
+        s.steps = self.steps
         s.first_pc = self.first_pc
-        s.rounds = self.rounds
+        s.unrolled = self.unrolled
         return s
+
+    @property
+    def call_sites(self) -> tuple[int, ...]:
+        """The calls that led here, outermost first: together with a frame's number they name its function's instance."""
+        return tuple(f.call_site for f in self.frames)

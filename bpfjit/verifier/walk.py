@@ -10,10 +10,12 @@ from typing import NoReturn
 from ..btf import Btf
 from ..program import Facts, Program, Region, ValueKind
 from ..spec.targets import TARGET_BY_FUNC, Target
+from . import precision
 from .cfg import Cfg
+from .liveness import Liveness
 from .log import Log
 from .refusal import Refusal
-from .state import OR_NULL, SCALAR, Frame, Reg, State
+from .state import OR_NULL, SCALAR, SLOT_BIT, Frame, Reg, State, Step
 
 MAX_VAR_OFF = 1 << 29  # BPF_MAX_VAR_OFF: offsets beyond it are refused before they could overflow
 MAX_PACKET_OFF = 0xFFFF
@@ -51,11 +53,32 @@ class Walk:
         self.zero_stack = bytearray(len(cfg.starts))
         self.state = State([Frame(0, 0, -1)])
         self.pc = 0
+        self.came_from = -1  # the instruction run before this one on the path
+        self.processed = 0
+        self.jumps = 0
         self.ids = 0
+        self.own_step: Step | None = None
+        self.life = Liveness(program.insns, cfg)
 
     def new_id(self) -> int:
         self.ids += 1
         return self.ids
+
+    def step(self) -> Step:
+        """The step that stands for the instruction under way on the path; made where there is none yet."""
+        step = self.state.steps
+        if step is None or step.pc != self.pc or step is not self.own_step:
+            step = self.state.steps = self.own_step = Step(step, self.pc, self.came_from)
+        return step
+
+    def touch_slot(self, frame: int, slot: int) -> None:
+        """The instruction under way spills to a slot of a frame, or fills from it."""
+        step = self.step()
+        step.frame, step.slot = frame, slot
+
+    def wrote_slots(self, frame: Frame, slots: int) -> None:
+        """The store under way overwrites these slots of a frame as a whole, whichever way it came here."""
+        self.life.wrote(self.state, self.pc, slots << frame.number * 64)
 
     def linked(self, reg: Reg) -> Reg:
         """The scalar with an id of its own, by which copies of it will be known."""
@@ -74,7 +97,13 @@ class Walk:
         return self.program.sleepable
 
     def precise(self, regno: int) -> None:
-        """The value of a register decides what follows. (All numbers count: there is no precision tracking yet.)"""
+        """The number in a register of the present frame is relied upon: what it came from counts in pruning."""
+        if self.regs[regno].type == SCALAR:
+            precision.need(self, len(self.state.frames) - 1, 1 << regno)
+
+    def precise_slot(self, frame: int, slot: int) -> None:
+        """The number spilled to a stack slot is relied upon."""
+        precision.need(self, frame, 1 << SLOT_BIT + slot)
 
     @property
     def regs(self) -> list[Reg]:
@@ -87,8 +116,9 @@ class Walk:
         """Note the kind of value that the instruction under way leaves in its destination."""
         self.facts.result[self.pc] |= kind_of(reg)
 
-    def enter(self, frame: Frame) -> None:
-        """Note the kinds of a function's arguments as it is entered."""
+    def enter(self, frame: Frame, state: State | None = None) -> None:
+        """A state's innermost function (of the present state, without one) is entered: note its arguments' kinds."""
+        self.life.enter(state if state is not None else self.state)
         kinds = self.facts.entry_kinds[frame.subprog]
         for i in range(1, 6):
             kinds[i] |= kind_of(frame.regs[i])
