@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bpfjit.errors import refuse
-from runtime import KernelHandle, ffi
+from runtime import Index, KernelHandle, ffi, lib
 
 from .caller import Caller
 from .cgroup_files import CGROUP_FILES, FILE_BY_NAME
@@ -21,7 +21,6 @@ from .views import Views
 CGROUP2_MAGIC = 0x63677270
 CSS_ONLINE, CSS_VISIBLE = 1 << 1, 1 << 3
 _INT_MAX = (1 << 31) - 1
-_CGROUP_BYTES, _KN_BYTES = ffi.sizeof("struct cgroup"), ffi.sizeof("struct kernfs_node")
 _CSET_BYTES, _GROUP_BYTES = ffi.sizeof("struct css_set"), ffi.sizeof("struct task_group")
 _SUBSYSTEMS = len(ffi.new("struct cgroup *").subsys)
 
@@ -53,10 +52,9 @@ class Cgroup(KernfsDir):
         cset = self.cset = native.new("struct css_set")
         group = self.task_group = native.new("struct task_group")
         raw = os.fsencode(self.name) or b"/"
-        self._name = native.string(raw)
-        self._sizes = ((c, _CGROUP_BYTES + 8 * (level + 1)), (kn, _KN_BYTES), (cset, _CSET_BYTES), (group, _GROUP_BYTES))
         css, addressof = c.self, ffi.addressof
-        kn.id, kn.mode, kn.flags, kn.name, kn.priv = self.id, self.mode, 1, self._name, c
+        kn.id, kn.mode, kn.flags, kn.name, kn.priv = self.id, self.mode, 1, native.string(raw), c
+        c.self.refcnt.percpu_count_ptr = 1
         c.kn, c.level, c.max_depth, c.max_descendants = kn, level, _INT_MAX, _INT_MAX
         c.root, c.dom_cgrp = self.fs.root_c, c
         css.cgroup, css.flags, css.serial_nr = c, CSS_ONLINE | CSS_VISIBLE, next(self.fs.serials)
@@ -74,6 +72,7 @@ class Cgroup(KernfsDir):
         else:
             parent.get()
             up = parent.c
+            up.self.refcnt.percpu_count_ptr += 1
             setattr(kn, "__parent", parent.kn)  # written out, it would be a name private to this class
             css.parent = addressof(up, "self")
             group.parent = parent.task_group
@@ -143,9 +142,10 @@ class Cgroup(KernfsDir):
 
     def free(self) -> None:
         native = self.fs.native
-        for obj, size in self._sizes:
-            native.free(obj, size)
-        native.free(self._name, len(os.fsencode(self.name)) + 1)
+        native.free(self.cset, _CSET_BYTES)
+        native.free(self.task_group, _GROUP_BYTES)
+        if native.ptr != ffi.NULL:
+            lib.rt_cgroup_put(native.ptr, self.c)
         self.c = self.kn = self.cset = self.task_group = None
         if self.up is not None:
             self.up.put()
@@ -157,6 +157,7 @@ class CgroupFs(SuperBlock):
     def __init__(self, native: KernelHandle, tasks: Tasks) -> None:
         super().__init__("cgroup2", CGROUP2_MAGIC)
         self.native = native
+        self.index = Index(native)  # the same cgroups by id, as kernel functions find them
         self.tasks = tasks
         self.serials = itertools.count(1)
         self._ids = itertools.count(2)
@@ -180,6 +181,7 @@ class CgroupFs(SuperBlock):
             raise refuse(errno.EEXIST, f"id {kn_id} is taken by {self._taken[kn_id].path}")
         made = Cgroup(self, name, parent, mode, uid, gid, kn_id)
         self._taken[kn_id] = made
+        self.index.add(kn_id, made.c)
         return made
 
     def create(self, path: str, id: int | None = None) -> Cgroup:
@@ -250,6 +252,8 @@ class CgroupFs(SuperBlock):
         """The root's id, where it is not Linux's 1 (a hierarchy seen from inside a cgroup namespace)."""
         root = self.root
         del self._taken[root.id]
+        self.index.remove(root.id)
+        self.index.add(kn_id, root.c)
         root.id = root.ino = root.kn.id = kn_id
         self._taken[kn_id] = root
 
@@ -264,6 +268,7 @@ class CgroupFs(SuperBlock):
         self.removals += 1
         parent = cgroup.up
         del self._taken[cgroup.id]
+        self.index.remove(cgroup.id)
         cgroup.go_offline()
         at: Cgroup | None = parent
         while at is not None:

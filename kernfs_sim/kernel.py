@@ -114,6 +114,7 @@ class Kernel:
         self.namespaces = NamespaceSet(self.native)
         self.tasks = Tasks(self.native, self.namespaces)
         self.cgroups = CgroupFs(self.native, self.tasks)
+        lib.rt_kernel_registries(self.native.ptr, self.namespaces.pid[""].index.ptr, self.cgroups.index.ptr)
         self.idle = self.tasks.create_idle(self.cgroups.root)
         lib.rt_kernel_idle(self.native.ptr, self.idle.c)
         # What a tracepoint passes where a scenario says nothing of the registers: they are an object all the same.

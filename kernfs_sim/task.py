@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
-from runtime import KernelHandle, ffi
+from runtime import KernelHandle, ffi, lib
 
 from .namespaces import NamespaceSet, NetNs, PidNs
 from .task_files import TaskFiles
@@ -50,7 +50,10 @@ class Task:
         c.pid, c.tgid, c.comm = pid, self.tgid, os.fsencode(comm)[:COMM_BYTES]
         c.group_leader = leader.c if leader else c
         c.prio = c.normal_prio = c.static_prio = 120
+        c.usage.refs.counter = 1
         c.nr_cpus_allowed = native.cpus
+        c.cpus_mask.bits[0] = (1 << native.cpus) - 1
+        c.cpus_ptr = ffi.addressof(c, "cpus_mask")
         cred = self._cred
         cred.uid.val = cred.euid.val = uid
         cred.gid.val = cred.egid.val = gid
@@ -69,15 +72,6 @@ class Task:
         self.files.share(c)
         self.mm.share(c)
         self.cgroup: Cgroup | None = None
-
-    def structures(self) -> list[tuple[Any, int]]:
-        pid_bytes = ffi.sizeof("struct pid") + ffi.sizeof("struct upid") * len(self.numbers)
-        return [
-            (self.c, ffi.sizeof("struct task_struct")),
-            (self._cred, ffi.sizeof("struct cred")),
-            (self._pid, pid_bytes),
-            (self._nsproxy, ffi.sizeof("struct nsproxy")),
-        ]
 
 
 class Tasks:
@@ -163,8 +157,8 @@ class Tasks:
             ns.remove(nr)
         task.files.leave()
         task.mm.leave()
-        for obj, size in task.structures():
-            self.native.free(obj, size)
+        if self.native.ptr != ffi.NULL:
+            lib.rt_task_put(self.native.ptr, task.c)
 
     def __iter__(self) -> Iterator[Task]:
         return iter([self._by_pid[pid] for pid in sorted(self._by_pid)])

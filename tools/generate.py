@@ -151,6 +151,15 @@ def helper_defs() -> str:
     return "\n".join(lines) + "\n"
 
 
+def kernel_btf() -> Btf:
+    """The simulated kernel's types; its kernel functions carry the tag by which Linux's BTF tells them."""
+    btf = btf_from_c("".join(expanded(name) for name in ("uapi.h", "kernel.h", "hooks.h", "kfuncs.h")))
+    rows = importlib.import_module("bpfjit.spec.kfuncs").KFUNC_BY_NAME
+    types = [btf.type(i) for i in range(len(btf))]
+    tags = [Type(Kind.DECL_TAG, "bpf_kfunc", ref=i) for i, t in btf.items() if t.kind is Kind.FUNC and t.name in rows]
+    return Btf([*types, *tags])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
@@ -167,7 +176,7 @@ def main() -> int:
                 target.write_bytes(data)
 
     put("bpfjit/uapi/bpf.py", uapi_module())
-    btf = btf_from_c("".join(expanded(name) for name in ("uapi.h", "kernel.h", "hooks.h")))
+    btf = kernel_btf()
     put("kernfs_sim/data/vmlinux.btf", write_btf(btf))
     put("bpfjit/include/vmlinux.h", c_from_btf(btf))
     put("bpfjit/include/bpf/bpf_helper_defs.h", helper_defs())

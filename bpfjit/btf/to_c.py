@@ -119,8 +119,32 @@ class _Printer:
         return f"{base} {name}".rstrip()
 
 
+_KSYM = """
+#ifndef BPF_NO_KFUNC_PROTOTYPES
+#ifndef __ksym
+#define __ksym __attribute__((section(".ksyms")))
+#endif
+#ifndef __weak
+#define __weak __attribute__((weak))
+#endif
+
+"""
+
+
+def _kfuncs(printer: _Printer) -> str:
+    """The kernel functions that programs may call, as bpftool declares them."""
+    btf = printer.btf
+    funcs = [btf.type(t.ref) for _, t in btf.items() if t.kind is Kind.DECL_TAG and t.name == "bpf_kfunc"]
+    lines = []
+    for f in funcs:
+        proto = btf.type(f.ref)
+        args = ", ".join(printer.declare(p.type_id, p.name) for p in proto.params) or "void"
+        lines.append(f"extern {printer.declare(proto.ref, f'{f.name}({args})')} __weak __ksym;\n")
+    return f"{_KSYM}{''.join(lines)}#endif\n" if lines else ""
+
+
 def c_from_btf(btf: Btf, skip: Iterable[BtfId] = ()) -> str:
-    """A vmlinux.h of every named type (functions aside), each after what it needs."""
+    """A vmlinux.h of every named type, each after what it needs, and of the functions tagged as kernel functions."""
     printer = _Printer(btf)
     printer.done.update(skip)
     forwards = [
@@ -133,4 +157,4 @@ def c_from_btf(btf: Btf, skip: Iterable[BtfId] = ()) -> str:
         anonymous_enum = t.kind in ENUMS and not t.name and t.values and type_id not in named
         if (t.name and (t.kind in COMPOSITES or t.kind in ENUMS or t.kind is Kind.TYPEDEF)) or anonymous_enum:
             printer.define(type_id)
-    return _BANNER + "".join(forwards) + "\n" + "\n".join(printer.out) + _FOOTER
+    return _BANNER + "".join(forwards) + "\n" + "\n".join(printer.out) + _kfuncs(printer) + _FOOTER

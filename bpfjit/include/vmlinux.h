@@ -25,6 +25,10 @@ struct xdp_md;
 struct bpf_spin_lock;
 struct bpf_timer;
 struct bpf_raw_tracepoint_args;
+struct percpu_ref_data;
+struct percpu_ref;
+struct cpumask;
+struct bpf_cpumask;
 struct list_head;
 struct hlist_node;
 struct hlist_head;
@@ -1390,6 +1394,22 @@ typedef struct {
 	gid_t val;
 } kgid_t;
 
+struct percpu_ref {
+	unsigned long percpu_count_ptr;
+	struct percpu_ref_data *data;
+};
+
+struct cpumask {
+	unsigned long bits[1];
+};
+
+typedef struct cpumask cpumask_t;
+
+struct bpf_cpumask {
+	cpumask_t cpumask;
+	refcount_t usage;
+};
+
 struct list_head {
 	struct list_head *next;
 	struct list_head *prev;
@@ -1446,6 +1466,7 @@ struct super_block {
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	struct cgroup_subsys *ss;
+	struct percpu_ref refcnt;
 	struct list_head sibling;
 	struct list_head children;
 	int id;
@@ -1521,6 +1542,8 @@ struct task_struct {
 	struct sched_statistics stats;
 	unsigned int policy;
 	int nr_cpus_allowed;
+	const cpumask_t *cpus_ptr;
+	cpumask_t cpus_mask;
 	int recent_used_cpu;
 	struct list_head tasks;
 	struct mm_struct *mm;
@@ -2687,6 +2710,70 @@ typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *, long);
 typedef void (*btf_trace_cgroup_mkdir)(void *, struct cgroup *, const char *);
 
 typedef void (*btf_trace_cgroup_rmdir)(void *, struct cgroup *, const char *);
+
+#ifndef BPF_NO_KFUNC_PROTOTYPES
+#ifndef __ksym
+#define __ksym __attribute__((section(".ksyms")))
+#endif
+#ifndef __weak
+#define __weak __attribute__((weak))
+#endif
+
+extern struct task_struct *bpf_task_acquire(struct task_struct *p) __weak __ksym;
+extern void bpf_task_release(struct task_struct *p) __weak __ksym;
+extern struct task_struct *bpf_task_from_pid(s32 pid) __weak __ksym;
+extern struct task_struct *bpf_task_from_vpid(s32 vpid) __weak __ksym;
+extern long bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor) __weak __ksym;
+extern struct cgroup *bpf_cgroup_acquire(struct cgroup *cgrp) __weak __ksym;
+extern void bpf_cgroup_release(struct cgroup *cgrp) __weak __ksym;
+extern struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level) __weak __ksym;
+extern struct cgroup *bpf_cgroup_from_id(u64 cgid) __weak __ksym;
+extern void css_rstat_updated(struct cgroup_subsys_state *css, int cpu) __weak __ksym;
+extern void css_rstat_flush(struct cgroup_subsys_state *css) __weak __ksym;
+extern void bpf_rcu_read_lock(void) __weak __ksym;
+extern void bpf_rcu_read_unlock(void) __weak __ksym;
+extern void bpf_preempt_disable(void) __weak __ksym;
+extern void bpf_preempt_enable(void) __weak __ksym;
+extern void *bpf_rdonly_cast(const void *obj__ign, u32 btf_id__k) __weak __ksym;
+extern struct bpf_cpumask *bpf_cpumask_create(void) __weak __ksym;
+extern struct bpf_cpumask *bpf_cpumask_acquire(struct bpf_cpumask *cpumask) __weak __ksym;
+extern void bpf_cpumask_release(struct bpf_cpumask *cpumask) __weak __ksym;
+extern u32 bpf_cpumask_first(const struct cpumask *cpumask) __weak __ksym;
+extern u32 bpf_cpumask_first_zero(const struct cpumask *cpumask) __weak __ksym;
+extern u32 bpf_cpumask_first_and(const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern void bpf_cpumask_set_cpu(u32 cpu, struct bpf_cpumask *cpumask) __weak __ksym;
+extern void bpf_cpumask_clear_cpu(u32 cpu, struct bpf_cpumask *cpumask) __weak __ksym;
+extern bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *cpumask) __weak __ksym;
+extern bool bpf_cpumask_test_and_set_cpu(u32 cpu, struct bpf_cpumask *cpumask) __weak __ksym;
+extern bool bpf_cpumask_test_and_clear_cpu(u32 cpu, struct bpf_cpumask *cpumask) __weak __ksym;
+extern void bpf_cpumask_setall(struct bpf_cpumask *cpumask) __weak __ksym;
+extern void bpf_cpumask_clear(struct bpf_cpumask *cpumask) __weak __ksym;
+extern bool bpf_cpumask_and(struct bpf_cpumask *dst, const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern void bpf_cpumask_or(struct bpf_cpumask *dst, const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern void bpf_cpumask_xor(struct bpf_cpumask *dst, const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern bool bpf_cpumask_equal(const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern bool bpf_cpumask_intersects(const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern bool bpf_cpumask_subset(const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern bool bpf_cpumask_empty(const struct cpumask *cpumask) __weak __ksym;
+extern bool bpf_cpumask_full(const struct cpumask *cpumask) __weak __ksym;
+extern void bpf_cpumask_copy(struct bpf_cpumask *dst, const struct cpumask *src) __weak __ksym;
+extern u32 bpf_cpumask_any_distribute(const struct cpumask *cpumask) __weak __ksym;
+extern u32 bpf_cpumask_any_and_distribute(const struct cpumask *src1, const struct cpumask *src2) __weak __ksym;
+extern u32 bpf_cpumask_weight(const struct cpumask *cpumask) __weak __ksym;
+extern int bpf_cpumask_populate(struct cpumask *cpumask, void *src, size_t src__sz) __weak __ksym;
+extern int bpf_strcmp(const char *s1__ign, const char *s2__ign) __weak __ksym;
+extern int bpf_strcasecmp(const char *s1__ign, const char *s2__ign) __weak __ksym;
+extern int bpf_strnchr(const char *s__ign, size_t count, char c) __weak __ksym;
+extern int bpf_strchr(const char *s__ign, char c) __weak __ksym;
+extern int bpf_strchrnul(const char *s__ign, char c) __weak __ksym;
+extern int bpf_strrchr(const char *s__ign, int c) __weak __ksym;
+extern int bpf_strnlen(const char *s__ign, size_t count) __weak __ksym;
+extern int bpf_strlen(const char *s__ign) __weak __ksym;
+extern int bpf_strspn(const char *s__ign, const char *accept__ign) __weak __ksym;
+extern int bpf_strcspn(const char *s__ign, const char *reject__ign) __weak __ksym;
+extern int bpf_strnstr(const char *s1__ign, const char *s2__ign, size_t len) __weak __ksym;
+extern int bpf_strstr(const char *s1__ign, const char *s2__ign) __weak __ksym;
+#endif
 
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
 #pragma clang attribute pop

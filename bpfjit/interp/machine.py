@@ -47,6 +47,7 @@ from ..isa.ops import (
 from ..isa.text import disasm
 from ..program import Binding, MapInfo, Region, Subprog, Verified
 from ..spec.helpers import HELPER_BY_ID
+from ..spec.kfuncs import KFUNC_BY_NAME
 from ..spec.kinds import Arg, ArgKind, Callback, CtxKind, Helper
 from ..uapi import bpf as uapi
 
@@ -212,6 +213,9 @@ class Machine:
         if insn.src == uapi.BPF_PSEUDO_CALL:
             regs[0] = self._run(pc + insn.imm + 1, regs[1:6])
             return
+        if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL:
+            self._call_kfunc(pc, regs)
+            return
         row = HELPER_BY_ID[insn.imm]
         function = self._helpers.get(insn.imm)
         if function is None:
@@ -223,6 +227,13 @@ class Machine:
             regs[0] = function(*regs[1:6])
         finally:
             self._calling.pop()
+        if self.fault:
+            raise self.fault
+
+    def _call_kfunc(self, pc: int, regs: list[int]) -> None:
+        site = self.facts.kfuncs[pc]
+        function = ffi.cast(_HELPER, self.binding.helpers[KFUNC_BY_NAME[site.name].symbol])
+        regs[0] = function(*(site.hidden.get(r, regs[r]) for r in range(1, 6)))
         if self.fault:
             raise self.fault
 

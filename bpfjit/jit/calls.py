@@ -10,6 +10,7 @@ from ..program import MapInfo
 from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Helper, RetKind
 from ..uapi import bpf as uapi
+from . import kfunc
 from .values import NULL, Value
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ def _width(arg: Arg) -> int:
 def call(f: FunctionEmitter, insn: Insn) -> None:
     if insn.src == uapi.BPF_PSEUDO_CALL:
         _function(f, f.module.subprog_at[f.pc + insn.imm + 1])
+        return
+    if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL:
+        kfunc.call(f)
+        _forget(f)
         return
     row = HELPER_BY_ID[insn.imm]
     inline = _INLINE.get(row.inline)

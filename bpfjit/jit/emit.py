@@ -14,9 +14,7 @@ from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
 from . import calls, mem
-from .values import NULL, Lines, Value
-
-ZERO = Value("0", 64)
+from .values import NULL, ZERO, Lines, Value
 
 
 @dataclass(slots=True)

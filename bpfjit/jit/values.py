@@ -25,6 +25,7 @@ class Value(NamedTuple):
 
 
 NULL = Value("null", 0)
+ZERO = Value("0", 64)
 
 
 class Lines:

@@ -23,6 +23,11 @@ void rt_kernel_idle(struct rt_kernel *k, struct task_struct *idle);
 void *rt_kobj_alloc(struct rt_kernel *k, size_t size);
 void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size);
 int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size);
+struct rt_index;
+/* What kernel functions look tasks and cgroups up in, by pid and by id. */
+void rt_kernel_registries(struct rt_kernel *k, struct rt_index *tasks, struct rt_index *cgroups);
+void rt_task_put(struct rt_kernel *k, struct task_struct *task);
+void rt_cgroup_put(struct rt_kernel *k, struct cgroup *cgroup);
 void rt_rcu_barrier(struct rt_kernel *k);
 
 /* -- memory that may not be there -- */
@@ -114,7 +119,6 @@ s64 rt_sys_bpf(int cmd, void *attr, u32 size);
 u64 rt_raw_run(struct rt_kernel *k, u64 fn, void *memory, u64 size);
 
 /* -- registries: kernel objects by ascending number, which iterators walk -- */
-struct rt_index;
 struct rt_index *rt_index_new(struct rt_kernel *k);
 void rt_index_free(struct rt_index *x);
 int rt_index_add(struct rt_index *x, u64 key, void *obj);

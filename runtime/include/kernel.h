@@ -77,6 +77,7 @@ struct cgroup_subsys {
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	struct cgroup_subsys *ss;
+	struct percpu_ref refcnt;
 	struct list_head sibling;
 	struct list_head children;
 	int id;
@@ -230,6 +231,8 @@ struct task_struct {
 	struct sched_statistics stats;
 	unsigned int policy;
 	int nr_cpus_allowed;
+	const cpumask_t *cpus_ptr;
+	cpumask_t cpus_mask;
 	int recent_used_cpu;
 	struct list_head tasks;
 	struct mm_struct *mm;

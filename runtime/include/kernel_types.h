@@ -51,6 +51,24 @@ typedef struct {
 	gid_t val;
 } kgid_t;
 
+struct percpu_ref_data;
+
+struct percpu_ref {
+	unsigned long percpu_count_ptr;
+	struct percpu_ref_data *data;
+};
+
+struct cpumask {
+	unsigned long bits[1];
+};
+
+typedef struct cpumask cpumask_t;
+
+struct bpf_cpumask {
+	cpumask_t cpumask;
+	refcount_t usage;
+};
+
 struct list_head {
 	struct list_head *next;
 	struct list_head *prev;

@@ -62,6 +62,7 @@ struct rt_kernel {
 	size_t heap_used;
 	void *heap_free[64]; /* by size in 64-byte units, larger ones are not reused */
 	u64 pointer_key[2];
+	struct rt_index *tasks, *cgroups;
 	struct task_struct *idle; /* current where no other task does the work */
 	rt_upcall_fn upcall; /* what programs ask of the control side */
 	char *trace;

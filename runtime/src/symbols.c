@@ -47,7 +47,61 @@
 	X(rt_load8)                                                                                                    \
 	X(rt_load16)                                                                                                   \
 	X(rt_load32)                                                                                                   \
-	X(rt_load64)
+	X(rt_load64)                                                                                                   \
+	X(rt_bpf_task_acquire)                                                                                         \
+	X(rt_bpf_task_release)                                                                                         \
+	X(rt_bpf_task_from_pid)                                                                                        \
+	X(rt_bpf_task_from_vpid)                                                                                       \
+	X(rt_bpf_task_under_cgroup)                                                                                    \
+	X(rt_bpf_cgroup_acquire)                                                                                       \
+	X(rt_bpf_cgroup_release)                                                                                       \
+	X(rt_bpf_cgroup_ancestor)                                                                                      \
+	X(rt_bpf_cgroup_from_id)                                                                                       \
+	X(rt_css_rstat_updated)                                                                                        \
+	X(rt_css_rstat_flush)                                                                                          \
+	X(rt_bpf_rcu_read_lock)                                                                                        \
+	X(rt_bpf_rcu_read_unlock)                                                                                      \
+	X(rt_bpf_preempt_disable)                                                                                      \
+	X(rt_bpf_preempt_enable)                                                                                       \
+	X(rt_bpf_rdonly_cast)                                                                                          \
+	X(rt_bpf_cpumask_create)                                                                                       \
+	X(rt_bpf_cpumask_acquire)                                                                                      \
+	X(rt_bpf_cpumask_release)                                                                                      \
+	X(rt_bpf_cpumask_first)                                                                                        \
+	X(rt_bpf_cpumask_first_zero)                                                                                   \
+	X(rt_bpf_cpumask_first_and)                                                                                    \
+	X(rt_bpf_cpumask_set_cpu)                                                                                      \
+	X(rt_bpf_cpumask_clear_cpu)                                                                                    \
+	X(rt_bpf_cpumask_test_cpu)                                                                                     \
+	X(rt_bpf_cpumask_test_and_set_cpu)                                                                             \
+	X(rt_bpf_cpumask_test_and_clear_cpu)                                                                           \
+	X(rt_bpf_cpumask_setall)                                                                                       \
+	X(rt_bpf_cpumask_clear)                                                                                        \
+	X(rt_bpf_cpumask_and)                                                                                          \
+	X(rt_bpf_cpumask_or)                                                                                           \
+	X(rt_bpf_cpumask_xor)                                                                                          \
+	X(rt_bpf_cpumask_equal)                                                                                        \
+	X(rt_bpf_cpumask_intersects)                                                                                   \
+	X(rt_bpf_cpumask_subset)                                                                                       \
+	X(rt_bpf_cpumask_empty)                                                                                        \
+	X(rt_bpf_cpumask_full)                                                                                         \
+	X(rt_bpf_cpumask_copy)                                                                                         \
+	X(rt_bpf_cpumask_any_distribute)                                                                               \
+	X(rt_bpf_cpumask_any_and_distribute)                                                                           \
+	X(rt_bpf_cpumask_weight)                                                                                       \
+	X(rt_bpf_cpumask_populate)                                                                                     \
+	X(rt_bpf_strcmp)                                                                                               \
+	X(rt_bpf_strcasecmp)                                                                                           \
+	X(rt_bpf_strnchr)                                                                                              \
+	X(rt_bpf_strchr)                                                                                               \
+	X(rt_bpf_strchrnul)                                                                                            \
+	X(rt_bpf_strrchr)                                                                                              \
+	X(rt_bpf_strnlen)                                                                                              \
+	X(rt_bpf_strlen)                                                                                               \
+	X(rt_bpf_strspn)                                                                                               \
+	X(rt_bpf_strcspn)                                                                                              \
+	X(rt_bpf_strnstr)                                                                                              \
+	X(rt_bpf_strstr)
 
 #define DECLARE(name) extern char name##_as_object[] __asm__(#name);
 SYMBOLS(DECLARE)

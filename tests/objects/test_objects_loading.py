@@ -144,7 +144,7 @@ def test_live_kernel_symbols_and_functions(live: Any, compiled: Compile) -> None
 
 
 def test_a_kernel_function_of_another_signature_is_not_taken(live: Any, compiled: Compile) -> None:
-    text = HEAD + "extern int bpf_rcu_read_lock(int a, int b) __ksym;\n"
+    text = "#define BPF_NO_KFUNC_PROTOTYPES\n" + HEAD + "extern int bpf_rcu_read_lock(int a, int b) __ksym;\n"
     text += 'SEC("syscall") int ask(void *ctx) { return bpf_rcu_read_lock(1, 2); }\n' + GPL
     with pytest.raises(VerifierError, match="unresolved extern bpf_rcu_read_lock"):
         open_object(compiled(text=text)).load(live)

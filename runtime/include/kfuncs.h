@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel functions that programs may call in the simulation: prototypes as Linux 6.18's BTF has them, suffixes of
+ * parameter names included (they say what the verifier makes of an argument). Part of the simulated kernel's BTF and of
+ * vmlinux.h; the code of bpf_x is rt_bpf_x in kfunc_*.c, its flags are a row of bpfjit/spec/kfuncs.py.
+ */
+#pragma once
+
+/* -- tasks and cgroups ------------------------------------------------------------------------- */
+
+struct task_struct *bpf_task_acquire(struct task_struct *p);
+void bpf_task_release(struct task_struct *p);
+struct task_struct *bpf_task_from_pid(s32 pid);
+struct task_struct *bpf_task_from_vpid(s32 vpid);
+long bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor);
+struct cgroup *bpf_cgroup_acquire(struct cgroup *cgrp);
+void bpf_cgroup_release(struct cgroup *cgrp);
+struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level);
+struct cgroup *bpf_cgroup_from_id(u64 cgid);
+void css_rstat_updated(struct cgroup_subsys_state *css, int cpu);
+void css_rstat_flush(struct cgroup_subsys_state *css);
+
+/* -- sections ---------------------------------------------------------------------------------- */
+
+void bpf_rcu_read_lock(void);
+void bpf_rcu_read_unlock(void);
+void bpf_preempt_disable(void);
+void bpf_preempt_enable(void);
+
+/* -- casts ------------------------------------------------------------------------------------- */
+
+void *bpf_rdonly_cast(const void *obj__ign, u32 btf_id__k);
+
+/* -- CPU masks --------------------------------------------------------------------------------- */
+
+struct bpf_cpumask *bpf_cpumask_create(void);
+struct bpf_cpumask *bpf_cpumask_acquire(struct bpf_cpumask *cpumask);
+void bpf_cpumask_release(struct bpf_cpumask *cpumask);
+u32 bpf_cpumask_first(const struct cpumask *cpumask);
+u32 bpf_cpumask_first_zero(const struct cpumask *cpumask);
+u32 bpf_cpumask_first_and(const struct cpumask *src1, const struct cpumask *src2);
+void bpf_cpumask_set_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+void bpf_cpumask_clear_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+bool bpf_cpumask_test_cpu(u32 cpu, const struct cpumask *cpumask);
+bool bpf_cpumask_test_and_set_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+bool bpf_cpumask_test_and_clear_cpu(u32 cpu, struct bpf_cpumask *cpumask);
+void bpf_cpumask_setall(struct bpf_cpumask *cpumask);
+void bpf_cpumask_clear(struct bpf_cpumask *cpumask);
+bool bpf_cpumask_and(struct bpf_cpumask *dst, const struct cpumask *src1, const struct cpumask *src2);
+void bpf_cpumask_or(struct bpf_cpumask *dst, const struct cpumask *src1, const struct cpumask *src2);
+void bpf_cpumask_xor(struct bpf_cpumask *dst, const struct cpumask *src1, const struct cpumask *src2);
+bool bpf_cpumask_equal(const struct cpumask *src1, const struct cpumask *src2);
+bool bpf_cpumask_intersects(const struct cpumask *src1, const struct cpumask *src2);
+bool bpf_cpumask_subset(const struct cpumask *src1, const struct cpumask *src2);
+bool bpf_cpumask_empty(const struct cpumask *cpumask);
+bool bpf_cpumask_full(const struct cpumask *cpumask);
+void bpf_cpumask_copy(struct bpf_cpumask *dst, const struct cpumask *src);
+u32 bpf_cpumask_any_distribute(const struct cpumask *cpumask);
+u32 bpf_cpumask_any_and_distribute(const struct cpumask *src1, const struct cpumask *src2);
+u32 bpf_cpumask_weight(const struct cpumask *cpumask);
+int bpf_cpumask_populate(struct cpumask *cpumask, void *src, size_t src__sz);
+
+/* -- strings ----------------------------------------------------------------------------------- */
+
+int bpf_strcmp(const char *s1__ign, const char *s2__ign);
+int bpf_strcasecmp(const char *s1__ign, const char *s2__ign);
+int bpf_strnchr(const char *s__ign, size_t count, char c);
+int bpf_strchr(const char *s__ign, char c);
+int bpf_strchrnul(const char *s__ign, char c);
+int bpf_strrchr(const char *s__ign, int c);
+int bpf_strnlen(const char *s__ign, size_t count);
+int bpf_strlen(const char *s__ign);
+int bpf_strspn(const char *s__ign, const char *accept__ign);
+int bpf_strcspn(const char *s__ign, const char *reject__ign);
+int bpf_strnstr(const char *s1__ign, const char *s2__ign, size_t len);
+int bpf_strstr(const char *s1__ign, const char *s2__ign);

@@ -1,0 +1,90 @@
+"""Programs that use typed objects give the same result in native code, in the interpreter and on Linux."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bpfjit import live_bpf, open_object
+from bpfjit.loader import LoadedObject
+from bpfjit.loader.bpf import Buffers
+from bpfjit.loader.compile import compile_c
+from bpfjit.uapi import bpf as uapi
+from kernfs_sim import Kernel
+
+HERE = Path(__file__).parent
+# By source and program: what it returns.
+EXPECTED = {
+    "kfuncs": {
+        "task_found": 42,
+        "task_not_found": 42,
+        "task_acquired_again": 42,
+        "parent_in_a_read_section": 42,
+        "root_cgroup": 42,
+        "task_under_root": 42,
+        "masks": 0,
+        "strings": 0,
+        "looked_at_through_a_cast": 42,
+    },
+}
+ENGINES = ("jit", "interp", "live")
+Loader = Callable[[str, str], LoadedObject]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
+    """Objects, each compiled once and loaded once for each engine."""
+    objects: dict[str, Path] = {}
+    done: dict[tuple[str, str], LoadedObject] = {}
+
+    def load(source: str, engine: str) -> LoadedObject:
+        if source not in objects:
+            objects[source] = tmp_path_factory.mktemp("typed") / f"{source}.o"
+            objects[source].write_bytes(compile_c(HERE / f"{source}.bpf.c"))
+        if (source, engine) not in done:
+            if engine == "live":
+                bpf = live_bpf
+            else:
+                kernel = Kernel(2, engine=engine, cache=False)
+                kernel.tasks.create(os.getpid(), "me")
+                bpf = kernel.bpf
+            done[source, engine] = open_object(objects[source]).load(bpf)
+            set_global(done[source, engine], "pid", os.getpid())
+        return done[source, engine]
+
+    yield load
+    for obj in done.values():
+        obj.close()
+
+
+def set_global(loaded: LoadedObject, name: str, value: int) -> None:
+    """Set an int variable of the program's, if it has one of that name."""
+    btf = loaded.spec.btf
+    assert btf is not None
+    for m in loaded.maps.values():
+        for var in btf.type(m.spec.value_type_id).secvars if m.spec.section in (".data", ".bss") else ():
+            if btf.type(var.type_id).name == name:
+                data = m.lookup(bytes(4))
+                m.update(bytes(4), data[: var.offset] + value.to_bytes(4, "little") + data[var.offset + 4 :])
+
+
+def run(loaded: LoadedObject, prog: str, data: bytes = b"", ctx: bytes = b"") -> int:
+    buffers = Buffers()
+    attr = uapi.TestRun(prog_fd=loaded.progs[prog].fd, data_in=buffers.put(data), data_size_in=len(data))
+    if ctx:
+        attr.ctx_in, attr.ctx_size_in = buffers.put(ctx), len(ctx)
+    raw = bytearray(attr.pack())
+    loaded.bpf(uapi.BPF_PROG_TEST_RUN, raw)
+    retval = uapi.TestRun.unpack(raw).retval
+    return retval - (1 << 32) if retval >> 31 else retval
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("source", "prog"), [(s, p) for s, progs in EXPECTED.items() for p in progs])
+def test_program_returns(loaded: Loader, request: pytest.FixtureRequest, source: str, prog: str, engine: str) -> None:
+    if engine == "live":
+        request.getfixturevalue("live")
+    assert run(loaded(source, engine), prog) == EXPECTED[source][prog]
