@@ -274,6 +274,12 @@ def _event(t: _Reader) -> Event:
     return Event(row, args, repeat)
 
 
+def play_event(kernel: Kernel, table: Any) -> None:
+    """Let one event happen, given as an [[event]] table. Raises UsageError."""
+    event = _event(_Reader(table, "event", ""))
+    Scenario("", kernel.native.cpus, (), (), (), (event,)).play(kernel)
+
+
 def load(path: str | Path) -> Scenario:
     """Read a scenario. Raises UsageError naming the file and the key or value that is wrong."""
     file = str(path)

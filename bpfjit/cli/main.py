@@ -18,6 +18,7 @@ NOUNS = {
     "raw": "raw",
     "iter": "iter",
     "mount": "mount",
+    "event": "event",
     "bench": "bench",
     "completion": "completion",
 }

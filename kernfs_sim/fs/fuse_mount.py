@@ -11,18 +11,18 @@ import ctypes
 import errno
 import fcntl
 import os
-import re
 import shutil
 import socket
 import stat
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from bpfjit.errors import refuse
+from bpfjit.uapi.mounts import FSTYPE, MountEntry, mounted_on
 
+from ..control import Control
 from . import fuse_wire as wire
 from .fuse_nodes import IdMap
 from .fuse_serve import Server
@@ -30,48 +30,22 @@ from .fuse_serve import Server
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
-FSTYPE = "fuse.bpfjit"
 _MS_NOSUID, _MS_NODEV = 2, 4
 _MNT_FORCE, _MNT_DETACH = 1, 2
 _ENDED = (errno.ENODEV, errno.ECONNABORTED, errno.EBADF, errno.ENOTCONN)
 _JOIN_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class MountEntry:
-    """A line of mountinfo: what is mounted on a directory; `dev` as "major:minor"."""
-
-    mount_id: int
-    dev: str
-    path: str
-    fstype: str
-    options: str
-
-    @property
-    def owner(self) -> int:
-        """The uid that made a FUSE mount."""
-        found = re.search(r"(?:^|,)user_id=(\d+)", self.options)
-        return int(found[1]) if found else 0
-
-
-def mounted_on(directory: str) -> MountEntry | None:
-    """What was mounted last on a directory (an absolute path without links), or None."""
-    found = None
-    with open("/proc/self/mountinfo", "rb") as f:
-        for line in f:
-            fields = line.split()
-            dash = fields.index(b"-")
-            path = re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), fields[4])
-            if os.fsdecode(path) == directory:
-                texts = [os.fsdecode(fields[i]) for i in (2, dash + 1, dash + 3)]
-                found = MountEntry(int(fields[0]), texts[0], directory, texts[1], texts[2])
-    return found
-
-
-def _is_stale(directory: str) -> bool:
-    """Whether a mount's server is gone: every call on it then gives ENOTCONN."""
+def _is_stale(entry: MountEntry) -> bool:
+    """Whether a mount's server is gone: nobody answers for it, and calls on it give ENOTCONN."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        try:
+            sock.connect(entry.control)
+            return False
+        except OSError:
+            pass
     try:
-        os.stat(directory)
+        os.statvfs(entry.path)  # stat() would be answered from what the kernel remembers
     except OSError as e:
         return e.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
@@ -80,7 +54,7 @@ def _is_stale(directory: str) -> bool:
 def clean_stale(directory: str) -> bool:
     """Unmount what killed runs have left on a directory; whether there was any. Raises OSError where it cannot."""
     cleaned = False
-    while (entry := mounted_on(directory)) is not None and entry.fstype == FSTYPE and _is_stale(directory):
+    while (entry := mounted_on(directory)) is not None and entry.fstype == FSTYPE and _is_stale(entry):
         _unmount(directory, lazily=True)
         cleaned = True
     return cleaned
@@ -168,6 +142,7 @@ class FuseMount:
         if entry is not None and entry.fstype == FSTYPE:
             raise refuse(errno.EBUSY, f"{self.directory}: another bpfjit serves this directory")
         self._closed = False
+        self.control: Control | None = None
         self._lock_fd = self._lock()
         self._fd = -1
         try:
@@ -187,6 +162,12 @@ class FuseMount:
         except BaseException:
             self.close()
             raise
+        assert self.entry is not None
+        try:
+            self.control = Control(kernel, self.entry.control, ids)
+        except OSError as e:
+            self.close()
+            raise refuse(e.errno or 0, f"{self.directory}: control socket: {os.strerror(e.errno or 0).lower()}") from None
         self.server.start()
         for worker in self._workers:
             worker.start()
@@ -262,6 +243,8 @@ class FuseMount:
         entry = mounted_on(self.directory)
         if entry is not None and self.entry is not None and entry.mount_id == self.entry.mount_id:
             self._take_down()
+        if self.control is not None:
+            self.control.close()
         end = time.monotonic() + _JOIN_S
         for worker in self._workers:
             if worker.is_alive():

@@ -1,0 +1,159 @@
+"""bpf(2) of a mounted simulated kernel, from any process: pointers in attr are this process's own."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Mapping, Set
+from typing import Any, Self
+
+from runtime import ffi, lib
+
+from ..btf import RawBtf
+from ..errors import UsageError, refuse
+from ..uapi import control as wire
+from ..uapi.control import Ask, Say
+from ..uapi.mounts import FSTYPE, MountEntry, mounts
+
+
+def find_mount(directory: str | os.PathLike[str] | None = None) -> MountEntry:
+    """The mount that a path lies in; without a path, the only one there is. Raises UsageError."""
+    ours = [entry for entry in mounts() if entry.fstype == FSTYPE]
+    if directory is None:
+        if len(ours) == 1:
+            return ours[0]
+        there_are = ", ".join(entry.path for entry in ours) or "none"
+        raise UsageError(f"which mount? There are {there_are} (bpfjit mount DIR makes one)")
+    path = os.path.realpath(directory)
+    above = [entry for entry in ours if path == entry.path or path.startswith(entry.path.rstrip("/") + "/")]
+    if not above:
+        raise UsageError(f"{directory}: no bpfjit mount (bpfjit mount DIR makes one)")
+    return max(above, key=lambda entry: len(entry.path))
+
+
+class MountBpf:
+    """bpf(2) of the simulated kernel that a directory shows: what a loader is handed. Fds are the connection's own.
+
+    May be called from several threads, one call at a time. A context manager; disconnect() closes every fd.
+    """
+
+    types: RawBtf | None = None
+
+    def __init__(self, entry: MountEntry) -> None:
+        self.entry = entry
+        self._lock = threading.Lock()
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            self._sock.connect(entry.control)
+            _, uid, _ = struct.unpack("iII", self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            # Anybody may take a name; only the mount's own server may read this process's memory.
+            if uid not in (0, entry.owner):
+                raise refuse(errno.EPERM, f"{entry.path}: user {uid} answers for user {entry.owner}'s mount")
+            version, who = self._ask(None)
+            if version != wire.VERSION:
+                raise refuse(errno.EPROTO, f"{entry.path}: its server speaks version {version}, we speak {wire.VERSION}")
+            self.server = json.loads(who)
+        except (ConnectionError, FileNotFoundError) as e:
+            self._sock.close()
+            raise refuse(errno.ENOTCONN, f"{entry.path}: nobody serves this mount ({os.strerror(e.errno or 0)})") from None
+        except BaseException:
+            self._sock.close()
+            raise
+
+    def __call__(self, cmd: int, attr: bytearray) -> int:
+        """One bpf(2) call: its result. Raises OSError as the kernel says; ENOTCONN where it is gone."""
+        return self._ask(Ask.CALL, cmd, 0, attr, attr)[0]
+
+    def close(self, fd: int) -> None:
+        """close(2) of an fd that a call returned."""
+        self._ask(Ask.CLOSE, fd)
+
+    def read(self, fd: int, size: int) -> bytes:
+        """read(2) of an fd, an iterator's: at most 64 KiB at once. Raises OSError."""
+        return self._ask(Ask.READ_FD, fd, size)[1]
+
+    def fire(self, event: Mapping[str, Any]) -> None:
+        """Let an event happen, as a scenario's [[event]] names it. Raises UsageError, EPERM for all but root."""
+        self._ask(Ask.FIRE, 0, 0, json.dumps(dict(event)).encode())
+
+    def config(self) -> Mapping[str, int | str]:
+        found: dict[str, int | str] = json.loads(self._ask(Ask.CONFIG)[1])
+        return found
+
+    def symbols(self, names: Set[str]) -> Mapping[str, int]:
+        found: dict[str, int] = json.loads(self._ask(Ask.SYMBOLS, 0, 0, json.dumps(sorted(names)).encode())[1])
+        return found
+
+    def path(self, path: str | os.PathLike[str]) -> str:
+        """A path of this machine below the mount as the simulated system spells it; others as they are."""
+        absolute = os.path.abspath(path)
+        top = self.entry.path.rstrip("/")
+        return absolute.removeprefix(top) or "/" if absolute == top or absolute.startswith(top + "/") else os.fspath(path)
+
+    def disconnect(self) -> None:
+        self._sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.disconnect()
+
+    # -- the conversation --------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        kind: int | None,
+        code: int = 0,
+        number: int = 0,
+        payload: bytes | bytearray = b"",
+        attr: bytearray | None = None,
+    ) -> tuple[int, bytes]:
+        if len(payload) > wire.CHUNK_BYTES:
+            raise refuse(errno.E2BIG, f"{len(payload)} bytes, a message takes {wire.CHUNK_BYTES}")
+        with self._lock:
+            try:
+                if kind is not None:  # None: the server's greeting
+                    self._sock.send(wire.pack(kind, code, number, payload))
+                while True:
+                    said, code, number, data = wire.unpack(self._sock.recv(wire.PACKET_BYTES + 1))
+                    if said == Say.READ:
+                        self._sock.send(_read_memory(number, code))
+                    elif said == Say.WRITE:
+                        self._sock.send(_write_memory(number, data))
+                    else:
+                        break
+            except (ConnectionError, ValueError):
+                raise refuse(errno.ENOTCONN, f"{self.entry.path}: the server is gone") from None
+        if said == Say.USAGE:
+            raise UsageError(data.decode())
+        if attr is not None:
+            size = number if code else len(data)
+            attr[:] = data[:size].ljust(len(attr), b"\0")[: len(attr)]
+        if code:
+            text = data[number:] if attr is not None else data
+            raise OSError(code, text.decode() or os.strerror(code))
+        return number, data
+
+
+def _read_memory(addr: int, size: int) -> bytes:
+    if not 0 <= size <= wire.CHUNK_BYTES:
+        return wire.pack(Ask.ANSWER, errno.EFAULT)
+    buffer = ffi.new("char[]", size)
+    if size and lib.rt_copy_fault(buffer, ffi.cast("void *", addr), size) < 0:
+        return wire.pack(Ask.ANSWER, errno.EFAULT)
+    return wire.pack(Ask.ANSWER, 0, 0, bytes(ffi.buffer(buffer)))
+
+
+def _write_memory(addr: int, data: bytes) -> bytes:
+    failed = lib.rt_copy_fault(ffi.cast("void *", addr), data, len(data)) < 0
+    return wire.pack(Ask.ANSWER, errno.EFAULT if failed else 0)
+
+
+def mount_bpf(directory: str | os.PathLike[str] | None = None) -> MountBpf:
+    """bpf(2) of the kernel that is mounted there (without a directory: of the only one). Raises UsageError, OSError."""
+    return MountBpf(find_mount(directory))

@@ -1,0 +1,151 @@
+"""bpfjit mount as a command: it serves, is talked to, and ends cleanly, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bpfjit.loader import mount_bpf
+from bpfjit.uapi.mounts import mounted_on
+
+from .mounts import SCENARIO, directory, need_fuse
+
+BPFJIT = str(Path(sys.executable).parent / "bpfjit")
+
+
+@contextlib.contextmanager
+def server(where: str, *words: object, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """A bpfjit mount that serves by now; it is killed if it still runs at the end."""
+    ready_r, ready_w = os.pipe()
+    command = [BPFJIT, "mount", where, *map(str, words), "--ready-fd", str(ready_w), "--no-cache"]
+    with subprocess.Popen(
+        command, pass_fds=(ready_w,), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    ) as child:
+        os.close(ready_w)
+        try:
+            if os.read(ready_r, 6) != b"ready\n":
+                raise AssertionError(child.communicate())
+            yield child
+        finally:
+            os.close(ready_r)
+            if child.poll() is None:
+                child.kill()
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BPFJIT, *map(str, words)], capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def where() -> Iterator[str]:
+    need_fuse()
+    with directory() as made:
+        yield made
+
+
+def test_a_session(where: str, wait_object: Path) -> None:
+    view = Path(where, "sys/fs/cgroup/web/api/wait_show")
+    with server(where, wait_object, "--scenario", SCENARIO, "--cgroup", "/web/*") as child:
+        assert view.read_text() == "3 42000\n"
+        assert not Path(where, "sys/fs/cgroup/batch/wait_show").exists()
+        assert run("event", "sched_stat_wait", "task=11", "delta=50000", "--repeat", 2, "--mount", where).returncode == 0
+        assert view.read_text() == "3 50000\n"
+        os.mkdir(f"{where}/sys/fs/cgroup/web/new")
+        assert Path(where, "sys/fs/cgroup/web/new/wait_show").read_text() == "6 0\n"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=10)
+    assert (child.returncode, err) == (0, "")
+    assert out == f"serving {where}; Ctrl-C unmounts\n"
+    assert mounted_on(where) is None
+
+
+def test_sigterm_unmounts_though_the_mount_is_in_use(where: str) -> None:
+    with server(where) as child:
+        fd = os.open(f"{where}/sys/fs/cgroup/cgroup.procs", os.O_RDONLY)
+        child.terminate()
+        assert child.wait(10) == 0
+        assert mounted_on(where) is None
+        with pytest.raises(OSError) as gone:
+            os.read(fd, 10)
+        assert gone.value.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+        os.close(fd)
+
+
+def test_an_unmount_from_outside_ends_the_server(where: str) -> None:
+    with server(where) as child:
+        subprocess.run(["umount", where], check=True)
+        assert child.wait(10) == 0
+
+
+def test_two_mounts_on_one_directory(where: str) -> None:
+    with server(where) as first:
+        second = run("mount", where)
+        assert second.returncode == 1
+        assert second.stderr == f"bpfjit: error: {where}: another bpfjit serves this directory (EBUSY)\n"
+        assert os.listdir(f"{where}/sys/fs/cgroup")
+        first.terminate()
+        assert first.wait(10) == 0
+
+
+def test_kill_9_in_the_middle_of_reads(where: str, wait_object: Path) -> None:
+    """Readers get an error at once, nobody hangs, and the next run cleans up."""
+    path = f"{where}/sys/fs/cgroup/web/wait_show"
+    seen: list[int] = []
+
+    def read() -> None:
+        while not seen or len(seen) < 4:
+            try:
+                Path(path).read_bytes()
+            except OSError as e:
+                seen.append(e.errno or 0)
+                return
+
+    with server(where, wait_object, "--scenario", SCENARIO) as child:
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        time.sleep(0.2)
+        child.kill()
+        child.wait(10)
+        for reader in readers:
+            reader.join(5)
+            assert not reader.is_alive()
+    assert set(seen) <= {errno.ENOTCONN, errno.ECONNABORTED}
+    with pytest.raises(OSError, match="not connected"):
+        os.listdir(where)
+    with pytest.raises(OSError, match="nobody serves this mount"):
+        mount_bpf(where)
+    with server(where) as child:
+        assert "cgroup" in os.listdir(f"{where}/sys/fs")
+        child.terminate()
+        _, err = child.communicate(timeout=10)
+    assert err == f"bpfjit: {where}: the mount of a killed run was cleaned away\n"
+    assert mounted_on(where) is None
+
+
+# name: (words, exit code, complaint)
+MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "no such directory": (("mount", "/nonexistent"), 1, "/nonexistent: no such file or directory (ENOENT)"),
+    "no directory": (("mount", "/dev/null"), 1, "/dev/null: not a directory (ENOTDIR)"),
+    "no mount": (("event", "sched_wakeup", "task=1", "--mount", "/"), 2, "/: no bpfjit mount (bpfjit mount DIR makes one)"),
+    "no value": (("event", "sched_wakeup", "task"), 2, "task: wanted NAME=VALUE, each name once"),
+    "no fd": (("mount", "/tmp", "--ready-fd", "77"), 2, "--ready-fd 77: not open"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes(name: str) -> None:
+    words, code, complaint = MISTAKES[name]
+    ran = run(*words)
+    assert (ran.returncode, ran.stderr) == (code, f"bpfjit: error: {complaint}\n")
