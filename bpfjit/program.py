@@ -113,8 +113,8 @@ class Facts:
     context. call_map: the one map that a helper call's map argument is (-1: several). kfuncs: what each call of a
     kernel function is. taken: for a conditional
     jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of
-    r0-r5 at its entry; exit_kinds: of what it returns. max_*_access: how far it reaches
-    into an iterator's key and value buffers.
+    r0-r5 at its entry; exit_kinds: of what it returns. egress_only: a cgroup_skb program that on some path
+    returns 2 or 3 and nothing else. max_*_access: how far it reaches into an iterator's key and value buffers.
     """
 
     visited: bytearray
@@ -128,6 +128,7 @@ class Facts:
     live: list[int] = field(default_factory=list)
     entry_kinds: list[list[int]] = field(default_factory=list)
     exit_kinds: list[int] = field(default_factory=list)
+    egress_only: bool = False
     max_rdonly_access: int = 0
     max_rdwr_access: int = 0
 

@@ -43,6 +43,7 @@ class Cgroup(KernfsDir):
         self.enabled_text = ""  # controllers that the children get
         self.memory_bytes = 0
         self._views: Views | None = None
+        self.bpf: dict[int, Any] = {}  # attach type -> what is attached (bpf/cgroup_attach.py)
         self._fill(fs.native, parent)
 
     def _fill(self, native: KernelHandle, parent: Cgroup | None) -> None:
@@ -170,6 +171,7 @@ class CgroupFs(SuperBlock):
         self.root_c.cgrp = self.root.c
         # Told of "cgroup_mkdir" once a cgroup is there, of "cgroup_rmdir" while it still is: (event, cgroup).
         self.on_change: list[Callable[[str, Cgroup], None]] = []
+        self.on_removal: list[Callable[[Cgroup], None]] = []  # told of what goes with a cgroup, also at the kernel's end
         tasks.home = self.root
 
     def _new(self, name: str, parent: Cgroup | None, mode: int, uid: int, gid: int, kn_id: int | None) -> Cgroup:
@@ -265,6 +267,8 @@ class CgroupFs(SuperBlock):
             raise refuse(errno.EBUSY, f"cgroup {cgroup.path} has children or tasks")
         for tell in self.on_change:
             tell("cgroup_rmdir", cgroup)
+        for let_go in self.on_removal:
+            let_go(cgroup)
         self.removals += 1
         parent = cgroup.up
         del self._taken[cgroup.id]
@@ -280,6 +284,8 @@ class CgroupFs(SuperBlock):
         """The kernel goes: whoever has a file open finds it removed."""
         self.removals += 1
         for cgroup in self:
+            for tell in self.on_removal:
+                tell(cgroup)
             cgroup.removed = True
             for child in cgroup.children.values():
                 if isinstance(child, KernfsFile):

@@ -18,7 +18,7 @@ from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
 from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib
 
-from .bpf import commands
+from .bpf import cgroup_attach, commands
 from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
 from .bpf.show import map_text
@@ -34,7 +34,7 @@ from .namespaces import NamespaceSet
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
 from .targets.objects import Published, describe_link, describe_map, describe_prog
 from .targets.registry import Targets
-from .task import Tasks
+from .task import Task, Tasks
 from .views import ViewBatch
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class Kernel:
         self.upcalls = Upcalls(self)
         self.vfs = Vfs()
         self.cgroups.on_change.append(self._cgroup_event)
+        self.cgroups.on_removal.append(cgroup_attach.forget)
         self._mount()
 
     def _mount(self) -> None:
@@ -239,6 +240,13 @@ class Kernel:
         self.tracepoints[tracepoint].fire(args, current, repeat)
         for prog in self.progs:
             prog.check_fault()
+
+    def run_cgroup(self, attach_type: int, cgroup: Cgroup, ctx: bytearray, current: Task | None = None) -> int:
+        """What programs attached to a cgroup (and above) say to an event there: 0, or -EPERM where one forbids it.
+
+        ctx: the attach type's UAPI structure (struct bpf_sock_addr, …), which the programs may change.
+        """
+        return cgroup_attach.run(self, cgroup, attach_type, ctx, current)
 
     def _cgroup_event(self, event: str, cgroup: Cgroup) -> None:
         """cgroup_mkdir and cgroup_rmdir happen with the directory: (cgroup, path)."""

@@ -51,7 +51,7 @@ ATTRS = {
 ALTERNATIVES = {"LinkCreateCgroup": "expected_revision", "LinkCreateTracing": "cookie"}
 LAYOUTS = (
     "bpf_attr", "bpf_prog_info", "bpf_map_info", "bpf_btf_info", "bpf_link_info", "bpf_iter_link_info",
-    "__sk_buff", "xdp_md",
+    "__sk_buff", "xdp_md", "bpf_sock", "bpf_sock_addr", "bpf_cgroup_dev_ctx", "bpf_sysctl", "bpf_sockopt",
 )  # fmt: skip
 FORMS = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q", (4, True): "i", (8, True): "q"}
 

@@ -24,15 +24,11 @@ struct bpf_sock;
 struct xdp_md;
 struct bpf_spin_lock;
 struct bpf_timer;
-struct bpf_task_work;
-struct bpf_wq;
-struct bpf_list_head;
-struct bpf_list_node;
-struct bpf_rb_root;
-struct bpf_rb_node;
-struct bpf_refcount;
-struct bpf_dynptr;
 struct bpf_raw_tracepoint_args;
+struct bpf_sock_addr;
+struct bpf_cgroup_dev_ctx;
+struct bpf_sysctl;
+struct bpf_sockopt;
 struct percpu_ref_data;
 struct percpu_ref;
 struct cpumask;
@@ -128,7 +124,6 @@ struct pt_regs;
 struct trace_entry;
 struct bpf_map;
 struct bpf_map_ops;
-struct bpf_res_spin_lock;
 struct bpf_prog_aux;
 struct bpf_prog;
 struct btf;
@@ -1308,6 +1303,24 @@ struct __sk_buff {
 	__u64 hwtstamp;
 };
 
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 mark;
+	__u32 priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port;
+	__be16 dst_port;
+	__u16 __pad;
+	__u32 dst_ip4;
+	__u32 dst_ip6[4];
+	__u32 state;
+	__s32 rx_queue_mapping;
+};
+
 struct xdp_md {
 	__u32 data;
 	__u32 data_end;
@@ -1325,40 +1338,50 @@ struct bpf_timer {
 	__u64 __opaque[2];
 };
 
-struct bpf_task_work {
-	__u64 __opaque;
-};
-
-struct bpf_wq {
-	__u64 __opaque[2];
-};
-
-struct bpf_list_head {
-	__u64 __opaque[2];
-};
-
-struct bpf_list_node {
-	__u64 __opaque[3];
-};
-
-struct bpf_rb_root {
-	__u64 __opaque[2];
-};
-
-struct bpf_rb_node {
-	__u64 __opaque[4];
-};
-
-struct bpf_refcount {
-	__u32 __opaque[1];
-};
-
-struct bpf_dynptr {
-	__u64 __opaque[2];
-};
-
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
+};
+
+struct bpf_sock_addr {
+	__u32 user_family;
+	__u32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	union {
+		struct bpf_sock *sk;
+	};
+};
+
+struct bpf_cgroup_dev_ctx {
+	__u32 access_type;
+	__u32 major;
+	__u32 minor;
+};
+
+struct bpf_sysctl {
+	__u32 write;
+	__u32 file_pos;
+};
+
+struct bpf_sockopt {
+	union {
+		struct bpf_sock *sk;
+	};
+	union {
+		void *optval;
+	};
+	union {
+		void *optval_end;
+	};
+	__s32 level;
+	__s32 optname;
+	__s32 optlen;
+	__s32 retval;
 };
 
 typedef __s8 s8;
@@ -2473,10 +2496,6 @@ struct bpf_map {
 	atomic64_t writecnt;
 	bool bypass_spec_v1;
 	bool frozen;
-};
-
-struct bpf_res_spin_lock {
-	u32 val;
 };
 
 struct bpf_prog_aux {

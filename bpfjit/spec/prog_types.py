@@ -3,47 +3,9 @@
 from __future__ import annotations
 
 from ..uapi import bpf as uapi
-from .kinds import CtxField, CtxKind, CtxLayout, FieldKind, ProgType
-
-
-def _layout(struct: str, native: dict[str, tuple[FieldKind, int]], writable: set[str], hidden: set[str]) -> CtxLayout:
-    """Fields of a UAPI struct: which are packet pointers (and where the pointer lies), written, not to be had."""
-    layout = uapi.LAYOUTS[struct]
-    fields = []
-    for name, (offset, size) in layout.fields.items():
-        kind, slot = native.get(name, (FieldKind.SCALAR, -1))
-        if name not in hidden:
-            fields.append(CtxField(name, offset, size, kind, name in writable, native=slot))
-    return CtxLayout(struct, layout.size, tuple(fields))
-
-
-# The runtime keeps the 64-bit packet pointers right behind the UAPI structure (runtime/include/rt.h).
-_XDP = uapi.LAYOUTS["xdp_md"].size
-_SKB = uapi.LAYOUTS["__sk_buff"].size
-
-XDP_MD = _layout(
-    "xdp_md",
-    {
-        "data": (FieldKind.PACKET, _XDP),
-        "data_end": (FieldKind.PACKET_END, _XDP + 8),
-        "data_meta": (FieldKind.PACKET_META, _XDP + 16),
-    },
-    writable=set(),
-    hidden={"egress_ifindex"},
-)
-SK_BUFF_POINTERS = {"data", "data_end", "data_meta", "flow_keys", "sk", "tc_classid", "tstamp", "hwtstamp", "tstamp_type"}
-SK_BUFF_SOCKET = {"family", "remote_ip4", "local_ip4", "remote_ip6", "local_ip6", "remote_port", "local_port"}
-SK_BUFF_FILTER = _layout("__sk_buff", {}, writable={"cb"}, hidden=SK_BUFF_POINTERS | SK_BUFF_SOCKET | {"wire_len"})
-SK_BUFF_TC = _layout(
-    "__sk_buff",
-    {
-        "data": (FieldKind.PACKET, _SKB),
-        "data_end": (FieldKind.PACKET_END, _SKB + 8),
-        "data_meta": (FieldKind.PACKET_META, _SKB + 16),
-    },
-    writable={"mark", "tc_index", "priority", "tc_classid", "cb", "tstamp", "queue_mapping"},
-    hidden={"flow_keys", "sk"} | SK_BUFF_SOCKET,
-)
+from .cgroup_progs import CGROUP_PROG_TYPES
+from .contexts import SK_BUFF_FILTER, SK_BUFF_TC, XDP_MD
+from .kinds import CtxKind, ProgType
 
 _TRACE = frozenset({"all", "trace"})
 PROG_TYPES: tuple[ProgType, ...] = (
@@ -127,6 +89,7 @@ PROG_TYPES: tuple[ProgType, ...] = (
         test_run=True,
         kfunc_hook="syscall",
     ),
+    *CGROUP_PROG_TYPES,
 )
 PROG_TYPE_BY_ID = {row.id: row for row in PROG_TYPES}
 

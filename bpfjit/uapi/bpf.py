@@ -507,6 +507,11 @@ LAYOUTS: dict[str, Layout] = {
     'bpf_iter_link_info': Layout(16, {'map.map_fd': (0, 4), 'cgroup.order': (0, 4), 'cgroup.cgroup_fd': (4, 4), 'cgroup.cgroup_id': (8, 8), 'task.tid': (0, 4), 'task.pid': (4, 4), 'task.pid_fd': (8, 4)}),
     '__sk_buff': Layout(192, {'len': (0, 4), 'pkt_type': (4, 4), 'mark': (8, 4), 'queue_mapping': (12, 4), 'protocol': (16, 4), 'vlan_present': (20, 4), 'vlan_tci': (24, 4), 'vlan_proto': (28, 4), 'priority': (32, 4), 'ingress_ifindex': (36, 4), 'ifindex': (40, 4), 'tc_index': (44, 4), 'cb': (48, 20), 'hash': (68, 4), 'tc_classid': (72, 4), 'data': (76, 4), 'data_end': (80, 4), 'napi_id': (84, 4), 'family': (88, 4), 'remote_ip4': (92, 4), 'local_ip4': (96, 4), 'remote_ip6': (100, 16), 'local_ip6': (116, 16), 'remote_port': (132, 4), 'local_port': (136, 4), 'data_meta': (140, 4), 'flow_keys': (144, 8), 'tstamp': (152, 8), 'wire_len': (160, 4), 'gso_segs': (164, 4), 'sk': (168, 8), 'gso_size': (176, 4), 'tstamp_type': (180, 1), 'hwtstamp': (184, 8)}),
     'xdp_md': Layout(24, {'data': (0, 4), 'data_end': (4, 4), 'data_meta': (8, 4), 'ingress_ifindex': (12, 4), 'rx_queue_index': (16, 4), 'egress_ifindex': (20, 4)}),
+    'bpf_sock': Layout(80, {'bound_dev_if': (0, 4), 'family': (4, 4), 'type': (8, 4), 'protocol': (12, 4), 'mark': (16, 4), 'priority': (20, 4), 'src_ip4': (24, 4), 'src_ip6': (28, 16), 'src_port': (44, 4), 'dst_port': (48, 2), '__pad': (50, 2), 'dst_ip4': (52, 4), 'dst_ip6': (56, 16), 'state': (72, 4), 'rx_queue_mapping': (76, 4)}),
+    'bpf_sock_addr': Layout(72, {'user_family': (0, 4), 'user_ip4': (4, 4), 'user_ip6': (8, 16), 'user_port': (24, 4), 'family': (28, 4), 'type': (32, 4), 'protocol': (36, 4), 'msg_src_ip4': (40, 4), 'msg_src_ip6': (44, 16), 'sk': (64, 8)}),
+    'bpf_cgroup_dev_ctx': Layout(12, {'access_type': (0, 4), 'major': (4, 4), 'minor': (8, 4)}),
+    'bpf_sysctl': Layout(8, {'write': (0, 4), 'file_pos': (4, 4)}),
+    'bpf_sockopt': Layout(40, {'sk': (0, 8), 'optval': (8, 8), 'optval_end': (16, 8), 'level': (24, 4), 'optname': (28, 4), 'optlen': (32, 4), 'retval': (36, 4)}),
 }
 
 

@@ -83,14 +83,15 @@ def _invalid(w: Walk, off: int, size: int) -> Refusal:
 
 
 def _field(w: Walk, off: int, size: int, write: bool) -> tuple[CtxField, int]:
-    layout = w.program.type.layout
+    layout = w.program.type.layout_for(w.program.attach_type)
     assert layout is not None
     for f in layout.fields:
         if f.offset <= off < f.offset + f.size:
-            inside = off + size <= f.offset + f.size and (off - f.offset) % size == 0
+            inside = off + size <= f.offset + f.size and size <= f.widest and (f.narrow or size == f.word)
+            inside = inside and not (f.at_start and off != f.offset)
             if f.kind is not FieldKind.SCALAR:
                 inside = off == f.offset and size == f.size
-            if write and (not f.writable or (f.size <= 8 and size != f.size)):  # cb[5] is written in any size
+            if write and not (f.writable and (f.parts_written or size >= f.word)):
                 inside = False
             if not inside:
                 break

@@ -21,9 +21,11 @@ def check_return(w: Walk, r0: Reg, *, is_main: bool) -> None:
         return
     if r0.is_pointer and not w.env.privileged:
         w.reject("R0 leaks addr as return value")
-    wanted = (0, 1) if program.attach_type == uapi.BPF_TRACE_ITER else program.type.ret_range
+    wanted = (0, 1) if program.attach_type == uapi.BPF_TRACE_ITER else program.type.ret_range_for(program.attach_type)
     if wanted is not None:
         _check_range(w, "At program exit", r0, *wanted)
+        if program.attach_type == uapi.BPF_CGROUP_INET_EGRESS and program.type.id == uapi.BPF_PROG_TYPE_CGROUP_SKB:
+            w.facts.egress_only |= r0.value & ~1 == 2 and not r0.mask & ~1
 
 
 def check_callback_return(w: Walk, r0: Reg) -> None:

@@ -13,7 +13,7 @@ from bpfjit.uapi import bpf as uapi
 from bpfjit.uapi.layout import Attr
 
 from ..caller import Caller
-from . import batch, btf, info, iters, link_update, links, maps, pin, progs, query, run, stats
+from . import batch, btf, cgroup_attach, info, iters, link_update, links, maps, pin, progs, query, run, stats
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -96,6 +96,15 @@ COMMANDS: tuple[Command, ...] = (
         "probe_addr",
         query.task_fd,
         ("buf_len", "prog_id", "fd_type", "probe_offset", "probe_addr"),
+    ),
+    Command(uapi.BPF_PROG_ATTACH, uapi.ProgAttach, "expected_revision", cgroup_attach.prog_attach),
+    Command(uapi.BPF_PROG_DETACH, uapi.ProgAttach, "expected_revision", cgroup_attach.prog_detach),
+    Command(
+        uapi.BPF_PROG_QUERY,
+        uapi.ProgQuery,
+        "revision",
+        cgroup_attach.prog_query,
+        ("attach_flags", "prog_cnt", "revision"),
     ),
     Command(uapi.BPF_LINK_UPDATE, uapi.LinkUpdate, "old_prog_fd", link_update.update),
     Command(uapi.BPF_LINK_DETACH, uapi.LinkDetach, "link_fd", link_update.detach),

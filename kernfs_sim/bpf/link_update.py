@@ -30,6 +30,7 @@ def update(kernel: Kernel, caller: Caller, attr: uapi.LinkUpdate) -> int:
     old = prog_of(caller, attr.old_prog_fd) if attr.flags & uapi.BPF_F_REPLACE else None
     if not link.updatable:
         raise refuse(errno.EINVAL, f"a link to {link.target} keeps its program")
+    link.still_attached()
     if old is not None and old is not link.prog:
         raise refuse(errno.EPERM, f"link {link.id} has program {link.prog.id}, not {old.id}")
     link.update(fresh)

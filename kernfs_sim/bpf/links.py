@@ -6,16 +6,20 @@ import errno
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
+from bpfjit.spec.cgroup_progs import CGROUP_PROG_TYPES
 from bpfjit.uapi import bpf as uapi
 from runtime import Tracepoint
 
 from ..caller import Caller, read_string, user_of
 from ..objects import LinkObject, ProgObject, Told
-from . import iters
+from . import cgroup_attach, iters
 from .fd import install_new, prog_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
+
+
+_CGROUP_TYPES = {row.id for row in CGROUP_PROG_TYPES}
 
 
 class ViewLink(LinkObject):
@@ -78,6 +82,9 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
     """BPF_LINK_CREATE for views, iterators and tp_btf programs. Raises EINVAL, ENOENT for an unknown view target."""
     attr = uapi.LinkCreate.unpack(raw)
     prog = prog_of(caller, attr.prog_fd)
+    if prog.program.type.id in _CGROUP_TYPES:
+        cgroup_attach.check_type(caller, prog, attr.attach_type)
+        return publish(kernel, caller, cgroup_attach.new_link(kernel, caller, raw, prog))
     if attr.attach_type != prog.program.attach_type:
         raise refuse(errno.EINVAL, f"attach type {attr.attach_type}, program {prog.name} has {prog.program.attach_type}")
     if attr.flags or attr.target_fd:

@@ -11,6 +11,7 @@ from bpfjit.btf import BtfId, FuncInfo, Kind, LineInfo, RawBtf
 from bpfjit.errors import BtfError, refuse
 from bpfjit.isa.encoding import Insn, decode
 from bpfjit.program import MapInfo, MapRef, Program, Rejected
+from bpfjit.spec.cgroup_progs import CGROUP_PROG_TYPES
 from bpfjit.spec.kinds import CtxKind
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
@@ -31,7 +32,9 @@ _MAX_INSNS = 1_000_000
 _FLAGS = uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_STATE_FREQ
 _FLAGS |= uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_XDP_HAS_FRAGS
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
+# Programs of the network's users; a cgroup_skb program is loaded by anyone and attached by them.
 _NET = {uapi.BPF_PROG_TYPE_XDP, uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT}
+_NET |= {row.id for row in CGROUP_PROG_TYPES} - {uapi.BPF_PROG_TYPE_CGROUP_SKB}
 _TRACING = {
     uapi.BPF_PROG_TYPE_TRACING,
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
@@ -122,6 +125,10 @@ def _check(caller: Caller, attr: uapi.ProgLoad) -> None:
         raise refuse(errno.EPERM, f"loading a {row.name} program wants CAP_NET_ADMIN")
     if attr.prog_type in _TRACING and not (admin or cred.may(CAP_PERFMON)):
         raise refuse(errno.EPERM, f"loading a {row.name} program wants CAP_PERFMON")
+    if attr.prog_type == uapi.BPF_PROG_TYPE_CGROUP_SOCK and not attr.expected_attach_type:
+        attr.expected_attach_type = uapi.BPF_CGROUP_INET_SOCK_CREATE  # what programs were before there were others
+    if row.attach_types and attr.expected_attach_type not in row.attach_types:
+        raise refuse(errno.EINVAL, f"a {row.name} program for attach type {attr.expected_attach_type}")
     sleepable = attr.prog_flags & uapi.BPF_F_SLEEPABLE
     if attr.prog_type == uapi.BPF_PROG_TYPE_SYSCALL and not sleepable:
         raise refuse(errno.EINVAL, "syscall programs can only be sleepable")

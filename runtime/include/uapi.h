@@ -1152,38 +1152,68 @@ struct bpf_timer {
 	__u64 __opaque[2];
 };
 
-struct bpf_task_work {
-	__u64 __opaque;
-};
-
-struct bpf_wq {
-	__u64 __opaque[2];
-};
-
-struct bpf_list_head {
-	__u64 __opaque[2];
-};
-
-struct bpf_list_node {
-	__u64 __opaque[3];
-};
-
-struct bpf_rb_root {
-	__u64 __opaque[2];
-};
-
-struct bpf_rb_node {
-	__u64 __opaque[4];
-};
-
-struct bpf_refcount {
-	__u32 __opaque[1];
-};
-
-struct bpf_dynptr {
-	__u64 __opaque[2];
-};
-
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
+};
+
+/* -- contexts of cgroup programs -- */
+
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 mark;
+	__u32 priority;
+	__u32 src_ip4;
+	__u32 src_ip6[4];
+	__u32 src_port;
+	__be16 dst_port;
+	__u16 __pad;
+	__u32 dst_ip4;
+	__u32 dst_ip6[4];
+	__u32 state;
+	__s32 rx_queue_mapping;
+};
+
+struct bpf_sock_addr {
+	__u32 user_family;
+	__u32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	union {
+		struct bpf_sock *sk;
+	};
+};
+
+struct bpf_cgroup_dev_ctx {
+	__u32 access_type;
+	__u32 major;
+	__u32 minor;
+};
+
+struct bpf_sysctl {
+	__u32 write;
+	__u32 file_pos;
+};
+
+struct bpf_sockopt {
+	union {
+		struct bpf_sock *sk;
+	};
+	union {
+		void *optval;
+	};
+	union {
+		void *optval_end;
+	};
+	__s32 level;
+	__s32 optname;
+	__s32 optlen;
+	__s32 retval;
 };

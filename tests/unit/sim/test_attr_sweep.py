@@ -12,8 +12,7 @@ from bpfjit.uapi import bpf as uapi
 from kernfs_sim.bpf.commands import BY_NUMBER
 
 ATTR = uapi.LAYOUTS["bpf_attr"].size
-ATTACH = {uapi.BPF_PROG_ATTACH, uapi.BPF_PROG_DETACH, uapi.BPF_PROG_QUERY}  # not simulated yet
-COMMANDS = [*sorted({*range(uapi.BPF_PROG_STREAM_READ_BY_FD + 1)} - ATTACH), 38, 1000, 0x7FFFFFFF, -1]
+COMMANDS = [*range(uapi.BPF_PROG_STREAM_READ_BY_FD + 1), 38, 1000, 0x7FFFFFFF, -1]
 
 
 @pytest.fixture(scope="module")

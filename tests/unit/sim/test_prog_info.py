@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from systems import Simulated, System, call, field, get_info, load_prog
+from systems import Simulated, System, call, field, get_info, live_or_skip, load_prog
 
 from bpfjit import open_object
 from bpfjit.errors import errno_name
@@ -60,7 +60,15 @@ def words(raw: bytes, form: str, count: int) -> tuple[Any, ...]:
     return struct.unpack_from(f"<{count}{form}", raw)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", params=["simulated", "live"])
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    """As conftest's, once for all tests: they only ask."""
+    made: System = Simulated() if request.param == "simulated" else live_or_skip()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
 def loaded(system: System, subprogs: Path) -> Iterator[LoadedObject]:
     with open_object(subprogs).load(system.bpf) as obj:
         yield obj
