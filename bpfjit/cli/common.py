@@ -22,10 +22,25 @@ ENGINES = ("jit", "interp")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are the contract's: one line on stderr, exit code 2, no abbreviations."""
+    """argparse whose complaints are the contract's: one line on stderr, exit code 2, no abbreviations.
+
+    Options may stand before, between and after the words that are none.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+        self._intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        # argparse takes all positionals at the first that comes, unless it is asked to do it in two passes.
+        takes_rest = any(a.nargs in (argparse.PARSER, argparse.REMAINDER) for a in self._get_positional_actions())
+        if takes_rest or self._intermixing:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"bpfjit: error: {message}\n")
@@ -41,8 +56,11 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def add_source(parser: argparse.ArgumentParser, *, many: bool = False, required: bool = True) -> None:
-    how_many = ("+" if required else "*") if many else None
-    parser.add_argument("source", metavar="SOURCE", nargs=how_many, help="a .bpf.c file or a BPF object")
+    what = "a .bpf.c file or a BPF object"
+    if many and not required:
+        parser.add_argument("source", metavar="SOURCE", nargs="*", default=[], help=what)
+    else:
+        parser.add_argument("source", metavar="SOURCE", nargs="+" if many else None, help=what)
     parser.add_argument(
         "-I", dest="include", metavar="DIR", action="append", default=[], help="where a .bpf.c finds headers"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bpfjit.cli.main import build_parser
 from bpfjit.loader import mount_bpf
 from bpfjit.uapi.mounts import mounted_on
 
@@ -134,12 +136,25 @@ def test_kill_9_in_the_middle_of_reads(where: str, wait_object: Path) -> None:
     assert mounted_on(where) is None
 
 
+WORDS = (["DIR"], ["--scenario", "F"], ["a.o", "b.o"], ["--cgroup", "/*"])
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(len(WORDS)))])
+def test_options_stand_anywhere(order: tuple[int, ...]) -> None:
+    words = [word for i in order for word in WORDS[i]]
+    args = build_parser(["mount"]).parse_args(["mount", *words])
+    places = [word for word in words if word in ("DIR", "a.o", "b.o")]
+    assert (args.directory, args.source) == (places[0], places[1:])
+    assert (args.scenario, args.cgroup) == ("F", ["/*"])
+
+
 # name: (words, exit code, complaint)
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such directory": (("mount", "/nonexistent"), 1, "/nonexistent: no such file or directory (ENOENT)"),
     "no directory": (("mount", "/dev/null"), 1, "/dev/null: not a directory (ENOTDIR)"),
     "no mount": (("event", "sched_wakeup", "task=1", "--mount", "/"), 2, "/: no bpfjit mount (bpfjit mount DIR makes one)"),
     "no value": (("event", "sched_wakeup", "task"), 2, "task: wanted NAME=VALUE, each name once"),
+    "nothing": (("mount",), 2, "the following arguments are required: DIR"),
     "no fd": (("mount", "/tmp", "--ready-fd", "77"), 2, "--ready-fd 77: not open"),
 }
 
