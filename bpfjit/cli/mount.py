@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
-import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -37,7 +38,6 @@ def mount(args: argparse.Namespace) -> int:
     if args.ready_fd is not None:
         _check_fd(args.ready_fd)
     objects = [common.open_source(args, source) for source in args.source]
-    stop = threading.Event()
     kernel, scenario = common.new_kernel(args)
     with kernel:
         loaded = [o.load(kernel.bpf) for o in objects]
@@ -45,18 +45,34 @@ def mount(args: argparse.Namespace) -> int:
         for cgroup in chosen(kernel, args.cgroup):
             _expose(cgroup, views)
         kernel.cgroups.on_change.append(lambda event, cgroup: _follow(event, cgroup, views, args.cgroup))
-        # From here on both signals end the serving, and nothing else: what is mounted is unmounted.
-        before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with FuseMount(kernel, args.directory, ended=stop) as served:
-                if served.cleaned:
-                    sys.stderr.write(f"bpfjit: {served.directory}: the mount of a killed run was cleaned away\n")
-                _say_ready(args, served.directory)
-                stop.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with _until_told() as (wait, end), FuseMount(kernel, args.directory, on_end=end) as served:
+            if served.cleaned:
+                sys.stderr.write(f"bpfjit: {served.directory}: the mount of a killed run was cleaned away\n")
+            _say_ready(args, served.directory)
+            wait()
     return common.DONE
+
+
+@contextlib.contextmanager
+def _until_told() -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    """wait() returns once SIGINT or SIGTERM came or end() was called: meanwhile both signals do nothing else."""
+    # A pipe: a handler may run within any call, and must not wait for a lock that call holds.
+    told, tell = os.pipe()
+
+    def end() -> None:
+        os.write(tell, b"x")
+
+    def wait() -> None:
+        os.read(told, 1)
+
+    before = {number: signal.signal(number, lambda *_: end()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wait, end
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(told)
+        os.close(tell)
 
 
 def _check_fd(fd: int) -> None:

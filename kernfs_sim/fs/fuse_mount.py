@@ -17,6 +17,7 @@ import stat
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from bpfjit.errors import refuse
@@ -128,12 +129,17 @@ class FuseMount:
     """The kernel's files at `directory` until close(); a context manager.
 
     Root's mount is open to every user; an ordinary user's is for that user alone, who is root in it. `threads`
-    requests are served at once. `ended` is set when nobody serves any more: unmounted, by whomever.
+    requests are served at once. `on_end` is called when nobody serves any more: unmounted, by whomever.
     Raises OSError: EBUSY where a bpfjit serves that directory already, ENOTDIR, EACCES.
     """
 
     def __init__(
-        self, kernel: Kernel, directory: str | os.PathLike[str], *, threads: int = 4, ended: threading.Event | None = None
+        self,
+        kernel: Kernel,
+        directory: str | os.PathLike[str],
+        *,
+        threads: int = 4,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self.kernel = kernel
         self.directory = os.path.realpath(directory)
@@ -153,7 +159,7 @@ class FuseMount:
         self.entry = mounted_on(self.directory)
         ids = IdMap() if os.geteuid() == 0 else IdMap(os.geteuid(), os.getegid())
         self.server = Server(kernel, self._write, ids)
-        self.ended = ended or threading.Event()
+        self._on_end = on_end
         self._workers = [threading.Thread(target=self._work, name=f"fuse-{i}", daemon=True) for i in range(threads)]
         self._running = threads
         self._count = threading.Lock()
@@ -230,8 +236,9 @@ class FuseMount:
                     break
         with self._count:
             self._running -= 1
-            if not self._running:
-                self.ended.set()
+            last = not self._running
+        if last and self._on_end is not None:
+            self._on_end()
 
     # -- the end -----------------------------------------------------------------------------------------
 
