@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bpfjit.btf import RawBtf
+from bpfjit.btf import NO_FIELDS, BtfId, RawBtf, Record
 from bpfjit.errors import refuse
 from bpfjit.program import Verified
 from bpfjit.spec.kinds import MapType
@@ -54,6 +54,7 @@ class BtfObject(Object):
         self.types = types
         self.name = name
         self.is_kernel = kernel
+        self.structs: Mapping[BtfId, Record] = {}  # the structures with special fields
         self.on_release: Callable[[BtfObject], None] | None = None
 
     def release(self) -> None:
@@ -64,15 +65,17 @@ class BtfObject(Object):
 class MapObject(Object):
     kind = "map"
 
-    def __init__(self, native: Map, row: MapType, name: str) -> None:
+    def __init__(self, native: Map, row: MapType, name: str, record: Record = NO_FIELDS) -> None:
         super().__init__()
         self.native = native
         self.type = row
         self.name = name
+        self.record = record  # the special fields of a value
         self.key_size = native.key_size
         self.value_size = int(native.ptr.value_size)
         self.max_entries = int(native.ptr.max_entries)
         self.flags = int(native.ptr.map_flags)
+        self.extra = int(native.ptr.map_extra)
         self.frozen = False
         self.btf: BtfObject | None = None
         self.btf_key_type_id = 0

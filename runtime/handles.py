@@ -10,7 +10,7 @@ import errno
 import functools
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._rt import ffi as ffi
@@ -122,21 +122,41 @@ def _type(ctype: str) -> tuple[CData, int]:
 
 
 class Map:
-    """A native map. Keys and values are bytes of key_size and `value_bytes` (per-CPU maps: every CPU's)."""
+    """A native map. Keys and values are bytes of key_size and `value_bytes` (per-CPU maps: every CPU's).
+
+    on_node: bound to node 0, the only one. fields: the special fields of a value, each (kind, offset, size, address of
+    what lets go of it).
+    """
 
     def __init__(
-        self, kernel: KernelHandle, map_type: int, key_size: int, value_size: int, max_entries: int, flags: int, extra: int
+        self,
+        kernel: KernelHandle,
+        map_type: int,
+        key_size: int,
+        value_size: int,
+        max_entries: int,
+        flags: int,
+        extra: int,
+        *,
+        on_node: bool = False,
+        fields: Sequence[tuple[int, int, int, int]] = (),
     ) -> None:
         err = ffi.new("int *")
+        shape = ffi.new("struct bpf_map *")
+        shape.map_type, shape.key_size, shape.value_size, shape.max_entries = map_type, key_size, value_size, max_entries
+        shape.map_flags, shape.map_extra, shape.numa_node = flags, extra, -1 + on_node
+        special = ffi.new("struct rt_field[]", len(fields))
+        for i, (kind, offset, size, destroy) in enumerate(fields):
+            special[i].kind, special[i].offset, special[i].size = kind, offset, size
+            special[i].destroy = ffi.cast("void (*)(void *)", destroy)
         kernel.hold()
         self.kernel = kernel
-        self.ptr: CData = lib.rt_map_new(kernel.ptr, map_type, key_size, value_size, max_entries, flags, extra, err)
+        self.ptr: CData = lib.rt_map_new(kernel.ptr, shape, special, len(fields), err)
         if self.ptr == ffi.NULL:
             kernel.drop()
             raise OSError(-err[0], f"map of {max_entries} entries of {key_size}+{value_size} bytes: {os.strerror(-err[0])}")
         self.addr = int(ffi.cast("uintptr_t", self.ptr))
         self.value_bytes = int(lib.rt_map_value_bytes(self.ptr))
-        self.memory_bytes = int(lib.rt_map_memory_bytes(self.ptr))
         self.key_size = key_size
 
     @property
@@ -144,13 +164,32 @@ class Map:
         """The address of the first value of an array, 0 for what cannot be addressed."""
         return int(ffi.cast("uintptr_t", lib.rt_map_direct(self.ptr)))
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the map takes now, as the runtime counts it."""
+        return int(lib.rt_map_memory_bytes(self.ptr))
+
     def owns(self, addr: int, size_bytes: int) -> bool:
         return bool(lib.rt_map_owns(self.ptr, addr, size_bytes))
 
     def lookup(self, key: bytes) -> bytes | None:
+        """The value, or None where there is none."""
         value = ffi.new("char[]", self.value_bytes)
-        if lib.rt_map_copy_out(self.ptr, key, value) < 0:
+        if lib.rt_map_copy_out(self.ptr, key, value, 0) < 0:
             return None
+        return bytes(ffi.buffer(value))
+
+    def read(self, key: bytes, flags: int = 0, given: bytes = b"") -> bytes:
+        """As lookup(), the kind's own errno raised. `given`: what the value's buffer holds before (a membership test)."""
+        value = ffi.new("char[]", self.value_bytes)
+        ffi.memmove(value, given, len(given))
+        ok(lib.rt_map_copy_out(self.ptr, key, value, flags), "map lookup")
+        return bytes(ffi.buffer(value))
+
+    def take(self, key: bytes, flags: int = 0) -> bytes:
+        """The value, its element gone from the map."""
+        value = ffi.new("char[]", self.value_bytes)
+        ok(lib.rt_map_take(self.ptr, key, value, flags), "map lookup and delete")
         return bytes(ffi.buffer(value))
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
@@ -162,8 +201,10 @@ class Map:
     def next_key(self, key: bytes | None) -> bytes | None:
         """The key after `key`, or the first one for None and for a key that is not there."""
         following = ffi.new("char[]", self.key_size)
-        if lib.rt_map_next_key(self.ptr, ffi.NULL if key is None else key, following) < 0:
+        result = lib.rt_map_next_key(self.ptr, ffi.NULL if key is None else key, following)
+        if result == -errno.ENOENT:
             return None
+        ok(result, "map next key")
         return bytes(ffi.buffer(following))
 
     def close(self) -> None:

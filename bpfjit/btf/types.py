@@ -129,6 +129,7 @@ class Btf:
         self._names: dict[str, list[BtfId]] | None = None
         self._flavors: dict[str, list[BtfId]] = {}
         self._aligns: dict[int, int] = {}
+        self._tags: dict[tuple[int, int], list[str]] | None = None
 
     def __len__(self) -> int:
         return len(self._types)
@@ -174,6 +175,15 @@ class Btf:
 
     def find_func(self, name: str) -> BtfId | None:
         return self.find(Kind.FUNC, name)
+
+    def decl_tags(self, type_id: int, component: int = -1) -> list[str]:
+        """The declaration tags of a type, or of one of its members or parameters."""
+        if self._tags is None:
+            self._tags = {}
+            for _, t in self.items():
+                if t.kind is Kind.DECL_TAG:
+                    self._tags.setdefault((t.ref, t.component), []).append(t.name)
+        return self._tags.get((type_id, component), [])
 
     def skip(self, type_id: int) -> BtfId:
         """The id behind typedefs and qualifiers. Raises BtfError on a cycle."""

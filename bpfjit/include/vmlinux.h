@@ -24,6 +24,14 @@ struct bpf_sock;
 struct xdp_md;
 struct bpf_spin_lock;
 struct bpf_timer;
+struct bpf_task_work;
+struct bpf_wq;
+struct bpf_list_head;
+struct bpf_list_node;
+struct bpf_rb_root;
+struct bpf_rb_node;
+struct bpf_refcount;
+struct bpf_dynptr;
 struct bpf_raw_tracepoint_args;
 struct bpf_sock_addr;
 struct bpf_cgroup_dev_ctx;
@@ -124,6 +132,7 @@ struct pt_regs;
 struct trace_entry;
 struct bpf_map;
 struct bpf_map_ops;
+struct bpf_res_spin_lock;
 struct bpf_prog_aux;
 struct bpf_prog;
 struct btf;
@@ -1338,6 +1347,38 @@ struct bpf_timer {
 	__u64 __opaque[2];
 };
 
+struct bpf_task_work {
+	__u64 __opaque;
+};
+
+struct bpf_wq {
+	__u64 __opaque[2];
+};
+
+struct bpf_list_head {
+	__u64 __opaque[2];
+};
+
+struct bpf_list_node {
+	__u64 __opaque[3];
+};
+
+struct bpf_rb_root {
+	__u64 __opaque[2];
+};
+
+struct bpf_rb_node {
+	__u64 __opaque[4];
+};
+
+struct bpf_refcount {
+	__u32 __opaque[1];
+};
+
+struct bpf_dynptr {
+	__u64 __opaque[2];
+};
+
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };
@@ -2496,6 +2537,10 @@ struct bpf_map {
 	atomic64_t writecnt;
 	bool bypass_spec_v1;
 	bool frozen;
+};
+
+struct bpf_res_spin_lock {
+	u32 val;
 };
 
 struct bpf_prog_aux {

@@ -252,7 +252,7 @@ class Machine:
             return regs[i + 1]
         if arg.kind is ArgKind.MAP_KEY:
             return self._key_bytes(regs[1])
-        if arg.kind is ArgKind.MAP_VALUE:
+        if arg.kind in (ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE):
             return self._map_at(regs[1]).value_size
         return arg.size
 

@@ -128,11 +128,19 @@ def _swap(m: re.Match[str]) -> Made:
     return (Insn(ALU_END | cls | (X if m["kind"] == "be" else 0), _reg(m["dst"]), 0, 0, int(m["bits"])),)
 
 
+_MAP_SOURCES = {
+    ("fd", False): uapi.BPF_PSEUDO_MAP_FD,
+    ("fd", True): uapi.BPF_PSEUDO_MAP_VALUE,
+    ("idx", False): uapi.BPF_PSEUDO_MAP_IDX,
+    ("idx", True): uapi.BPF_PSEUDO_MAP_IDX_VALUE,
+}
+
+
 def _reference(m: re.Match[str]) -> Made:
     if m["rel"]:
         low = _signed(_number(m["rel"]), 32, "offset")
         return Insn(LD_IMM64, _reg(m["dst"]), uapi.BPF_PSEUDO_FUNC, 0, low), Insn(0)
-    src = uapi.BPF_PSEUDO_MAP_FD if m["voff"] is None else uapi.BPF_PSEUDO_MAP_VALUE
+    src = _MAP_SOURCES[m["by"], m["voff"] is not None]
     return ld_imm64(_reg(m["dst"]), int(m["fd"]) | (int(m["voff"] or 0) & U32) << 32, src)
 
 
@@ -213,7 +221,11 @@ _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Made | tuple[Made
         (rf"(?P<w>[rw])(?P<dst>\d+) (?P<op>= \(s(?:8|16|32)\)) ?{_OPERAND}(?P<ll>)", _alu),
         (r"(?P<w>[rw])(?P<dst>\d+) = -(?P=w)(?P=dst)", _neg),
         (r"r(?P<dst>\d+) = (?P<kind>bswap|le|be)(?P<bits>16|32|64) r(?P=dst)", _swap),
-        (rf"r(?P<dst>\d+) = (?:map\[fd:(?P<fd>\d+)\](?:\[0\]\+(?P<voff>\d+))?|subprog\[(?P<rel>[+]?{_NUM})\])", _reference),
+        (
+            r"r(?P<dst>\d+) = (?:map\[(?P<by>fd|idx):(?P<fd>\d+)\](?:\[0\]\+(?P<voff>\d+))?"
+            rf"|subprog\[(?P<rel>[+]?{_NUM})\])",
+            _reference,
+        ),
         (rf"r(?P<dst>\d+) = \*{_PLACE}", _load),
         (rf"\*{_PLACE} = (?:r(?P<src>\d+)|(?P<imm>{_NUM}))", _store),
         (rf"lock \*{_PLACE} (?P<op>\+=|\|=|&=|\^=) r(?P<src>\d+)", _lock),

@@ -110,8 +110,9 @@ def _reference(insns: Sequence[Insn], pc: int) -> str:
     insn, value_off = insns[pc], insns[pc + 1].imm & U32
     if insn.src == uapi.BPF_PSEUDO_FUNC:
         return f"subprog[{insn.imm:+d}]"
-    place = f"[0]+{value_off}" if insn.src == uapi.BPF_PSEUDO_MAP_VALUE else ""
-    return f"map[fd:{insn.imm & U32}]{place}"
+    by = "fd" if insn.src in (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE) else "idx"
+    place = f"[0]+{value_off}" if insn.src in (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE) else ""
+    return f"map[{by}:{insn.imm & U32}]{place}"
 
 
 def disasm(

@@ -45,7 +45,10 @@ class LoadedProg:
 
 
 class LoadedObject:
-    """An object in a kernel: `maps`, `progs` and `links` by name. A context manager; close() lets go of all."""
+    """An object in a kernel: `maps`, `progs` and `links` by name; by_ref: maps as relocations call them.
+
+    A context manager; close() lets go of all.
+    """
 
     def __init__(self, obj: Object, bpf: Bpf, *, core_in_kernel: bool = False) -> None:
         self.object = obj
@@ -55,7 +58,7 @@ class LoadedObject:
         self.progs: dict[str, LoadedProg] = {}
         self.links: dict[str, Link] = {}
         self.btf_fd = 0
-        self._by_ref: dict[str, LoadedMap] = {}
+        self.by_ref: dict[str, LoadedMap] = {}
         self._core_in_kernel = core_in_kernel
         self._around: Surroundings | None = None
 
@@ -69,7 +72,7 @@ class LoadedObject:
         """Close every fd; what is pinned lives on."""
         links, progs, maps, btf_fd = self.links, self.progs, self.maps, self.btf_fd
         self.links, self.progs, self.maps, self.btf_fd = {}, {}, {}, 0
-        self._by_ref, self._around = {}, None
+        self.by_ref, self._around = {}, None
         for link in links.values():
             link.close()
         for fd in (*(p.fd for p in progs.values()), *(m.fd for m in maps.values())):
@@ -96,7 +99,7 @@ class LoadedObject:
         if refusal is not None:  # after the maps, whose own refusal says more
             raise refusal
         for ref, spec in self.object.maps.items():
-            self._fill_map_slots(self._by_ref[ref], spec)
+            self._fill_map_slots(self.by_ref[ref], spec)
         symbols = {e.name for e in self.spec.externs.values() if e.typeless}
         self._around = Surroundings(
             self.spec.btf,
@@ -104,7 +107,7 @@ class LoadedObject:
             lambda: kernel_btf(self.bpf),
             self.bpf.symbols(symbols) if symbols else {},
             self.spec.externs,
-            {ref: m.fd for ref, m in self._by_ref.items()},
+            {ref: m.fd for ref, m in self.by_ref.items()},
             frozenset(missing_config(self.spec.externs, config)),
         )
 
@@ -136,7 +139,7 @@ class LoadedObject:
             fd = create_map(self.bpf, spec, self.btf_fd, self.spec.file)
         loaded = LoadedMap(self.bpf, fd, spec)
         # Names of 15 bytes may coincide; the section then tells such maps apart.
-        self.maps[spec.name if spec.name not in self.maps else ref] = self._by_ref[ref] = loaded
+        self.maps[spec.name if spec.name not in self.maps else ref] = self.by_ref[ref] = loaded
         if reused:
             return
         try:
@@ -152,7 +155,7 @@ class LoadedObject:
     def _fill_map_slots(self, loaded: LoadedMap, spec: MapSpec) -> None:
         if spec.inner is not None:
             for index, name in spec.slots.items():
-                inner = self._by_ref.get(name)
+                inner = self.by_ref.get(name)
                 if inner is None:
                     raise LoadError(f"map {spec.name}: element {index} is {name}, no map", file=self.spec.file)
                 self._fill_slot(loaded, index, inner.fd)
@@ -167,7 +170,7 @@ class LoadedObject:
                         raise LoadError(
                             f"map {spec.name}: element {index} is {name}, no loaded program", file=self.spec.file
                         )
-                    self._fill_slot(self._by_ref[ref], index, prog.fd)
+                    self._fill_slot(self.by_ref[ref], index, prog.fd)
 
     def _fill_slot(self, loaded: LoadedMap, index: int, fd: int) -> None:
         try:

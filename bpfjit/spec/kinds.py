@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from ..btf.record import NOTHING, Special
+
 
 class ArgKind(Enum):
     """What a helper takes; the names follow the kernel's ARG_*."""
@@ -14,6 +16,7 @@ class ArgKind(Enum):
     MAP_PTR = auto()
     MAP_KEY = auto()
     MAP_VALUE = auto()
+    UNINIT_MAP_VALUE = auto()  # memory of a value's size that the helper fills
     MEM = auto()  # readable memory, its size in the next argument
     UNINIT_MEM = auto()  # memory that the helper fills, its size in the next argument
     SIZE = auto()  # more than 0
@@ -43,6 +46,7 @@ ANYTHING = Arg(ArgKind.ANYTHING)
 MAP_PTR = Arg(ArgKind.MAP_PTR)
 MAP_KEY = Arg(ArgKind.MAP_KEY)
 MAP_VALUE = Arg(ArgKind.MAP_VALUE)
+UNINIT_MAP_VALUE = Arg(ArgKind.UNINIT_MAP_VALUE)
 MEM = Arg(ArgKind.MEM)
 UNINIT_MEM = Arg(ArgKind.UNINIT_MEM)
 SIZE = Arg(ArgKind.SIZE)
@@ -89,7 +93,7 @@ class Helper:
     types that may call it, `symbol` the runtime's function (r1-r5 as u64, u64 back). `inline` names
     the lowering that the JIT knows, `min_ret`/`max_ret` what an INTEGER result is known to lie in.
     `changes_packet`: packet pointers are invalid after the call. `writes_map`: of a map that programs may
-    not write it is refused. `per_cpu`: it takes per-CPU maps only.
+    not write it is refused. `map_use`: it takes maps whose row has this use.
     """
 
     id: int
@@ -108,7 +112,7 @@ class Helper:
     callback: Callback = Callback.NONE
     changes_packet: bool = False
     writes_map: bool = False
-    per_cpu: bool = False
+    map_use: str = ""
 
 
 class FieldKind(Enum):
@@ -203,23 +207,36 @@ class ProgType:
 class MapType:
     """One map type and its rules.
 
-    per_cpu: a syscall's value is round_up(value_size, 8) * ncpus bytes. key_size: the size that a key
-    must have (0: any). flags: those of BPF_MAP_CREATE that it takes. lookup: programs may hold
-    pointers to its values. `direct`: its first value may be addressed by ld_imm64. unsupported_flags: those that Linux
-    answers with ENOTSUPP rather than EINVAL. `offload`: a type that a device could hold. elem_iterator: iter/bpf_map_elem
-    walks its elements.
+    flags: those of BPF_MAP_CREATE that it takes; `required_flags` must all be set, `unsupported_flags` are answered with
+    ENOTSUPP rather than EINVAL; `extra`: the bits of map_extra. key, value, entries: the sizes that it takes (EINVAL
+    outside); max_value: above it E2BIG; max_element: of key and value together. uses: what helpers may do with it
+    (Helper.map_use). batch: its batch commands ("lookup", "update", "delete", "take"). fields: the special fields that
+    a value may hold. per_cpu: a syscall's value is round_up(value_size, 8) * ncpus bytes. `direct`: its first value may
+    be addressed by ld_imm64. walk_order: of its elements ("": the keys' own). `tests`: a lookup asks whether the
+    value given is there. btf_key: the kind that its key has in BTF, "" any, "none": no BTF at all. offload: a type
+    that a device could hold. elem_iterator: iter/bpf_map_elem walks its elements.
     """
 
     id: int
     name: str
     flags: int
-    key_bytes: int = 0
-    per_cpu: bool = False
-    delete: bool = True
-    direct: bool = False
-    preallocated: bool = False
-    walk_order: str = "hash"
+    uses: frozenset[str]
+    key: tuple[int, int] = (1, 0xFFFFFFFF)
+    value: tuple[int, int] = (1, 0xFFFFFFFF)
+    entries: tuple[int, int] = (1, 0xFFFFFFFF)
+    max_value: int = (1 << 31) - 1
+    max_element: int = 0
+    required_flags: int = 0
     unsupported_flags: int = 0
+    extra: int = 0
+    batch: frozenset[str] = frozenset()
+    fields: Special = NOTHING
+    per_cpu: bool = False
+    direct: bool = False
+    walk_order: str = ""
+    for_each: bool = True
+    tests: bool = False
+    btf_key: str = ""
     offload: bool = False
     elem_iterator: bool = False
 

@@ -2,45 +2,154 @@
 
 from __future__ import annotations
 
+from ..btf.record import Special
 from ..uapi import bpf as uapi
 from .kinds import MapType
 
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY | uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG
 _HASH = uapi.BPF_F_NO_PREALLOC | uapi.BPF_F_NUMA_NODE | uapi.BPF_F_ZERO_SEED | _ACCESS
 _ARRAY = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_MMAPABLE | uapi.BPF_F_INNER_MAP | _ACCESS
+_LRU = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_ZERO_SEED | uapi.BPF_F_NO_COMMON_LRU | _ACCESS
+
+_KMALLOC_MAX = 1 << 22
+_MAX_HASH_ELEMENT = _KMALLOC_MAX - 48  # less Linux's own part of an element: key and value stay below
+_MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
+_LPM_KEY = (4 + 1, 4 + 256)  # a length in bits and 1 to 256 bytes
+_NONE = (0, 0)
+
+_ELEMENTS = frozenset({"lookup", "update", "delete", "for_each"})
+_PER_CPU = _ELEMENTS | {"percpu_lookup"}
+_ARRAY_BATCH = frozenset({"lookup", "update"})
+_LPM_BATCH = _ARRAY_BATCH | {"delete"}
+_HASH_BATCH = _LPM_BATCH | {"take"}
+
+_POINTERS = Special.KPTR | Special.REFCOUNT
+_LOCKS = Special.SPIN_LOCK | Special.RES_SPIN_LOCK
+_CALLBACKS = Special.TIMER | Special.WORKQUEUE | Special.TASK_WORK
+_ALL_FIELDS = _POINTERS | _LOCKS | _CALLBACKS | Special.GRAPH_ROOT
 
 MAP_TYPES: tuple[MapType, ...] = (
-    MapType(uapi.BPF_MAP_TYPE_HASH, "hash", _HASH, offload=True, elem_iterator=True),
+    MapType(
+        uapi.BPF_MAP_TYPE_HASH,
+        "hash",
+        _HASH,
+        _ELEMENTS,
+        entries=(1, 1 << 31),
+        max_element=_MAX_HASH_ELEMENT,
+        batch=_HASH_BATCH,
+        fields=_ALL_FIELDS,
+        walk_order="hash",
+        elem_iterator=True,
+        offload=True,
+    ),
     MapType(
         uapi.BPF_MAP_TYPE_ARRAY,
         "array",
         _ARRAY,
-        key_bytes=4,
-        offload=True,
-        delete=False,
+        _ELEMENTS,
+        key=(4, 4),
+        batch=_ARRAY_BATCH,
+        fields=_ALL_FIELDS,
         direct=True,
-        preallocated=True,
         walk_order="index",
         elem_iterator=True,
+        btf_key="u32",
+        offload=True,
     ),
-    MapType(uapi.BPF_MAP_TYPE_PERCPU_HASH, "percpu_hash", _HASH, per_cpu=True, elem_iterator=True),
+    MapType(
+        uapi.BPF_MAP_TYPE_PERCPU_HASH,
+        "percpu_hash",
+        _HASH,
+        _PER_CPU,
+        entries=(1, 1 << 31),
+        max_value=_MAX_PERCPU_VALUE,
+        max_element=_MAX_HASH_ELEMENT,
+        batch=_HASH_BATCH,
+        fields=_POINTERS,
+        per_cpu=True,
+        walk_order="hash",
+        elem_iterator=True,
+    ),
     MapType(
         uapi.BPF_MAP_TYPE_PERCPU_ARRAY,
         "percpu_array",
         uapi.BPF_F_NUMA_NODE | _ACCESS,
-        key_bytes=4,
+        _PER_CPU,
+        key=(4, 4),
+        max_value=_MAX_PERCPU_VALUE,
+        batch=_ARRAY_BATCH,
+        fields=_POINTERS,
         per_cpu=True,
-        delete=False,
-        preallocated=True,
         walk_order="index",
         elem_iterator=True,
+        btf_key="u32",
     ),
     MapType(
         uapi.BPF_MAP_TYPE_LRU_HASH,
         "lru_hash",
-        _HASH | uapi.BPF_F_NO_COMMON_LRU,
+        _LRU | uapi.BPF_F_NO_PREALLOC,
+        _ELEMENTS,
+        entries=(1, 1 << 31),
+        max_element=_MAX_HASH_ELEMENT,
         unsupported_flags=uapi.BPF_F_NO_PREALLOC,
+        batch=_HASH_BATCH,
+        fields=_POINTERS | _CALLBACKS | Special.GRAPH_ROOT,
+        walk_order="hash",
         elem_iterator=True,
+    ),
+    MapType(
+        uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+        "lru_percpu_hash",
+        _LRU | uapi.BPF_F_NO_PREALLOC,
+        _PER_CPU,
+        entries=(1, 1 << 31),
+        max_value=_MAX_PERCPU_VALUE,
+        max_element=_MAX_HASH_ELEMENT,
+        unsupported_flags=uapi.BPF_F_NO_PREALLOC,
+        batch=_HASH_BATCH,
+        fields=_POINTERS,
+        per_cpu=True,
+        walk_order="hash",
+        elem_iterator=True,
+    ),
+    MapType(
+        uapi.BPF_MAP_TYPE_LPM_TRIE,
+        "lpm_trie",
+        uapi.BPF_F_NO_PREALLOC | uapi.BPF_F_NUMA_NODE | _ACCESS,
+        _ELEMENTS,
+        key=_LPM_KEY,
+        value=(1, _KMALLOC_MAX - 256 - 24),  # less the longest key and Linux's own part of a node
+        required_flags=uapi.BPF_F_NO_PREALLOC,
+        batch=_LPM_BATCH,
+        for_each=False,
+        btf_key="struct",
+    ),
+    MapType(
+        uapi.BPF_MAP_TYPE_QUEUE,
+        "queue",
+        uapi.BPF_F_NUMA_NODE | _ACCESS,
+        frozenset({"push", "pop", "peek"}),
+        key=_NONE,
+        max_value=_KMALLOC_MAX,
+    ),
+    MapType(
+        uapi.BPF_MAP_TYPE_STACK,
+        "stack",
+        uapi.BPF_F_NUMA_NODE | _ACCESS,
+        frozenset({"push", "pop", "peek"}),
+        key=_NONE,
+        max_value=_KMALLOC_MAX,
+    ),
+    MapType(
+        uapi.BPF_MAP_TYPE_BLOOM_FILTER,
+        "bloom_filter",
+        uapi.BPF_F_NUMA_NODE | uapi.BPF_F_ZERO_SEED | _ACCESS,
+        frozenset({"push", "peek"}),
+        key=_NONE,
+        max_value=_KMALLOC_MAX,
+        extra=0xF,
+        tests=True,
+        btf_key="void",
     ),
 )
 MAP_TYPE_BY_ID = {row.id: row for row in MAP_TYPES}

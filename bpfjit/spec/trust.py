@@ -39,3 +39,5 @@ RCU_MEMBERS = frozenset(
     }
 )
 RCU_OR_NULL_MEMBERS = frozenset({("mm_struct", "exe_file"), ("sk_buff", "sk"), ("request_sock", "sk")})
+# Structures that the kernel knows how to let go of, and so the only ones that a map may own (kptr).
+DESTRUCTIBLE = frozenset({"task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx"})

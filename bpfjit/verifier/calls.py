@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from ..btf import Kind
+from ..errors import ENOTSUPP
 from ..isa.encoding import Insn
 from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
@@ -49,6 +50,8 @@ class Call:
     def check(self) -> None:
         for i, arg in enumerate(self.row.args):
             self._argument(i + 1, arg)
+        if self.map_index >= 0:
+            self._map()
 
     def _argument(self, regno: int, arg: Arg) -> None:
         w, kind = self.w, arg.kind
@@ -65,13 +68,14 @@ class Call:
         elif kind is ArgKind.MAP_PTR:
             if reg.type != T.MAP_PTR:
                 self._mismatch(regno, reg, "map_ptr")
-            self._map(reg.map)
+            self.map_index = reg.map
             known = w.facts.call_map.get(w.pc, reg.map)
             w.facts.call_map[w.pc] = reg.map if known == reg.map else -1
-        elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE):
+        elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE):
             m = w.program.maps[self.map_index]
             size = m.key_size if kind is ArgKind.MAP_KEY else m.value_size
-            mem.helper_memory(w, regno, size, writes=False, args=self.ctx_args)
+            writes = kind is ArgKind.UNINIT_MAP_VALUE and not m.type.tests
+            mem.helper_memory(w, regno, size, writes=writes, args=self.ctx_args)
             if kind is ArgKind.MAP_KEY and reg.type == T.STACK:
                 self.key = stack.constant_word(w, reg, size)
         elif kind is ArgKind.FIXED_MEM:
@@ -97,13 +101,15 @@ class Call:
             # MEM and UNINIT_MEM are looked at together with their size, the next argument.
             self._mismatch(regno, reg, mem.MEMORY_TYPES)
 
-    def _map(self, index: int) -> None:
-        w, row, m = self.w, self.row, self.w.program.maps[index]
-        self.map_index = index
+    def _map(self) -> None:
+        """Whether this helper may do to the map what it does; Linux asks once all arguments are good."""
+        w, row, m = self.w, self.row, self.w.program.maps[self.map_index]
+        if row.map_use and row.map_use not in m.type.uses:
+            w.reject(f"cannot pass map_type {m.type.id} into func bpf_{row.name}#{row.id}", errno.EINVAL)
         if row.writes_map and m.flags & uapi.BPF_F_RDONLY_PROG:
             w.reject("write into map forbidden")
-        if row.per_cpu and not m.type.per_cpu:
-            w.reject(f"cannot pass map_type {m.type.id} into func bpf_{row.name}#{row.id}", errno.EINVAL)
+        if row.callback is Callback.MAP_ELEM and not m.type.for_each:
+            w.reject("callback function not allowed for map", ENOTSUPP)
 
     def _finds(self) -> bool:
         """A lookup of a known key that an array surely has."""

@@ -12,6 +12,7 @@ from runtime import ffi, lib
 from ..caller import Caller
 from ..objects import MapObject
 from .fd import map_of
+from .maps import check_lock, key_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -20,15 +21,15 @@ _END = (1 << 64) - 1
 _MAX_BYTES = 1 << 40
 
 
-def _begin(caller: Caller, attr: uapi.MapBatch, *, reading: bool, writing: bool, deletes: bool) -> MapObject:
+def _begin(caller: Caller, attr: uapi.MapBatch, use: str, *, reading: bool, writing: bool) -> MapObject:
     m = map_of(caller, attr.map_fd, reading=reading, writing=writing)
-    if deletes and not m.type.delete:
-        raise refuse(ENOTSUPP, f"elements of a {m.type.name} map are not deleted")
-    # BPF_F_LOCK is known, but none of these maps has a lock.
-    if attr.flags or attr.elem_flags:
-        raise refuse(errno.EINVAL, f"batch flags {attr.flags:#x}, element flags {attr.elem_flags:#x}")
     if writing and m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
+    if use not in m.type.batch:
+        raise refuse(ENOTSUPP, f"a {m.type.name} map has no batches of this kind")
+    if attr.flags or attr.elem_flags & ~uapi.BPF_F_LOCK:
+        raise refuse(errno.EINVAL, f"batch flags {attr.flags:#x}, element flags {attr.elem_flags:#x}")
+    check_lock(m, attr.elem_flags)
     if attr.count * max(m.native.value_bytes, m.key_size) > _MAX_BYTES:
         raise refuse(errno.ENOMEM, f"batch of {attr.count} elements")
     return m
@@ -49,30 +50,38 @@ def _read(caller: Caller, attr: uapi.MapBatch, m: MapObject, take: bool) -> int:
     wanted, attr.count = attr.count, 0
     if not wanted:
         return 0
-    native, pos = m.native, ffi.new("u64 *", _place(caller, m, attr.in_batch))
+    native = m.native
     wanted = min(wanted, m.max_entries + 1)  # no map gives more than it has room for; one more finds the end
     keys = ffi.new("char[]", wanted * m.key_size)
     values = ffi.new("char[]", wanted * native.value_bytes)
-    n = int(lib.rt_map_read_batch(native.ptr, pos, keys, values, wanted, take))
+    if m.type.walk_order:
+        pos = ffi.new("u64 *", _place(caller, m, attr.in_batch))
+        n = int(lib.rt_map_read_batch(native.ptr, pos, keys, values, wanted, take, attr.elem_flags))
+        at_end = pos[0] == _END
+        token = min(int(pos[0]), (1 << 32) - 1).to_bytes(4, "little") if m.type.walk_order == "hash" else b""
+    else:  # an order of the keys' own
+        err = ffi.new("int *")
+        prev = ffi.from_buffer(caller.read(attr.in_batch, m.key_size)) if attr.in_batch else ffi.NULL
+        n = int(lib.rt_map_read_keys(native.ptr, prev, keys, values, wanted, attr.elem_flags, err))
+        at_end, token = bool(err[0]), b""
     caller.write(attr.keys, bytes(ffi.buffer(keys, n * m.key_size)))
     caller.write(attr.values, bytes(ffi.buffer(values, n * native.value_bytes)))
-    if n and m.type.walk_order != "hash":
-        caller.write(attr.out_batch, bytes(ffi.buffer(keys + (n - 1) * m.key_size, m.key_size)))
-    elif m.type.walk_order == "hash":
-        caller.write(attr.out_batch, min(int(pos[0]), (1 << 32) - 1).to_bytes(4, "little"))
+    if not token and n:
+        token = bytes(ffi.buffer(keys + (n - 1) * m.key_size, m.key_size))
+    caller.write(attr.out_batch, token)
     attr.count = n
-    if pos[0] == _END:
+    if at_end:
         raise refuse(errno.ENOENT, f"map {m.name}: the end")
     return 0
 
 
 def lookup_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
     """BPF_MAP_LOOKUP_BATCH: up to attr.count elements. Raises ENOENT when the walk has come to its end."""
-    return _read(caller, attr, _begin(caller, attr, reading=True, writing=False, deletes=False), False)
+    return _read(caller, attr, _begin(caller, attr, "lookup", reading=True, writing=False), False)
 
 
 def lookup_and_delete_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
-    return _read(caller, attr, _begin(caller, attr, reading=True, writing=True, deletes=True), True)
+    return _read(caller, attr, _begin(caller, attr, "take", reading=True, writing=True), True)
 
 
 def _write(caller: Caller, attr: uapi.MapBatch, m: MapObject, *, delete: bool) -> int:
@@ -81,7 +90,7 @@ def _write(caller: Caller, attr: uapi.MapBatch, m: MapObject, *, delete: bool) -
     err = ffi.new("int *")
     keys = caller.read(attr.keys, attr.count * m.key_size)
     values = ffi.NULL if delete else ffi.from_buffer(caller.read(attr.values, attr.count * m.native.value_bytes))
-    attr.count = int(lib.rt_map_write_batch(m.native.ptr, ffi.from_buffer(keys), values, attr.count, 0, err))
+    attr.count = int(lib.rt_map_write_batch(m.native.ptr, ffi.from_buffer(keys), values, attr.count, attr.elem_flags, err))
     if err[0]:
         raise refuse(-err[0], f"map {m.name}: element {attr.count} of a batch")
     return 0
@@ -89,30 +98,22 @@ def _write(caller: Caller, attr: uapi.MapBatch, m: MapObject, *, delete: bool) -
 
 def update_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
     """BPF_MAP_UPDATE_BATCH: attr.count says how many were stored, also where one is refused (E2BIG)."""
-    m = _begin(caller, attr, reading=False, writing=True, deletes=False)
+    m = _begin(caller, attr, "update", reading=False, writing=True)
     return _write(caller, attr, m, delete=False)
 
 
 def delete_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
-    m = _begin(caller, attr, reading=False, writing=True, deletes=True)
+    m = _begin(caller, attr, "delete", reading=False, writing=True)
     return _write(caller, attr, m, delete=True)
 
 
 def lookup_and_delete(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
-    """BPF_MAP_LOOKUP_AND_DELETE_ELEM: the value to attr.value, the element gone. Raises ENOENT."""
+    """BPF_MAP_LOOKUP_AND_DELETE_ELEM: the value to attr.value, the element gone. Raises ENOENT, ENOTSUPP."""
     if attr.flags & ~uapi.BPF_F_LOCK:
         raise refuse(errno.EINVAL, f"lookup flags {attr.flags:#x}")
     m = map_of(caller, attr.map_fd, reading=True, writing=True)
-    if not m.type.delete:
-        raise refuse(ENOTSUPP, f"elements of a {m.type.name} map are not deleted")
-    if attr.flags:
-        raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
-    key = caller.read(attr.key, m.key_size)
-    value = m.native.lookup(key)
-    if value is None:
-        raise refuse(errno.ENOENT, f"map {m.name}: no such key")
-    m.native.delete(key)
-    caller.write(attr.value, value)
+    check_lock(m, attr.flags)
+    caller.write(attr.value, m.native.take(key_of(caller, m, attr.key), attr.flags))
     return 0

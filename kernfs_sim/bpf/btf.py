@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from bpfjit.btf import parse_btf, validate
+from bpfjit.btf import parse_btf, struct_records, validate
 from bpfjit.errors import BtfError, refuse
+from bpfjit.spec.trust import DESTRUCTIBLE
 from bpfjit.uapi import bpf as uapi
 
 from ..caller import Caller
@@ -20,7 +21,7 @@ _MAX_BYTES = 16 << 20
 
 
 def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
-    """Check BTF and give it an id. Raises EINVAL with the reason in the log, E2BIG past 16 MiB."""
+    """Check BTF and give it an id. Raises EINVAL with the reason in the log, E2BIG past 16 MiB; struct_records()'s too."""
     if attr.btf_flags:
         raise refuse(errno.EINVAL, f"btf_flags {attr.btf_flags:#x}")
     if attr.btf_size > _MAX_BYTES:
@@ -35,6 +36,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
         ]
         raise refuse(errno.EINVAL, str(e)) from None
     obj = BtfObject(data, types)
+    obj.structs = struct_records(types, kernel.btf.types, DESTRUCTIBLE)
     obj.id = kernel.btfs.add(obj)
     obj.on_release = lambda gone: kernel.btfs.remove(gone.id)
     return install_new(caller, obj)

@@ -33,7 +33,7 @@ def _map(m: MapObject) -> Rows:
         ("value_size", m.value_size),
         ("max_entries", m.max_entries),
         ("map_flags", f"{m.flags:#x}"),
-        ("map_extra", "0x0"),
+        ("map_extra", f"{m.extra:#x}"),
         ("memlock", m.native.memory_bytes),
         ("map_id", m.id),
         ("frozen", int(m.frozen)),

@@ -155,6 +155,7 @@ def _map(kernel: Kernel, info: Info, m: MapObject) -> None:
     info.put("value_size", m.value_size)
     info.put("max_entries", m.max_entries)
     info.put("map_flags", m.flags)
+    info.put("map_extra", m.extra)
     info.put("name", m.name.encode())
     if m.btf is not None:
         info.put("btf_id", m.btf.id)

@@ -6,21 +6,21 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from bpfjit.btf import NO_FIELDS, Special
 from bpfjit.errors import ENOTSUPP, refuse
+from bpfjit.spec.kinds import MapType
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from runtime import Map, lib
 
 from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from ..objects import MapObject
+from . import map_btf
 from .fd import btf_of, install, map_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
-_MAX_ELEMENT = (1 << 22) - 48  # KMALLOC_MAX_SIZE less Linux's own part of a hash element: key and value stay below
-_MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
-_MAX_VALUE = (1 << 31) - 1
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
 _PROG_ACCESS = uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG
 _NO_NODE = (1 << 32) - 1
@@ -41,20 +41,29 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     row = MAP_TYPE_BY_ID.get(attr.map_type)
     if row is None:
         raise refuse(errno.EINVAL, f"map type {attr.map_type} is unknown or not simulated yet")
-    _check_shape(attr)
+    _check_shape(row, attr)
     name = object_name(attr.map_name)
     if attr.map_ifindex and row.offload:
         raise refuse(errno.EOPNOTSUPP, f"no device {attr.map_ifindex} takes a {row.name} map")
     exclusive = attr.excl_prog_hash or attr.excl_prog_hash_size
-    if attr.map_extra or attr.map_ifindex or attr.btf_vmlinux_value_type_id or exclusive:
-        raise refuse(errno.EINVAL, f"a {row.name} map takes no map_extra, device, struct_ops type or exclusive program here")
+    if attr.map_ifindex or attr.btf_vmlinux_value_type_id or exclusive:
+        raise refuse(errno.EINVAL, f"a {row.name} map takes no device, struct_ops type or exclusive program here")
     if attr.btf_key_type_id and not attr.btf_value_type_id:
         raise refuse(errno.EINVAL, f"key type {attr.btf_key_type_id} without a value type")
     btf = btf_of(caller, attr.btf_fd) if attr.btf_value_type_id else None
+    record = map_btf.check(kernel, row, attr, btf) if btf is not None else NO_FIELDS
     native = Map(
-        kernel.native, attr.map_type, attr.key_size, attr.value_size, attr.max_entries, attr.map_flags, attr.map_extra
+        kernel.native,
+        attr.map_type,
+        attr.key_size,
+        attr.value_size,
+        attr.max_entries,
+        attr.map_flags,
+        attr.map_extra,
+        on_node=bool(attr.map_flags & uapi.BPF_F_NUMA_NODE) and attr.numa_node != _NO_NODE,
+        fields=[(f.kind, f.offset, f.size, 0) for f in record.fields],
     )
-    m = MapObject(native, row, name)
+    m = MapObject(native, row, name, record)
     if btf is not None:
         m.btf = btf.get()
         m.btf_key_type_id, m.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
@@ -69,33 +78,52 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     return fd
 
 
-def _check_shape(attr: uapi.MapCreate) -> None:
-    row = MAP_TYPE_BY_ID[attr.map_type]
+def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
+    flags = attr.map_flags
     shape = f"{row.name} map of {attr.max_entries} entries, key {attr.key_size}, value {attr.value_size}"
-    if not attr.max_entries or not attr.value_size or not attr.key_size:
-        raise refuse(errno.EINVAL, f"{shape}: wanted more than 0 of each")
-    if row.key_bytes and attr.key_size != row.key_bytes:
-        raise refuse(errno.EINVAL, f"{shape}: wanted a key of {row.key_bytes} bytes")
-    if attr.map_flags & row.unsupported_flags:
-        raise refuse(ENOTSUPP, f"{shape}: flags {attr.map_flags:#x} are not supported")
-    if attr.map_flags & ~row.flags:
-        raise refuse(errno.EINVAL, f"{shape}: flags {attr.map_flags:#x}, known are {row.flags:#x}")
+    sizes = (("key", attr.key_size, row.key), ("value", attr.value_size, row.value))
+    for what, size, (low, high) in sizes:
+        if not low <= size <= high:
+            raise refuse(errno.EINVAL, f"{shape}: wanted a {what} of {low} to {high} bytes")
+    if not row.entries[0] <= attr.max_entries:
+        raise refuse(errno.EINVAL, f"{shape}: wanted at least {row.entries[0]} entries")
+    if flags & row.unsupported_flags:
+        raise refuse(ENOTSUPP, f"{shape}: flags {flags:#x} are not supported")
+    if flags & ~row.flags or flags & row.required_flags != row.required_flags:
+        raise refuse(errno.EINVAL, f"{shape}: flags {flags:#x}, known are {row.flags:#x}, wanted {row.required_flags:#x}")
     for both in (_ACCESS, _PROG_ACCESS):
-        if attr.map_flags & both == both:
-            raise refuse(errno.EINVAL, f"{shape}: flags {attr.map_flags:#x} allow neither reading nor writing")
-    if attr.map_flags & uapi.BPF_F_NUMA_NODE and attr.numa_node not in ((_NO_NODE,) if row.per_cpu else (0, _NO_NODE)):
+        if flags & both == both:
+            raise refuse(errno.EINVAL, f"{shape}: flags {flags:#x} allow neither reading nor writing")
+    if flags & uapi.BPF_F_NUMA_NODE and attr.numa_node not in ((_NO_NODE,) if row.per_cpu else (0, _NO_NODE)):
         raise refuse(errno.EINVAL, f"{shape}: node {attr.numa_node}, wanted none{'' if row.per_cpu else ' or 0'}")
-    if attr.value_size > _MAX_VALUE or (row.walk_order == "hash" and attr.key_size + attr.value_size >= _MAX_ELEMENT):
+    if attr.map_extra & ~row.extra:
+        raise refuse(errno.EINVAL, f"{shape}: map_extra {attr.map_extra:#x}, known are {row.extra:#x}")
+    if row.max_element and attr.key_size + attr.value_size >= row.max_element:
         raise refuse(errno.E2BIG, f"{shape}: too large an element")
-    if row.per_cpu and -(-attr.value_size // 8) * 8 > _MAX_PERCPU_VALUE:
-        raise refuse(errno.E2BIG, f"{shape}: wanted at most {_MAX_PERCPU_VALUE} bytes of value")
-    if row.walk_order == "hash" and attr.max_entries > 1 << 31:
-        raise refuse(errno.E2BIG, f"{shape}: more buckets than 32 bits count")
+    if (-(-attr.value_size // 8) * 8 if row.per_cpu else attr.value_size) > row.max_value:
+        raise refuse(errno.E2BIG, f"{shape}: wanted at most {row.max_value} bytes of value")
+    if attr.max_entries > row.entries[1]:
+        raise refuse(errno.E2BIG, f"{shape}: wanted at most {row.entries[1]} entries")
 
 
-def _refused(m: MapObject, error: int) -> OSError:
-    """What native code said of one element, with the map's name."""
-    return refuse(-error, f"map {m.name}: {os.strerror(-error)}")
+def key_of(caller: Caller, m: MapObject, addr: int) -> bytes:
+    """The caller's key. Raises EINVAL for one where the map has none."""
+    if not m.key_size and addr:
+        raise refuse(errno.EINVAL, f"a {m.type.name} map has no keys")
+    return caller.read(addr, m.key_size) if m.key_size else b""
+
+
+def check_lock(m: MapObject, flags: int) -> None:
+    """BPF_F_LOCK wants a lock in the value. Raises EINVAL."""
+    if flags & uapi.BPF_F_LOCK and m.record.one(Special.SPIN_LOCK) is None:
+        raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
+
+
+def _done(m: MapObject, error: int) -> int:
+    """0, or what native code said of one element, with the map's name."""
+    if error:
+        raise refuse(-error, f"map {m.name}: {os.strerror(-error)}")
+    return 0
 
 
 # The commands on one element are called far more often than others: for a caller in this process each is one native
@@ -108,16 +136,11 @@ def lookup(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
         raise refuse(errno.EINVAL, f"lookup flags {flags:#x}")
     m = map_of(caller, map_fd, reading=True)
     if flags:
-        raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
+        check_lock(m, flags)
     if caller.is_here:
-        error = lib.rt_map_lookup_user(m.native.ptr, key, value)
-        if error:
-            raise _refused(m, error)
-        return 0
-    found = m.native.lookup(caller.read(key, m.key_size))
-    if found is None:
-        raise _refused(m, -errno.ENOENT)
-    caller.write(value, found)
+        return _done(m, lib.rt_map_lookup_user(m.native.ptr, key, value, flags))
+    given = caller.read(value, m.native.value_bytes) if m.type.tests else b""
+    caller.write(value, m.native.read(key_of(caller, m, key), flags, given))
     return 0
 
 
@@ -127,27 +150,22 @@ def update(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
     if flags & uapi.BPF_F_LOCK:
-        raise refuse(errno.EINVAL, f"map {m.name} has no spin lock")
+        check_lock(m, flags)
     if caller.is_here:
-        error = lib.rt_map_update_user(m.native.ptr, key, value, flags)
-        if error:
-            raise _refused(m, error)
-        return 0
-    raw_key = caller.read(key, m.key_size)
+        return _done(m, lib.rt_map_update_user(m.native.ptr, key, value, flags))
+    raw_key = key_of(caller, m, key)
     m.native.update(raw_key, caller.read(value, m.native.value_bytes), flags)
     return 0
 
 
 def delete(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, flags: int) -> int:
+    """BPF_MAP_DELETE_ELEM. Raises ENOENT, or what a type without it answers."""
     m = map_of(caller, map_fd, writing=True)
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
     if caller.is_here:
-        error = lib.rt_map_delete_user(m.native.ptr, key)
-        if error:
-            raise _refused(m, error)
-        return 0
-    m.native.delete(caller.read(key, m.key_size))
+        return _done(m, lib.rt_map_delete_user(m.native.ptr, key))
+    m.native.delete(key_of(caller, m, key))
     return 0
 
 
@@ -155,13 +173,10 @@ def get_next_key(kernel: Kernel, caller: Caller, map_fd: int, key: int, followin
     """BPF_MAP_GET_NEXT_KEY: the key after `key` (0: the first) to `following`. Raises ENOENT at the end."""
     m = map_of(caller, map_fd, reading=True)
     if caller.is_here:
-        error = lib.rt_map_next_key_user(m.native.ptr, key, following)
-        if error:
-            raise _refused(m, error)
-        return 0
-    found = m.native.next_key(caller.read(key, m.key_size) if key else None)
+        return _done(m, lib.rt_map_next_key_user(m.native.ptr, key, following))
+    found = m.native.next_key(key_of(caller, m, key) if key else None)
     if found is None:
-        raise _refused(m, -errno.ENOENT)
+        return _done(m, -errno.ENOENT)
     caller.write(following, found)
     return 0
 

@@ -80,15 +80,29 @@ int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn);
 int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn);
 int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *current, u64 repeat);
 
-/* -- maps -- */
-struct bpf_map *rt_map_new(struct rt_kernel *k, u32 map_type, u32 key_size, u32 value_size, u32 max_entries, u32 flags,
-			   u64 map_extra, int *err);
+/* -- maps: `shape` says type, sizes, flags; what programs see of a map is filled from it -- */
+enum rt_limits {
+	RT_MAX_FIELDS = 11,
+};
+
+/* A special field of a value: `kind` as in bpfjit/btf/record.py, offset and size in bytes. */
+struct rt_field {
+	u32 kind;
+	u32 offset;
+	u32 size;
+	void (*destroy)(void *object); /* what a pointer owned by the map is let go with */
+};
+
+int rt_map_type_known(u32 map_type);
+struct bpf_map *rt_map_new(struct rt_kernel *k, const struct bpf_map *shape, const struct rt_field *fields, u32 nfields,
+			   int *err);
 void rt_map_free(struct bpf_map *map);
-int rt_map_copy_out(struct bpf_map *map, const void *key, void *value);
+int rt_map_copy_out(struct bpf_map *map, const void *key, void *value, u64 flags);
+int rt_map_take(struct bpf_map *map, const void *key, void *value, u64 flags);
 int rt_map_copy_in(struct bpf_map *map, const void *key, const void *value, u64 flags);
 int rt_map_delete(struct bpf_map *map, const void *key);
 /* Elements by the addresses that a caller in this process gave: bad ones are -EFAULT. */
-int rt_map_lookup_user(struct bpf_map *map, u64 key, u64 value);
+int rt_map_lookup_user(struct bpf_map *map, u64 key, u64 value, u64 flags);
 int rt_map_update_user(struct bpf_map *map, u64 key, u64 value, u64 flags);
 int rt_map_delete_user(struct bpf_map *map, u64 key);
 int rt_map_next_key_user(struct bpf_map *map, u64 key, u64 next);
@@ -149,6 +163,7 @@ void rt_iter_close(struct rt_iter *it);
 s64 rt_iter_read(struct rt_iter *it, void *buf, size_t size, struct task_struct *current);
 
 /* -- many elements at once -- */
-s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u64 count, int take);
+s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u64 count, int take, u64 flags);
+s64 rt_map_read_keys(struct bpf_map *map, const void *prev, char *keys, char *values, u64 count, u64 flags, int *err);
 s64 rt_map_write_batch(struct bpf_map *map, const char *keys, const char *values, u64 count, u64 flags, int *err);
 s64 rt_map_seek(struct bpf_map *map, const void *key);

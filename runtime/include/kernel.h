@@ -326,6 +326,10 @@ struct bpf_map {
 	bool frozen;
 };
 
+struct bpf_res_spin_lock {
+	u32 val;
+};
+
 struct bpf_prog_aux {
 	atomic64_t refcnt;
 	u32 used_map_cnt;

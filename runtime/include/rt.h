@@ -127,38 +127,85 @@ static inline void rt_spin_unlock(u32 *lock)
 
 /* -- maps -- */
 
+enum rt_field_kind { /* the kernel's enum btf_field_type */
+	RT_SPIN_LOCK = 1,
+	RT_TIMER = 2,
+	RT_KPTR_UNREF = 4,
+};
+
+/* Fields of a value that are no plain data (spec: bpfjit/btf/record.py): copies leave them alone. */
+struct rt_fields {
+	u32 count;
+	u32 kinds;
+	int lock_off; /* of its bpf_spin_lock, -1 none */
+	struct rt_field field[RT_MAX_FIELDS];
+};
+
 struct rt_map {
 	struct bpf_map map; /* first: programs see it */
 	struct rt_kernel *kernel;
 	u32 value_stride; /* round_up(value_size, 8) */
 	u64 value_bytes; /* as a syscall sees one value */
 	u64 memory_bytes;
+	struct rt_fields fields;
 };
 
 /* A walk's place; `index` holds the key of maps that keep none in memory. */
 struct rt_cursor {
 	u64 pos;
 	u32 index;
+	void *scratch; /* a key's copy, for maps that have no place for one: key_size bytes of the walker's */
 };
 
 typedef u64 (*rt_map_callback)(struct bpf_map *map, const void *key, void *value, void *ctx, u64 unused);
 
+/* One map type; RT_MAP_TYPE() makes it known. What a type does not have is NULL and answered with ENOTSUPP. */
 struct bpf_map_ops {
+	u32 map_type;
 	struct rt_map *(*alloc)(struct rt_kernel *k, const struct bpf_map *shape, int *err);
 	void (*free)(struct rt_map *m);
 	void *(*lookup)(struct rt_map *m, const void *key, int cpu);
 	int (*update)(struct rt_map *m, const void *key, const void *value, u64 flags);
 	int (*delete)(struct rt_map *m, const void *key);
+	/* maps without keys */
+	int (*push)(struct rt_map *m, const void *value, u64 flags);
+	int (*pop)(struct rt_map *m, void *value);
+	int (*peek)(struct rt_map *m, void *value);
+	int tests; /* peek asks whether `value` is there */
 	/* syscall side: whole values, every CPU's for per-CPU maps */
-	int (*copy_out)(struct rt_map *m, const void *key, void *value);
+	int (*copy_out)(struct rt_map *m, const void *key, void *value, u64 flags);
 	int (*copy_in)(struct rt_map *m, const void *key, const void *value, u64 flags);
+	int (*take)(struct rt_map *m, const void *key, void *value, u64 flags); /* copy_out and delete in one */
 	/* The element at or after the cursor, which moves past it. 0 at the end. */
 	int (*walk)(struct rt_map *m, struct rt_cursor *at, void **key, void **value);
 	/* The cursor behind `key`, or -ENOENT. */
 	s64 (*seek)(struct rt_map *m, const void *key);
+	/* In place of walk and seek, where the order is the keys' own: the key after `key` (NULL: the first). */
+	int (*next_key)(struct rt_map *m, const void *key, void *next);
 	int (*owns)(struct rt_map *m, u64 addr, u64 size);
 	void *(*direct)(struct rt_map *m);
 };
+
+/* The types gather in a section of their own: the file that implements one is the only place that names it. */
+#define RT_MAP_TYPE(ops)                                                                                               \
+	static const struct bpf_map_ops *const ops##_known __attribute__((used, section("rt_map_types"))) = &ops
+
+#define RT_ENOTSUPP 524 /* the kernel's own, which no C library names */
+
+/* Copies between a value of the map and plain memory: the special fields stay as they are, or read as zero. */
+void rt_value_write(const struct rt_map *m, void *to, const void *from);
+void rt_value_read(const struct rt_map *m, void *to, const void *from);
+/* The same under the value's own lock (BPF_F_LOCK). */
+void rt_value_write_locked(const struct rt_map *m, void *to, const void *from);
+void rt_value_read_locked(const struct rt_map *m, void *to, const void *from);
+/* What the special fields of an element hold is let go: it is about to be another's, or gone. */
+void rt_value_drop_slow(struct rt_map *m, void *value);
+
+static inline void rt_value_drop(struct rt_map *m, void *value)
+{
+	if (unlikely(m->fields.count))
+		rt_value_drop_slow(m, value);
+}
 
 /* A copy of what may be written meanwhile; whoever calls checks afterwards whether it was. */
 static RT_RACY inline void rt_copy_racing(void *to, const void *from, size_t size)
@@ -171,8 +218,6 @@ static RT_RACY inline void rt_copy_racing(void *to, const void *from, size_t siz
 #endif
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
-
-extern const struct bpf_map_ops rt_array_ops, rt_percpu_array_ops, rt_hash_ops, rt_percpu_hash_ops, rt_lru_hash_ops;
 
 void *rt_pages_alloc(size_t size);
 void rt_pages_free(void *pages, size_t size);

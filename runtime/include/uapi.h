@@ -1152,6 +1152,38 @@ struct bpf_timer {
 	__u64 __opaque[2];
 };
 
+struct bpf_task_work {
+	__u64 __opaque;
+};
+
+struct bpf_wq {
+	__u64 __opaque[2];
+};
+
+struct bpf_list_head {
+	__u64 __opaque[2];
+};
+
+struct bpf_list_node {
+	__u64 __opaque[3];
+};
+
+struct bpf_rb_root {
+	__u64 __opaque[2];
+};
+
+struct bpf_rb_node {
+	__u64 __opaque[4];
+};
+
+struct bpf_refcount {
+	__u32 __opaque[1];
+};
+
+struct bpf_dynptr {
+	__u64 __opaque[2];
+};
+
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };

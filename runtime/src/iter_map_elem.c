@@ -29,7 +29,7 @@ static int elem_show(struct rt_iter *it, void *value)
 		ctx.key = it->key;
 		ctx.value = value;
 		if (m->value_bytes != map->value_size) { /* per CPU: programs see every CPU's value, 8-byte rounded */
-			if (map->ops->copy_out(m, it->key, it->values))
+			if (map->ops->copy_out(m, it->key, it->values, 0))
 				return 0;
 			ctx.value = it->values;
 		}

@@ -2,47 +2,52 @@
 /* Maps: creation, what programs call, what syscalls call. Each type is an ops struct in a file of its own. */
 #include "rt.h"
 
+/* What RT_MAP_TYPE() gathered: the linker names a section's ends. */
+extern const struct bpf_map_ops *const __start_rt_map_types[], *const __stop_rt_map_types[];
+
 static const struct bpf_map_ops *ops_of(u32 map_type)
 {
-	switch (map_type) {
-	case BPF_MAP_TYPE_ARRAY:
-		return &rt_array_ops;
-	case BPF_MAP_TYPE_PERCPU_ARRAY:
-		return &rt_percpu_array_ops;
-	case BPF_MAP_TYPE_HASH:
-		return &rt_hash_ops;
-	case BPF_MAP_TYPE_PERCPU_HASH:
-		return &rt_percpu_hash_ops;
-	case BPF_MAP_TYPE_LRU_HASH:
-		return &rt_lru_hash_ops;
-	}
+	for (const struct bpf_map_ops *const *at = __start_rt_map_types; at < __stop_rt_map_types; at++)
+		if ((*at)->map_type == map_type)
+			return *at;
 	return NULL;
 }
 
-struct bpf_map *rt_map_new(struct rt_kernel *k, u32 map_type, u32 key_size, u32 value_size, u32 max_entries, u32 flags,
-			   u64 map_extra, int *err)
+int rt_map_type_known(u32 map_type)
 {
-	struct bpf_map shape = {
-		.ops = ops_of(map_type),
-		.map_type = map_type,
-		.key_size = key_size,
-		.value_size = value_size,
-		.max_entries = max_entries,
-		.map_flags = flags,
-		.map_extra = map_extra,
-		.numa_node = -1,
-	};
+	return ops_of(map_type) != NULL;
+}
+
+static void take_fields(struct rt_fields *to, const struct rt_field *fields, u32 count)
+{
+	to->count = count;
+	to->lock_off = -1;
+	for (u32 i = 0; i < count; i++) {
+		to->field[i] = fields[i];
+		to->kinds |= fields[i].kind;
+		if (fields[i].kind == RT_SPIN_LOCK)
+			to->lock_off = (int)fields[i].offset;
+	}
+}
+
+struct bpf_map *rt_map_new(struct rt_kernel *k, const struct bpf_map *shape, const struct rt_field *fields, u32 nfields,
+			   int *err)
+{
+	struct bpf_map made = *shape;
 	struct rt_map *m;
 
+	made.ops = ops_of(shape->map_type);
 	*err = -EINVAL;
-	if (!shape.ops)
+	if (!made.ops || nfields > RT_MAX_FIELDS)
 		return NULL;
 	*err = -ENOMEM;
-	m = shape.ops->alloc(k, &shape, err);
+	m = made.ops->alloc(k, &made, err);
 	if (!m)
 		return NULL;
-	m->map = shape;
+	if (!m->map.ops) /* a type that keeps another shape than it was asked for has filled this in itself */
+		m->map = made;
 	m->kernel = k;
+	take_fields(&m->fields, fields, nfields);
 	rt_fault_install();
 	return &m->map;
 }
@@ -79,15 +84,17 @@ void *rt_map_direct(struct bpf_map *map)
 
 int rt_map_owns(struct bpf_map *map, u64 addr, u64 size)
 {
-	return map->ops->owns(rt_map_of(map), addr, size);
+	return map->ops->owns && map->ops->owns(rt_map_of(map), addr, size);
 }
 
 /* -- syscall side -- */
 
-int rt_map_copy_out(struct bpf_map *map, const void *key, void *value)
+int rt_map_copy_out(struct bpf_map *map, const void *key, void *value, u64 flags)
 {
-	struct rt_cpu *cpu = rt_enter(rt_map_of(map)->kernel);
-	int err = map->ops->copy_out(rt_map_of(map), key, value);
+	const struct bpf_map_ops *ops = map->ops;
+	struct rt_map *m = rt_map_of(map);
+	struct rt_cpu *cpu = rt_enter(m->kernel);
+	int err = ops->copy_out ? ops->copy_out(m, key, value, flags) : ops->peek ? ops->peek(m, value) : -RT_ENOTSUPP;
 
 	rt_leave(cpu);
 	return err;
@@ -95,8 +102,10 @@ int rt_map_copy_out(struct bpf_map *map, const void *key, void *value)
 
 int rt_map_copy_in(struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
-	struct rt_cpu *cpu = rt_enter(rt_map_of(map)->kernel);
-	int err = map->ops->copy_in(rt_map_of(map), key, value, flags);
+	const struct bpf_map_ops *ops = map->ops;
+	struct rt_map *m = rt_map_of(map);
+	struct rt_cpu *cpu = rt_enter(m->kernel);
+	int err = ops->copy_in ? ops->copy_in(m, key, value, flags) : ops->push ? ops->push(m, value, flags) : -RT_ENOTSUPP;
 
 	rt_leave(cpu);
 	return err;
@@ -105,7 +114,18 @@ int rt_map_copy_in(struct bpf_map *map, const void *key, const void *value, u64 
 int rt_map_delete(struct bpf_map *map, const void *key)
 {
 	struct rt_cpu *cpu = rt_enter(rt_map_of(map)->kernel);
-	int err = map->ops->delete(rt_map_of(map), key);
+	int err = map->ops->delete ? map->ops->delete(rt_map_of(map), key) : -RT_ENOTSUPP;
+
+	rt_leave(cpu);
+	return err;
+}
+
+int rt_map_take(struct bpf_map *map, const void *key, void *value, u64 flags)
+{
+	const struct bpf_map_ops *ops = map->ops;
+	struct rt_map *m = rt_map_of(map);
+	struct rt_cpu *cpu = rt_enter(m->kernel);
+	int err = ops->take ? ops->take(m, key, value, flags) : ops->pop ? ops->pop(m, value) : -RT_ENOTSUPP;
 
 	rt_leave(cpu);
 	return err;
@@ -116,91 +136,26 @@ int rt_map_next_key(struct bpf_map *map, const void *key, void *next)
 {
 	struct rt_map *m = rt_map_of(map);
 	struct rt_cpu *cpu = rt_enter(m->kernel);
-	s64 at = key ? map->ops->seek(m, key) : 0;
-	struct rt_cursor cursor = { .pos = at < 0 ? 0 : at };
-	void *found, *value;
 	int err = -ENOENT;
 
-	while (map->ops->walk(m, &cursor, &found, &value)) {
-		rt_copy_racing(next, found, map->key_size);
-		if (map->ops->seek(m, next) == (s64)cursor.pos) {
-			err = 0;
-			break;
-		} /* else it went while it was copied: on to the next one */
+	if (map->ops->next_key) {
+		err = map->ops->next_key(m, key, next);
+	} else if (!map->ops->walk) {
+		err = -RT_ENOTSUPP;
+	} else {
+		s64 at = key ? map->ops->seek(m, key) : 0;
+		struct rt_cursor cursor = { .pos = at < 0 ? 0 : at };
+		void *found, *value;
+
+		while (map->ops->walk(m, &cursor, &found, &value)) {
+			rt_copy_racing(next, found, map->key_size);
+			if (map->ops->seek(m, next) == (s64)cursor.pos) {
+				err = 0;
+				break;
+			} /* else it went while it was copied: on to the next one */
+		}
 	}
 	rt_leave(cpu);
-	return err;
-}
-
-/* -- syscall side, for a caller whose memory is this process's: one call copies in, works and copies out -- */
-
-#define ON_STACK 512
-
-/* Room for a key and a value; `small` serves most of them. */
-static char *room(char *small, u64 size)
-{
-	return size <= ON_STACK ? small : malloc(size);
-}
-
-static inline const void *at(u64 addr)
-{
-	return (const void *)(uintptr_t)addr;
-}
-
-int rt_map_lookup_user(struct bpf_map *map, u64 key, u64 value)
-{
-	u64 key_size = round_up(map->key_size, 8), size = rt_map_of(map)->value_bytes;
-	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, key_size + size);
-	int err = buf ? rt_copy_fault(buf, at(key), map->key_size) : -ENOMEM;
-
-	if (!err)
-		err = rt_map_copy_out(map, buf, buf + key_size);
-	if (!err)
-		err = rt_copy_fault((void *)(uintptr_t)value, buf + key_size, size);
-	if (buf != small)
-		free(buf);
-	return err;
-}
-
-int rt_map_update_user(struct bpf_map *map, u64 key, u64 value, u64 flags)
-{
-	u64 key_size = round_up(map->key_size, 8), size = rt_map_of(map)->value_bytes;
-	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, key_size + size);
-	int err = buf ? rt_copy_fault(buf, at(key), map->key_size) : -ENOMEM;
-
-	if (!err)
-		err = rt_copy_fault(buf + key_size, at(value), size);
-	if (!err)
-		err = rt_map_copy_in(map, buf, buf + key_size, flags);
-	if (buf != small)
-		free(buf);
-	return err;
-}
-
-int rt_map_delete_user(struct bpf_map *map, u64 key)
-{
-	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, map->key_size);
-	int err = buf ? rt_copy_fault(buf, at(key), map->key_size) : -ENOMEM;
-
-	if (!err)
-		err = rt_map_delete(map, buf);
-	if (buf != small)
-		free(buf);
-	return err;
-}
-
-int rt_map_next_key_user(struct bpf_map *map, u64 key, u64 next)
-{
-	u64 key_size = round_up(map->key_size, 8);
-	char small[ON_STACK] __attribute__((aligned(8))), *buf = room(small, 2 * key_size);
-	int err = !buf ? -ENOMEM : key ? rt_copy_fault(buf, at(key), map->key_size) : 0;
-
-	if (!err)
-		err = rt_map_next_key(map, key ? buf : NULL, buf + key_size);
-	if (!err)
-		err = rt_copy_fault((void *)(uintptr_t)next, buf + key_size, map->key_size);
-	if (buf != small)
-		free(buf);
 	return err;
 }
 
@@ -226,6 +181,21 @@ s64 rt_map_update_elem(struct bpf_map *map, const void *key, const void *value, 
 s64 rt_map_delete_elem(struct bpf_map *map, const void *key)
 {
 	return map->ops->delete(rt_map_of(map), key);
+}
+
+s64 rt_map_push_elem(struct bpf_map *map, const void *value, u64 flags)
+{
+	return map->ops->push(rt_map_of(map), value, flags);
+}
+
+s64 rt_map_pop_elem(struct bpf_map *map, void *value)
+{
+	return map->ops->pop(rt_map_of(map), value);
+}
+
+s64 rt_map_peek_elem(struct bpf_map *map, void *value)
+{
+	return map->ops->peek(rt_map_of(map), value);
 }
 
 /* Calls back for every element until the callback returns 1; how many it was called for. */

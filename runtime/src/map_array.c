@@ -48,6 +48,8 @@ static void array_free(struct rt_map *m)
 {
 	struct array *a = (struct array *)m;
 
+	for (u64 i = 0; m->fields.count && i < (u64)m->map.max_entries * a->blocks; i++)
+		rt_value_drop(m, a->values + a->block_bytes * (i / m->map.max_entries) + m->value_stride * (i % m->map.max_entries));
 	rt_pages_free(a->values, a->block_bytes * a->blocks);
 	free(a);
 }
@@ -83,29 +85,40 @@ static void *percpu_array_lookup(struct rt_map *m, const void *key, int cpu)
 
 static int check_update(struct rt_map *m, const void *key, u64 flags)
 {
-	if (unlikely((flags & ~(u64)BPF_F_LOCK) > BPF_EXIST || flags & BPF_F_LOCK))
+	if (unlikely((flags & ~(u64)BPF_F_LOCK) > BPF_EXIST))
 		return -EINVAL;
 	if (unlikely(index_of(key) >= m->map.max_entries))
 		return -E2BIG;
-	return unlikely(flags & BPF_NOEXIST) ? -EEXIST : 0;
+	if (unlikely(flags & BPF_NOEXIST))
+		return -EEXIST;
+	return unlikely(flags & BPF_F_LOCK && m->fields.lock_off < 0) ? -EINVAL : 0;
 }
 
 static int array_update(struct rt_map *m, const void *key, const void *value, u64 flags)
 {
 	int err = check_update(m, key, flags);
+	char *to = element(m, key, 0);
 
-	if (!err)
-		memcpy(element(m, key, 0), value, m->map.value_size);
-	return err;
+	if (err)
+		return err;
+	if (flags & BPF_F_LOCK)
+		rt_value_write_locked(m, to, value);
+	else
+		rt_value_write(m, to, value);
+	rt_value_drop(m, to);
+	return 0;
 }
 
 static int percpu_array_update(struct rt_map *m, const void *key, const void *value, u64 flags)
 {
 	int err = check_update(m, key, flags);
+	char *to = element(m, key, rt_this_cpu->index);
 
-	if (!err)
-		memcpy(element(m, key, rt_this_cpu->index), value, m->map.value_size);
-	return err;
+	if (err)
+		return err;
+	rt_value_write(m, to, value);
+	rt_value_drop(m, to);
+	return 0;
 }
 
 static int array_delete(struct rt_map *m, const void *key)
@@ -115,22 +128,32 @@ static int array_delete(struct rt_map *m, const void *key)
 	return -EINVAL;
 }
 
-static int array_copy_out(struct rt_map *m, const void *key, void *value)
+static int array_copy_out(struct rt_map *m, const void *key, void *value, u64 flags)
 {
 	char *found = element(m, key, 0);
 
 	if (!found)
 		return -ENOENT;
-	memcpy(value, found, m->map.value_size);
+	if (flags & BPF_F_LOCK)
+		rt_value_read_locked(m, value, found);
+	else
+		rt_value_read(m, value, found);
 	return 0;
 }
 
-static int percpu_array_copy_out(struct rt_map *m, const void *key, void *value)
+static int percpu_array_copy_out(struct rt_map *m, const void *key, void *value, u64 flags)
 {
+	(void)flags;
 	if (!element(m, key, 0))
 		return -ENOENT;
-	for (int cpu = 0; cpu < m->kernel->ncpus; cpu++)
-		memcpy((char *)value + (u64)m->value_stride * cpu, element(m, key, cpu), m->value_stride);
+	for (int cpu = 0; cpu < m->kernel->ncpus; cpu++) {
+		char *to = (char *)value + (u64)m->value_stride * cpu;
+
+		if (m->fields.count)
+			rt_value_read(m, to, element(m, key, cpu));
+		else
+			memcpy(to, element(m, key, cpu), m->value_stride);
+	}
 	return 0;
 }
 
@@ -138,8 +161,16 @@ static int percpu_array_copy_in(struct rt_map *m, const void *key, const void *v
 {
 	int err = check_update(m, key, flags);
 
-	for (int cpu = 0; !err && cpu < m->kernel->ncpus; cpu++)
-		memcpy(element(m, key, cpu), (const char *)value + (u64)m->value_stride * cpu, m->value_stride);
+	for (int cpu = 0; !err && cpu < m->kernel->ncpus; cpu++) {
+		char *to = element(m, key, cpu);
+		const char *from = (const char *)value + (u64)m->value_stride * cpu;
+
+		if (m->fields.count)
+			rt_value_write(m, to, from);
+		else
+			memcpy(to, from, m->value_stride);
+		rt_value_drop(m, to);
+	}
 	return err;
 }
 
@@ -173,7 +204,8 @@ static void *array_direct(struct rt_map *m)
 	return ((struct array *)m)->values;
 }
 
-const struct bpf_map_ops rt_array_ops = {
+static const struct bpf_map_ops array_ops = {
+	.map_type = BPF_MAP_TYPE_ARRAY,
 	.alloc = array_alloc,
 	.free = array_free,
 	.lookup = array_lookup,
@@ -186,8 +218,10 @@ const struct bpf_map_ops rt_array_ops = {
 	.owns = array_owns,
 	.direct = array_direct,
 };
+RT_MAP_TYPE(array_ops);
 
-const struct bpf_map_ops rt_percpu_array_ops = {
+static const struct bpf_map_ops percpu_array_ops = {
+	.map_type = BPF_MAP_TYPE_PERCPU_ARRAY,
 	.alloc = percpu_array_alloc,
 	.free = array_free,
 	.lookup = percpu_array_lookup,
@@ -199,3 +233,4 @@ const struct bpf_map_ops rt_percpu_array_ops = {
 	.seek = array_seek,
 	.owns = array_owns,
 };
+RT_MAP_TYPE(percpu_array_ops);

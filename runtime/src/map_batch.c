@@ -8,7 +8,7 @@
  * Keys and values from *pos on, at most `count`: how many. With `take` they are deleted too. *pos is
  * where the next call goes on, ~0 once the map has been walked to its end.
  */
-s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u64 count, int take)
+s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u64 count, int take, u64 flags)
 {
 	struct rt_map *m = rt_map_of(map);
 	struct rt_cursor at = { .pos = *pos };
@@ -27,15 +27,43 @@ s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u
 				break;
 			}
 			memcpy(k, key, map->key_size);
-			if (map->ops->copy_out(m, k, v))
+			if (take ? map->ops->take(m, k, v, flags) : map->ops->copy_out(m, k, v, flags))
 				continue; /* deleted under our hands */
-			if (take)
-				map->ops->delete(m, k);
 			n++;
 		}
 		rt_leave(cpu);
 	}
 	*pos = at.pos;
+	return (s64)n;
+}
+
+/*
+ * The same for maps whose order is their keys' own: from the key after `prev` on (NULL: from the first). *err is -ENOENT
+ * at the end.
+ */
+s64 rt_map_read_keys(struct bpf_map *map, const void *prev, char *keys, char *values, u64 count, u64 flags, int *err)
+{
+	struct rt_map *m = rt_map_of(map);
+	u64 n = 0;
+
+	*err = 0;
+	while (n < count && !*err) {
+		struct rt_cpu *cpu = rt_enter(m->kernel);
+		u64 stop = n + STRIDE < count ? n + STRIDE : count;
+
+		while (n < stop) {
+			char *k = keys + n * map->key_size;
+
+			*err = map->ops->next_key(m, prev, k);
+			if (*err)
+				break;
+			if (map->ops->copy_out(m, k, values + n * m->value_bytes, flags))
+				break; /* deleted under our hands: looked for again from the key before */
+			prev = k;
+			n++;
+		}
+		rt_leave(cpu);
+	}
 	return (s64)n;
 }
 

@@ -1,105 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Hash maps: buckets of one cache line, elements that never move, readers without locks.
- *
- * A bucket holds seven slots, each a 32-bit tag of the hash and the number of an element in one word,
- * so that a reader takes both in one load; a writer holds the bucket's lock. Full buckets chain to
- * others. An element keeps its place (and so does a pointer to its value) until it is deleted; as in
- * Linux's preallocated maps it may then be used again at once, while its memory stays until the map goes.
- * Replacing a value fills a spare element and swaps the slot, so that a reader sees the old or the new.
- *
- * An overflow bucket goes back to the pool when it is the empty end of its chain. A reader that stands in one then
- * finds itself at the end, or in another chain: nothing of its own was behind it, and keys are compared.
- */
-#include "rt.h"
+/* Hashes (layout and rules: hash.h): looking up, writing, walking. */
+#include "hash.h"
 
-#define SLOTS 7
-#define NIL 0xffffffffu
-
-struct bucket {
-	u64 slot[SLOTS]; /* atomic: tag << 32 | element + 1, 0 free */
-	u32 lock; /* in an overflow bucket of the pool: the next one there */
-	u32 next; /* atomic: overflow bucket + 1, 0 none */
-} __attribute__((aligned(RT_CACHE_LINE)));
-
-/* Free elements of one CPU; others may steal. */
-struct free_list {
-	u32 lock;
-	u32 head; /* atomic */
-	u32 spare; /* an element kept for replacing values, the holder's own */
-} __attribute__((aligned(RT_CACHE_LINE)));
-
-struct hash {
-	struct rt_map m;
-	struct bucket *buckets;
-	struct bucket *overflow;
-	char *elems;
-	struct free_list *free;
-	u8 *referenced; /* LRU, atomic: looked up since the hand came by */
-	u32 *home; /* LRU, atomic: the bucket that an element was last put into */
-	u64 seed;
-	u32 mask;
-	u32 key_bytes; /* round_up(key_size, 8) */
-	u32 elem_bytes;
-	u32 max_overflow;
-	u32 count; /* elements in all, spares included */
-	u32 fresh; /* atomic: elements from here on were never used */
-	u32 used_overflow; /* atomic: overflow buckets from here on were never used */
-	u32 pool_lock, pool; /* overflow buckets given back, NIL-terminated */
-	u32 hand; /* atomic: LRU's clock */
-	int per_cpu;
-};
-
-static inline u64 mix(u64 a, u64 b)
+static RT_RACY int key_equal(const struct rt_hash *h, u32 e, const void *key)
 {
-	__uint128_t r = (__uint128_t)a * b;
-
-	return (u64)r ^ (u64)(r >> 64);
-}
-
-static u64 hash_of(const struct hash *h, const void *key)
-{
-	const char *p = key;
-	u32 n = h->m.map.key_size;
-	u64 x = h->seed ^ 0x9e3779b97f4a7c15ULL, word;
-
-	for (; n >= 8; n -= 8, p += 8) {
-		memcpy(&word, p, 8);
-		x = mix(x ^ word, 0xd6e8feb86659fd93ULL);
-	}
-	if (n) {
-		word = 0;
-		memcpy(&word, p, n);
-		x = mix(x ^ word, 0xa0761d6478bd642fULL);
-	}
-	return mix(x ^ h->m.map.key_size, 0xe7037ed1a0b428dbULL);
-}
-
-static inline char *elem_at(const struct hash *h, u32 e)
-{
-	return h->elems + (u64)h->elem_bytes * e;
-}
-
-static inline char *value_at(const struct hash *h, u32 e)
-{
-	return elem_at(h, e) + h->key_bytes;
-}
-
-static inline u64 slot_word(u64 hash, u32 e)
-{
-	return (hash >> 32) << 32 | (e + 1);
-}
-
-static inline struct bucket *next_bucket(const struct hash *h, const struct bucket *b)
-{
-	u32 next = __atomic_load_n(&b->next, __ATOMIC_ACQUIRE);
-
-	return next ? &h->overflow[next - 1] : NULL;
-}
-
-static RT_RACY int key_equal(const struct hash *h, u32 e, const void *key)
-{
-	const char *have = elem_at(h, e);
+	const char *have = rt_elem_at(h, e);
 	u64 a, b;
 
 	if (h->m.map.key_size == 8) {
@@ -117,13 +22,12 @@ static RT_RACY int key_equal(const struct hash *h, u32 e, const void *key)
 #endif
 }
 
-/* The slot that holds `key`, or NULL; *word is what it held. */
-static u64 *find(const struct hash *h, u64 hash, const void *key, u64 *word)
+u64 *rt_hash_find(const struct rt_hash *h, u64 hash, const void *key, u64 *word)
 {
-	struct bucket *b = &h->buckets[(u32)hash & h->mask];
+	struct rt_bucket *b = rt_home_bucket(h, hash);
 
-	for (; b; b = next_bucket(h, b)) {
-		for (int i = 0; i < SLOTS; i++) {
+	for (; b; b = rt_next_bucket(h, b)) {
+		for (int i = 0; i < RT_SLOTS; i++) {
 			u64 w = __atomic_load_n(&b->slot[i], __ATOMIC_ACQUIRE);
 
 			if (!w || w >> 32 != hash >> 32)
@@ -141,160 +45,48 @@ static u64 *find(const struct hash *h, u64 hash, const void *key, u64 *word)
 	return NULL;
 }
 
-/* -- free elements -- */
-
-static u32 list_pop(const struct hash *h, struct free_list *l)
-{
-	u32 e, next;
-
-	if (__atomic_load_n(&l->head, __ATOMIC_RELAXED) == NIL)
-		return NIL;
-	rt_spin_lock(&l->lock);
-	e = l->head;
-	if (e != NIL) {
-		memcpy(&next, elem_at(h, e), sizeof(next)); /* the link lies over the key, which nobody owns now */
-		__atomic_store_n(&l->head, next, __ATOMIC_RELAXED);
-	}
-	rt_spin_unlock(&l->lock);
-	return e;
-}
-
-static void elem_put(struct hash *h, u32 e)
-{
-	struct free_list *l = &h->free[rt_this_cpu->index];
-
-	rt_spin_lock(&l->lock);
-	memcpy(elem_at(h, e), &l->head, sizeof(l->head));
-	__atomic_store_n(&l->head, e, __ATOMIC_RELAXED);
-	rt_spin_unlock(&l->lock);
-}
-
-static u32 elem_get(struct hash *h)
-{
-	int ncpus = h->m.kernel->ncpus, me = rt_this_cpu->index;
-	u32 e = list_pop(h, &h->free[me]);
-
-	if (e == NIL && __atomic_load_n(&h->fresh, __ATOMIC_RELAXED) < h->count) {
-		e = __atomic_fetch_add(&h->fresh, 1, __ATOMIC_RELAXED);
-		if (e >= h->count) {
-			__atomic_fetch_sub(&h->fresh, 1, __ATOMIC_RELAXED);
-			e = NIL;
-		}
-	}
-	for (int i = 1; e == NIL && i < ncpus; i++)
-		e = list_pop(h, &h->free[(me + i) % ncpus]);
-	return e;
-}
-
 /* -- writers -- */
 
-static void write_value(struct hash *h, u32 e, const void *value, int all_cpus)
+static void write_value(struct rt_hash *h, u32 e, const void *value, int all_cpus)
 {
-	char *to = value_at(h, e);
+	char *to = rt_elem_value(h, e);
 	u32 stride = h->m.value_stride;
 
 	if (!h->per_cpu) {
-		memcpy(to, value, h->m.map.value_size);
+		rt_value_write(&h->m, to, value);
 	} else if (all_cpus) {
-		memcpy(to, value, h->m.value_bytes);
+		for (int cpu = 0; cpu < h->m.kernel->ncpus; cpu++)
+			rt_value_write(&h->m, to + (u64)stride * cpu, (const char *)value + (u64)stride * cpu);
 	} else {
 		/* A program's insert gives its own CPU the value and the others zeroes. */
 		memset(to, 0, h->m.value_bytes);
-		memcpy(to + (u64)stride * rt_this_cpu->index, value, h->m.map.value_size);
+		rt_value_write(&h->m, to + (u64)stride * rt_this_cpu->index, value);
 	}
 }
 
-/* Give back the overflow buckets at the end of b's chain that are empty; b's lock is held. */
-static void trim(struct hash *h, struct bucket *b)
+static void drop_values(struct rt_hash *h, u32 e)
+{
+	if (likely(!h->m.fields.count))
+		return;
+	for (int cpu = 0; cpu < (h->per_cpu ? h->m.kernel->ncpus : 1); cpu++)
+		rt_value_drop(&h->m, rt_elem_value(h, e) + (u64)h->m.value_stride * cpu);
+}
+
+static int insert_locked(struct rt_hash *h, struct rt_bucket *b, u64 word)
 {
 	for (;;) {
-		struct bucket *before = NULL, *last = b, *next;
-		u32 n;
-
-		while ((next = next_bucket(h, last))) {
-			before = last;
-			last = next;
-		}
-		if (!before)
-			return;
-		for (int i = 0; i < SLOTS; i++)
-			if (last->slot[i])
-				return;
-		__atomic_store_n(&before->next, 0, __ATOMIC_RELEASE);
-		n = last - h->overflow;
-		rt_spin_lock(&h->pool_lock);
-		last->lock = h->pool;
-		h->pool = n;
-		rt_spin_unlock(&h->pool_lock);
-	}
-}
-
-static u32 overflow_get(struct hash *h)
-{
-	u32 n;
-
-	rt_spin_lock(&h->pool_lock);
-	n = h->pool;
-	if (n != NIL)
-		h->pool = h->overflow[n].lock;
-	else if (h->used_overflow < h->max_overflow)
-		n = __atomic_fetch_add(&h->used_overflow, 1, __ATOMIC_RELEASE);
-	rt_spin_unlock(&h->pool_lock);
-	return n;
-}
-
-static void remove_locked(struct hash *h, struct bucket *b, u64 *slot)
-{
-	__atomic_store_n(slot, 0, __ATOMIC_RELEASE);
-	if (unlikely(b->next))
-		trim(h, b);
-}
-
-/*
- * LRU: take an element that was not looked up since the hand last passed. NIL when there was none, which lasts only
- * as long as other CPUs hold elements that they have taken and not put in yet.
- */
-static u32 evict(struct hash *h)
-{
-	for (u64 tries = 0; tries < 2ULL * h->count; tries++) {
-		u32 e = __atomic_fetch_add(&h->hand, 1, __ATOMIC_RELAXED) % h->count;
-		struct bucket *home, *b;
-		int found = 0;
-
-		if (__atomic_exchange_n(&h->referenced[e], 0, __ATOMIC_RELAXED))
-			continue;
-		home = &h->buckets[__atomic_load_n(&h->home[e], __ATOMIC_RELAXED)];
-		rt_spin_lock(&home->lock);
-		for (b = home; b && !found; b = next_bucket(h, b)) {
-			for (int i = 0; i < SLOTS && !found; i++) {
-				if ((u32)b->slot[i] == e + 1) {
-					remove_locked(h, home, &b->slot[i]);
-					found = 1;
-				}
-			}
-		}
-		rt_spin_unlock(&home->lock);
-		if (found)
-			return e;
-	}
-	return NIL;
-}
-
-static int insert_locked(struct hash *h, struct bucket *b, u64 word)
-{
-	for (;;) {
-		for (int i = 0; i < SLOTS; i++) {
+		for (int i = 0; i < RT_SLOTS; i++) {
 			if (!b->slot[i]) {
 				__atomic_store_n(&b->slot[i], word, __ATOMIC_RELEASE);
 				return 0;
 			}
 		}
-		struct bucket *next = next_bucket(h, b);
+		struct rt_bucket *next = rt_next_bucket(h, b);
 
 		if (!next) {
-			u32 n = overflow_get(h);
+			u32 n = rt_overflow_get(h);
 
-			if (n == NIL)
+			if (n == RT_NIL)
 				return -ENOMEM;
 			next = &h->overflow[n];
 			__atomic_store_n(&b->next, n + 1, __ATOMIC_RELEASE);
@@ -303,303 +95,237 @@ static int insert_locked(struct hash *h, struct bucket *b, u64 word)
 	}
 }
 
-static void fill_elem(struct hash *h, u32 e, const void *key, const void *value, int all_cpus)
+static void fill_elem(struct rt_hash *h, u32 e, u32 home, const void *key, const void *value, int all_cpus, u8 seen)
 {
-	memcpy(elem_at(h, e), key, h->m.map.key_size);
+	memcpy(rt_elem_at(h, e), key, h->m.map.key_size);
 	write_value(h, e, value, all_cpus);
+	if (h->home) {
+		__atomic_store_n(&h->home[e], home, __ATOMIC_RELAXED);
+		rt_lru_seen(h, e, seen);
+	}
 }
 
-/* `key` is there, in `slot`: a new value for it. */
-static void replace_locked(struct hash *h, u64 *slot, u64 word, const void *key, const void *value, int all_cpus)
+/* `key` is there, in `slot`: a new value for it. `e` is an element for that, which the old one takes the place of. */
+static void replace_locked(struct rt_hash *h, u64 *slot, u64 word, u32 *e, const void *key, const void *value, int all_cpus)
 {
-	struct free_list *l = &h->free[rt_this_cpu->index];
-	u32 old = (u32)word - 1, e = l->spare;
+	u32 old = (u32)word - 1, home = h->home ? h->home[old] : 0;
 
-	if (h->per_cpu && !all_cpus) {
-		memcpy(value_at(h, old) + (u64)h->m.value_stride * rt_this_cpu->index, value, h->m.map.value_size);
-		return;
-	}
-	fill_elem(h, e, key, value, all_cpus);
-	if (h->home) {
-		__atomic_store_n(&h->home[e], h->home[old], __ATOMIC_RELAXED);
-		__atomic_store_n(&h->referenced[e], 1, __ATOMIC_RELAXED);
-	}
-	__atomic_store_n(slot, word >> 32 << 32 | (e + 1), __ATOMIC_RELEASE);
-	l->spare = old;
+	fill_elem(h, *e, home, key, value, all_cpus, 1);
+	__atomic_store_n(slot, word >> 32 << 32 | (*e + 1), __ATOMIC_RELEASE);
+	drop_values(h, old);
+	*e = old;
+}
+
+static int check_presence(const u64 *slot, u64 flags)
+{
+	if (slot)
+		return (flags & ~(u64)BPF_F_LOCK) == BPF_NOEXIST ? -EEXIST : 0;
+	return (flags & ~(u64)BPF_F_LOCK) == BPF_EXIST ? -ENOENT : 0;
+}
+
+/* Flags that this map knows, in the kernel's order: unknown ones, then a lock that the value does not have. */
+static int check_flags(const struct rt_hash *h, u64 flags)
+{
+	if (likely(flags <= BPF_EXIST))
+		return 0;
+	if ((flags & ~(u64)BPF_F_LOCK) > BPF_EXIST || h->home || h->per_cpu || h->m.fields.lock_off < 0)
+		return -EINVAL;
+	return 0;
 }
 
 static int update(struct rt_map *m, const void *key, const void *value, u64 flags, int all_cpus)
 {
-	struct hash *h = (struct hash *)m;
-	struct bucket *b;
+	struct rt_hash *h = rt_hash_of(m);
+	struct rt_bucket *b;
 	u64 hash, word, *slot;
-	u32 e = NIL; /* taken, and ours until it is in a slot */
+	u32 e = RT_NIL; /* taken, and ours until it is in a slot */
 	unsigned spins = 0;
-	int err = 0;
+	int err = check_flags(h, flags);
 
-	if (unlikely(flags > BPF_EXIST))
-		return -EINVAL;
-	hash = hash_of(h, key);
-	b = &h->buckets[(u32)hash & h->mask];
+	if (unlikely(err))
+		return err;
+	hash = rt_hash_key(h, key);
+	b = rt_home_bucket(h, hash);
 	for (;;) {
 		rt_spin_lock(&b->lock);
-		slot = find(h, hash, key, &word);
+		slot = rt_hash_find(h, hash, key, &word);
+		err = check_presence(slot, flags);
+		if (err)
+			break;
+		if (slot && h->per_cpu && !all_cpus) {
+			rt_value_write(m, rt_elem_value(h, (u32)word - 1) + (u64)m->value_stride * rt_this_cpu->index, value);
+			break;
+		}
+		if (slot && flags & BPF_F_LOCK) {
+			rt_value_write_locked(m, rt_elem_value(h, (u32)word - 1), value);
+			break;
+		}
+		if (slot && !h->private_lru) {
+			replace_locked(h, slot, word, &h->free[rt_this_cpu->index].spare, key, value, all_cpus);
+			break;
+		}
+		if (e == RT_NIL)
+			e = rt_elem_get(h);
+		if (e == RT_NIL && h->home) {
+			/* The bucket is let go while another one is searched for room; then all begins again. */
+			rt_spin_unlock(&b->lock);
+			e = rt_lru_evict(h);
+			if (e == RT_NIL)
+				rt_relax(&spins);
+			continue;
+		}
 		if (slot) {
-			if (flags == BPF_NOEXIST)
-				err = -EEXIST;
-			else
-				replace_locked(h, slot, word, key, value, all_cpus);
-			break;
-		}
-		if (flags == BPF_EXIST) {
-			err = -ENOENT;
-			break;
-		}
-		if (e == NIL)
-			e = elem_get(h);
-		if (e != NIL || !h->home)
-			break;
-		/* The bucket is let go while another one is searched for room; then all begins again. */
-		rt_spin_unlock(&b->lock);
-		e = evict(h);
-		if (e == NIL)
-			rt_relax(&spins);
-	}
-	if (!slot && !err) {
-		if (e == NIL) {
+			replace_locked(h, slot, word, &e, key, value, all_cpus);
+		} else if (e == RT_NIL) {
 			err = -E2BIG;
 		} else {
-			fill_elem(h, e, key, value, all_cpus);
-			if (h->home) {
-				__atomic_store_n(&h->home[e], (u32)(b - h->buckets), __ATOMIC_RELAXED);
-				__atomic_store_n(&h->referenced[e], 0, __ATOMIC_RELAXED);
-			}
-			err = insert_locked(h, b, slot_word(hash, e));
+			fill_elem(h, e, (u32)(b - h->buckets), key, value, all_cpus, 0);
+			err = insert_locked(h, b, (hash >> 32) << 32 | (e + 1));
 			if (!err)
-				e = NIL;
+				e = RT_NIL;
 		}
+		break;
 	}
 	rt_spin_unlock(&b->lock);
-	if (e != NIL)
-		elem_put(h, e);
+	if (e != RT_NIL)
+		rt_elem_put(h, e);
 	return err;
 }
 
-static int hash_update(struct rt_map *m, const void *key, const void *value, u64 flags)
+int rt_hash_update(struct rt_map *m, const void *key, const void *value, u64 flags)
 {
 	return update(m, key, value, flags, 0);
 }
 
-static int hash_copy_in(struct rt_map *m, const void *key, const void *value, u64 flags)
+int rt_hash_copy_in(struct rt_map *m, const void *key, const void *value, u64 flags)
 {
 	return update(m, key, value, flags, 1);
 }
 
-static int hash_delete(struct rt_map *m, const void *key)
+/* Under the bucket's lock: a syscall's copy is never half of one update and half of the next. */
+static void copy_locked(struct rt_hash *h, u32 e, void *value, u64 flags)
 {
-	struct hash *h = (struct hash *)m;
-	u64 hash = hash_of(h, key);
-	struct bucket *b = &h->buckets[(u32)hash & h->mask];
+	const char *from = rt_elem_value(h, e);
+	u32 stride = h->m.value_stride;
+
+	if (flags & BPF_F_LOCK)
+		rt_value_read_locked(&h->m, value, from);
+	else if (!h->per_cpu)
+		rt_value_read(&h->m, value, from);
+	else if (!h->m.fields.count)
+		memcpy(value, from, h->m.value_bytes);
+	else
+		for (int cpu = 0; cpu < h->m.kernel->ncpus; cpu++)
+			rt_value_read(&h->m, (char *)value + (u64)stride * cpu, from + (u64)stride * cpu);
+}
+
+/* The element leaves the map; its value goes to `value` where that is wanted. */
+static int remove_elem(struct rt_map *m, const void *key, void *value, u64 flags)
+{
+	struct rt_hash *h = rt_hash_of(m);
+	u64 hash = rt_hash_key(h, key);
+	struct rt_bucket *b = rt_home_bucket(h, hash);
 	u64 word, *slot;
 
 	rt_spin_lock(&b->lock);
-	slot = find(h, hash, key, &word);
-	if (slot)
-		remove_locked(h, b, slot);
+	slot = rt_hash_find(h, hash, key, &word);
+	if (slot) {
+		if (value)
+			copy_locked(h, (u32)word - 1, value, flags);
+		rt_slot_clear(h, b, slot);
+		drop_values(h, (u32)word - 1);
+	}
 	rt_spin_unlock(&b->lock);
 	if (!slot)
 		return -ENOENT;
-	elem_put(h, (u32)word - 1);
+	rt_elem_put(h, (u32)word - 1);
 	return 0;
+}
+
+int rt_hash_delete(struct rt_map *m, const void *key)
+{
+	return remove_elem(m, key, NULL, 0);
+}
+
+int rt_hash_take(struct rt_map *m, const void *key, void *value, u64 flags)
+{
+	return remove_elem(m, key, value, flags);
 }
 
 /* -- readers -- */
 
-static void *hash_lookup(struct rt_map *m, const void *key, int cpu)
+void *rt_hash_lookup(struct rt_map *m, const void *key, int cpu)
 {
-	struct hash *h = (struct hash *)m;
+	struct rt_hash *h = rt_hash_of(m);
 	u64 word;
 
-	if (!find(h, hash_of(h, key), key, &word))
+	if (!rt_hash_find(h, rt_hash_key(h, key), key, &word))
 		return NULL;
-	return value_at(h, (u32)word - 1) + (h->per_cpu ? (u64)m->value_stride * cpu : 0);
+	if (h->home)
+		rt_lru_seen(h, (u32)word - 1, 1);
+	return rt_elem_value(h, (u32)word - 1) + (h->per_cpu ? (u64)m->value_stride * cpu : 0);
 }
 
-static void *lru_lookup(struct rt_map *m, const void *key, int cpu)
+int rt_hash_copy_out(struct rt_map *m, const void *key, void *value, u64 flags)
 {
-	struct hash *h = (struct hash *)m;
-	u64 word;
-
-	(void)cpu;
-	if (!find(h, hash_of(h, key), key, &word))
-		return NULL;
-	u8 *seen = &h->referenced[(u32)word - 1];
-
-	if (!__atomic_load_n(seen, __ATOMIC_RELAXED)) /* a line that all readers share is not written for nothing */
-		__atomic_store_n(seen, 1, __ATOMIC_RELAXED);
-	return value_at(h, (u32)word - 1);
-}
-
-/* Under the bucket's lock: a syscall's copy is never half of one update and half of the next. */
-static int hash_copy_out(struct rt_map *m, const void *key, void *value)
-{
-	struct hash *h = (struct hash *)m;
-	u64 word, hash = hash_of(h, key), *slot;
-	struct bucket *b = &h->buckets[(u32)hash & h->mask];
+	struct rt_hash *h = rt_hash_of(m);
+	u64 word, hash = rt_hash_key(h, key), *slot;
+	struct rt_bucket *b = rt_home_bucket(h, hash);
 
 	rt_spin_lock(&b->lock);
-	slot = find(h, hash, key, &word);
+	slot = rt_hash_find(h, hash, key, &word);
 	if (slot)
-		memcpy(value, value_at(h, (u32)word - 1), m->value_bytes);
+		copy_locked(h, (u32)word - 1, value, flags);
 	rt_spin_unlock(&b->lock);
 	return slot ? 0 : -ENOENT;
 }
 
 /* A cursor counts slots: those of all buckets, then those of the overflow buckets. */
-static u64 *slot_at(const struct hash *h, u64 pos)
+static u64 *slot_at(const struct rt_hash *h, u64 pos)
 {
-	u64 b = pos / SLOTS, nbuckets = (u64)h->mask + 1;
+	u64 b = pos / RT_SLOTS, nbuckets = (u64)h->mask + 1;
 
-	return b < nbuckets ? &h->buckets[b].slot[pos % SLOTS] : &h->overflow[b - nbuckets].slot[pos % SLOTS];
+	return b < nbuckets ? &h->buckets[b].slot[pos % RT_SLOTS] : &h->overflow[b - nbuckets].slot[pos % RT_SLOTS];
 }
 
-static int hash_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **value)
+int rt_hash_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **value)
 {
-	struct hash *h = (struct hash *)m;
+	struct rt_hash *h = rt_hash_of(m);
 	u32 used = __atomic_load_n(&h->used_overflow, __ATOMIC_ACQUIRE);
-	u64 end = ((u64)h->mask + 1 + used) * SLOTS;
+	u64 end = ((u64)h->mask + 1 + used) * RT_SLOTS;
 
 	while (at->pos < end) {
 		u64 word = __atomic_load_n(slot_at(h, at->pos++), __ATOMIC_ACQUIRE);
 
 		if (word) {
-			*key = elem_at(h, (u32)word - 1);
-			*value = value_at(h, (u32)word - 1) + (h->per_cpu ? (u64)m->value_stride * rt_this_cpu->index : 0);
+			*key = rt_elem_at(h, (u32)word - 1);
+			*value = rt_elem_value(h, (u32)word - 1) + (h->per_cpu ? (u64)m->value_stride * rt_this_cpu->index : 0);
 			return 1;
 		}
 	}
 	return 0;
 }
 
-static s64 hash_seek(struct rt_map *m, const void *key)
+s64 rt_hash_seek(struct rt_map *m, const void *key)
 {
-	struct hash *h = (struct hash *)m;
-	u64 word, *slot = find(h, hash_of(h, key), key, &word);
-	struct bucket *b;
+	struct rt_hash *h = rt_hash_of(m);
+	u64 word, *slot = rt_hash_find(h, rt_hash_key(h, key), key, &word);
+	struct rt_bucket *b;
 	u64 first, offset;
 
 	if (!slot)
 		return -ENOENT;
-	b = (struct bucket *)((uintptr_t)slot & ~(uintptr_t)(RT_CACHE_LINE - 1));
+	b = (struct rt_bucket *)((uintptr_t)slot & ~(uintptr_t)(RT_CACHE_LINE - 1));
 	offset = slot - b->slot;
 	first = b >= h->buckets && b <= h->buckets + h->mask ? (u64)(b - h->buckets)
 							     : (u64)h->mask + 1 + (u64)(b - h->overflow);
-	return (s64)(first * SLOTS + offset + 1);
+	return (s64)(first * RT_SLOTS + offset + 1);
 }
 
-static int hash_owns(struct rt_map *m, u64 addr, u64 size)
+int rt_hash_owns(struct rt_map *m, u64 addr, u64 size)
 {
-	struct hash *h = (struct hash *)m;
+	struct rt_hash *h = rt_hash_of(m);
 	u64 start = (u64)(uintptr_t)h->elems, all = (u64)h->elem_bytes * h->count;
 
 	return addr >= start && size <= all && addr - start <= all - size;
 }
-
-/* -- life -- */
-
-static void hash_free(struct rt_map *m)
-{
-	struct hash *h = (struct hash *)m;
-
-	rt_pages_free(h->buckets, ((u64)h->mask + 1) * sizeof(struct bucket));
-	rt_pages_free(h->overflow, (u64)h->max_overflow * sizeof(struct bucket));
-	rt_pages_free(h->elems, (u64)h->elem_bytes * h->count);
-	rt_pages_free(h->referenced, h->count);
-	rt_pages_free(h->home, (u64)h->count * sizeof(*h->home));
-	free(h->free);
-	free(h);
-}
-
-static struct rt_map *alloc(struct rt_kernel *k, const struct bpf_map *shape, int per_cpu, int lru, int *err)
-{
-	u32 stride = round_up((u64)shape->value_size, 8), nbuckets = 1;
-	struct hash *h = calloc(1, sizeof(*h));
-
-	*err = -ENOMEM;
-	if (!h)
-		return NULL;
-	while ((u64)nbuckets * 4 < shape->max_entries && nbuckets < 1u << 30)
-		nbuckets *= 2;
-	h->m.value_stride = stride;
-	h->m.value_bytes = per_cpu ? (u64)stride * k->ncpus : shape->value_size;
-	h->per_cpu = per_cpu;
-	h->mask = nbuckets - 1;
-	h->key_bytes = round_up((u64)shape->key_size, 8);
-	if (h->key_bytes + (u64)stride * (per_cpu ? k->ncpus : 1) > UINT32_MAX) {
-		*err = -E2BIG;
-		goto fail;
-	}
-	h->elem_bytes = h->key_bytes + stride * (per_cpu ? k->ncpus : 1);
-	h->fresh = k->ncpus; /* the first elements are the spares */
-	h->count = shape->max_entries + k->ncpus;
-	/*
-	 * Four to a bucket leave about one bucket in twenty with more than seven; twenty times that many are address
-	 * space only, until they are used.
-	 */
-	h->max_overflow = shape->max_entries / SLOTS + nbuckets + 1;
-	h->pool = NIL;
-	if (!(shape->map_flags & BPF_F_ZERO_SEED))
-		h->seed = k->pointer_key[0];
-	if (h->count < shape->max_entries)
-		goto fail; /* 32 bits number the elements */
-	h->buckets = rt_pages_alloc((u64)nbuckets * sizeof(struct bucket));
-	h->overflow = rt_pages_alloc((u64)h->max_overflow * sizeof(struct bucket));
-	h->elems = rt_pages_alloc((u64)h->elem_bytes * h->count);
-	h->free = aligned_alloc(RT_CACHE_LINE, sizeof(*h->free) * k->ncpus);
-	if (lru) {
-		h->referenced = rt_pages_alloc(h->count);
-		h->home = rt_pages_alloc((u64)h->count * sizeof(*h->home));
-	}
-	if (!h->buckets || !h->overflow || !h->elems || !h->free || (lru && (!h->referenced || !h->home)))
-		goto fail;
-	for (int cpu = 0; cpu < k->ncpus; cpu++)
-		h->free[cpu] = (struct free_list){ .head = NIL, .spare = cpu };
-	h->m.memory_bytes = sizeof(*h) + (u64)nbuckets * sizeof(struct bucket) + (u64)h->elem_bytes * h->count;
-	return &h->m;
-fail:
-	hash_free(&h->m);
-	return NULL;
-}
-
-static struct rt_map *hash_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
-{
-	return alloc(k, shape, 0, 0, err);
-}
-
-static struct rt_map *percpu_hash_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
-{
-	return alloc(k, shape, 1, 0, err);
-}
-
-static struct rt_map *lru_hash_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
-{
-	return alloc(k, shape, 0, 1, err);
-}
-
-#define HASH_OPS(name, alloc_fn, lookup_fn)                                                                            \
-	const struct bpf_map_ops name = {                                                                              \
-		.alloc = alloc_fn,                                                                                     \
-		.free = hash_free,                                                                                     \
-		.lookup = lookup_fn,                                                                                   \
-		.update = hash_update,                                                                                 \
-		.delete = hash_delete,                                                                                 \
-		.copy_out = hash_copy_out,                                                                             \
-		.copy_in = hash_copy_in,                                                                               \
-		.walk = hash_walk,                                                                                     \
-		.seek = hash_seek,                                                                                     \
-		.owns = hash_owns,                                                                                     \
-	}
-
-HASH_OPS(rt_hash_ops, hash_alloc, hash_lookup);
-HASH_OPS(rt_percpu_hash_ops, percpu_hash_alloc, hash_lookup);
-HASH_OPS(rt_lru_hash_ops, lru_hash_alloc, lru_lookup);

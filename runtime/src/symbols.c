@@ -9,6 +9,9 @@
 	X(rt_map_lookup_elem)                                                                                          \
 	X(rt_map_update_elem)                                                                                          \
 	X(rt_map_delete_elem)                                                                                          \
+	X(rt_map_push_elem)                                                                                            \
+	X(rt_map_pop_elem)                                                                                             \
+	X(rt_map_peek_elem)                                                                                            \
 	X(rt_map_lookup_percpu_elem)                                                                                   \
 	X(rt_for_each_map_elem)                                                                                        \
 	X(rt_loop)                                                                                                     \

@@ -50,6 +50,10 @@ class Side:
         self._fds.remove(fd)
         self.bpf.close(fd)
 
+    def forget(self) -> None:
+        """The fds have been closed elsewhere."""
+        self._fds.clear()
+
     def close_all(self) -> None:
         for fd in list(self._fds):
             self.close(fd)

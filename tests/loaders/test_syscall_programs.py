@@ -156,7 +156,7 @@ def test_a_program_may_close_its_own_fd(side: Side) -> None:
     before = side.open_fds()
     assert side.run(prog, struct.pack("<I", prog))[:2] == (0, 5)
     assert side.open_fds() == before - 1
-    side._fds.remove(prog)
+    side.forget()
 
 
 def find(name: bytes, size: int, kind: int, flags: int = 0) -> str:

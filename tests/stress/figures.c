@@ -100,7 +100,11 @@ static double measure(void (*fn)(struct bpf_map *, u64), struct bpf_map *map, in
 static struct bpf_map *filled(u32 type)
 {
 	int err;
-	struct bpf_map *map = rt_map_new(k, type, type == BPF_MAP_TYPE_ARRAY ? 4 : 8, 8, 16384, 0, 0, &err);
+	struct bpf_map shape = { .map_type = type, .key_size = type == BPF_MAP_TYPE_ARRAY ? 4 : 8, .value_size = 8 };
+	struct bpf_map *map;
+
+	shape.max_entries = 16384;
+	map = rt_map_new(k, &shape, NULL, 0, &err);
 
 	for (u64 i = 0; map && i < KEYS && type != BPF_MAP_TYPE_ARRAY; i++)
 		rt_map_copy_in(map, &i, &i, BPF_ANY);

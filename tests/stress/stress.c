@@ -77,13 +77,21 @@ static u64 race(struct rt_kernel *k, struct bpf_map *map, int n, void *(*fn)(voi
 	return done;
 }
 
-static struct bpf_map *map_of(struct rt_kernel *k, u32 type, u32 value_size, u32 entries)
+static struct bpf_map *map_new(struct rt_kernel *k, u32 type, u32 key_size, u32 value_size, u32 entries, u32 flags)
 {
+	struct bpf_map shape = { .map_type = type, .key_size = key_size, .value_size = value_size, .max_entries = entries };
+	struct bpf_map *map;
 	int err;
-	struct bpf_map *map = rt_map_new(k, type, 8, value_size, entries, 0, 0, &err);
 
+	shape.map_flags = flags;
+	map = rt_map_new(k, &shape, NULL, 0, &err);
 	CHECK(map, "map type %u: %d", type, err);
 	return map;
+}
+
+static struct bpf_map *map_of(struct rt_kernel *k, u32 type, u32 value_size, u32 entries)
+{
+	return map_new(k, type, 8, value_size, entries, 0);
 }
 
 static u64 count_keys(struct bpf_map *map)
@@ -113,7 +121,7 @@ static void *churn(void *arg)
 		case 1:
 		case 2:
 		case 3:
-			if (!rt_map_copy_out(w->map, &key, &value))
+			if (!rt_map_copy_out(w->map, &key, &value, 0))
 				CHECK(value.b == ~value.a && value.a % KEYS == key, "key %llu: %llx %llx",
 				      (unsigned long long)key, (unsigned long long)value.a, (unsigned long long)value.b);
 			break;
@@ -153,7 +161,7 @@ static void test_churn(struct rt_kernel *k, u32 type, u32 entries)
 
 		CHECK(count_keys(map) == entries, "refilled");
 		for (u64 key = 0; key < entries; key++)
-			CHECK(!rt_map_copy_out(map, &key, &value) && value.a == key && value.b == ~key, "an element given out twice");
+			CHECK(!rt_map_copy_out(map, &key, &value, 0) && value.a == key && value.b == ~key, "an element given out twice");
 		CHECK(rt_map_copy_in(map, &more, &value, BPF_ANY) == -E2BIG, "an element too many");
 	}
 	rt_map_free(map);
@@ -181,15 +189,13 @@ static void *count(void *arg)
 static void test_percpu(struct rt_kernel *k, u32 type)
 {
 	u64 values[RT_MAX_CPUS] = { 0 }, key = 5, sum = 0, done;
-	int err;
-	struct bpf_map *map = rt_map_new(k, type, type == BPF_MAP_TYPE_PERCPU_ARRAY ? 4 : 8, 8, 4, 0, 0, &err);
+	struct bpf_map *map = map_new(k, type, type == BPF_MAP_TYPE_PERCPU_ARRAY ? 4 : 8, 8, 4, 0);
 
-	CHECK(map, "%d", err);
 	if (type == BPF_MAP_TYPE_PERCPU_HASH)
 		CHECK(!rt_map_copy_in(map, &key, values, BPF_ANY), "update");
 	done = race(k, map, THREADS, count);
 	key = type == BPF_MAP_TYPE_PERCPU_ARRAY ? 0 : 5;
-	CHECK(!rt_map_copy_out(map, &key, values), "lookup");
+	CHECK(!rt_map_copy_out(map, &key, values, 0), "lookup");
 	for (int i = 0; i < rt_ncpus(k); i++)
 		sum += values[i];
 	CHECK(sum == done, "%llu counted, %llu done", (unsigned long long)sum, (unsigned long long)done);
@@ -224,9 +230,8 @@ static void publish(struct rt_kernel *k)
 	struct bpf_map *before = shared_map, *map;
 	u64 *obj_before = shared_obj, *obj, value = 42;
 	u32 zero = 0;
-	int err;
 
-	map = rt_map_new(k, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0, 0, &err);
+	map = map_new(k, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0);
 	obj = rt_kobj_alloc(k, 128);
 	CHECK(map && obj, "no memory");
 	CHECK(!rt_map_copy_in(map, &zero, &value, BPF_ANY), "update");

@@ -17,6 +17,7 @@ from bpfjit import live_bpf, open_object
 from bpfjit.isa.encoding import Insn, encode
 from bpfjit.loader.bpf import Buffers
 from bpfjit.loader.compile import compile_c
+from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 
@@ -91,23 +92,30 @@ class Calls:
         return self._own(self.call(uapi.BPF_MAP_CREATE, attr))
 
     def value_bytes(self, map_type: int, value: int) -> int:
-        per_cpu = (uapi.BPF_MAP_TYPE_PERCPU_ARRAY, uapi.BPF_MAP_TYPE_PERCPU_HASH)
-        return -(-value // 8) * 8 * self.cpus if map_type in per_cpu else value
+        return -(-value // 8) * 8 * self.cpus if MAP_TYPE_BY_ID[map_type].per_cpu else value
 
     def update(self, fd: int, key: bytes, value: bytes, flags: int = 0) -> int:
         buffers = Buffers()
-        attr = uapi.MapElem(map_fd=fd, key=buffers.put(key), value=buffers.put(value), flags=flags)
+        attr = uapi.MapElem(map_fd=fd, key=buffers.put(key) if key else 0, value=buffers.put(value), flags=flags)
         return self.call(uapi.BPF_MAP_UPDATE_ELEM, attr)
 
-    def lookup(self, fd: int, key: bytes, size: int, flags: int = 0) -> bytes | int:
-        buffers, value = Buffers(), bytearray(size)
-        attr = uapi.MapElem(map_fd=fd, key=buffers.put(key), value=buffers.put(value), flags=flags)
+    def lookup(self, fd: int, key: bytes, size: int, flags: int = 0, given: bytes = b"") -> bytes | int:
+        """`given`: what the buffer of the value holds before."""
+        buffers, value = Buffers(), bytearray(given.ljust(size, b"\0"))
+        attr = uapi.MapElem(map_fd=fd, key=buffers.put(key) if key else 0, value=buffers.put(value), flags=flags)
         result = self.call(uapi.BPF_MAP_LOOKUP_ELEM, attr)
         return result if result < 0 else bytes(value)
 
     def delete(self, fd: int, key: bytes) -> int:
         buffers = Buffers()
-        return self.call(uapi.BPF_MAP_DELETE_ELEM, uapi.MapElem(map_fd=fd, key=buffers.put(key)))
+        return self.call(uapi.BPF_MAP_DELETE_ELEM, uapi.MapElem(map_fd=fd, key=buffers.put(key) if key else 0))
+
+    def take(self, fd: int, key: bytes, size: int, flags: int = 0) -> bytes | int:
+        """LOOKUP_AND_DELETE."""
+        buffers, value = Buffers(), bytearray(size)
+        attr = uapi.MapElem(map_fd=fd, key=buffers.put(key) if key else 0, value=buffers.put(value), flags=flags)
+        result = self.call(uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM, attr)
+        return result if result < 0 else bytes(value)
 
     def next_key(self, fd: int, key: bytes | None, size: int) -> bytes | int:
         buffers, following = Buffers(), bytearray(size)
@@ -121,6 +129,15 @@ class Calls:
         while isinstance(key := self.next_key(fd, key, size), bytes):
             found.append(key)
         return found
+
+    def info(self, fd: int) -> dict[str, int]:
+        """The numbers of struct bpf_map_info."""
+        buffers, layout = Buffers(), uapi.LAYOUTS["bpf_map_info"]
+        data = bytearray(layout.size)
+        assert (
+            self.call(uapi.BPF_OBJ_GET_INFO_BY_FD, uapi.GetInfo(bpf_fd=fd, info_len=len(data), info=buffers.put(data))) == 0
+        )
+        return {name: int.from_bytes(data[at : at + size], "little") for name, (at, size) in layout.fields.items()}
 
     def freeze(self, fd: int) -> int:
         return self.call(uapi.BPF_MAP_FREEZE, uapi.MapElem(map_fd=fd))

@@ -16,6 +16,7 @@ from bpf_calls import Calls, u64
 from bpfjit.isa.encoding import Insn, ld_imm64
 from bpfjit.spec.helpers import HELPERS
 from bpfjit.spec.kfuncs import KFUNCS
+from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 from runtime import KernelHandle, Map, Symbols, Tracepoint, View, ffi, lib
@@ -257,7 +258,7 @@ for kind in (1, 2, 5, 6, 9):
     lib.rt_map_copy_in(m.ptr, key, value, 0)
     before = count.value
     for _ in range(1000):
-        lib.rt_map_copy_out(m.ptr, key, value)
+        lib.rt_map_copy_out(m.ptr, key, value, 0)
         lib.rt_map_copy_in(m.ptr, key, value, 0)
     assert count.value - before < 100, (kind, count.value - before)
 print("none")
@@ -276,3 +277,8 @@ def test_a_view_object_outlives_no_kernel(native: KernelHandle) -> None:
     view = View(native, ffi.cast("rt_prog_fn", 0), ffi.NULL)
     view.close()
     view.close()
+
+
+def test_every_map_type_of_the_spec_has_its_operations_in_the_runtime() -> None:
+    known = {n for n in range(256) if lib.rt_map_type_known(n)}
+    assert known == set(MAP_TYPE_BY_ID)
