@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -106,6 +106,7 @@ class Kernel:
         self.links: Published[LinkObject] = Published(self.native, describe_link)
         self.btfs: Idr[BtfObject] = Idr()
         self.targets = Targets()
+        self.on_link_update: list[Callable[[], None]] = []  # called once a link has another program
         self.sessions = itertools.count(1)
         data = _VMLINUX.read_bytes()
         self.btf = BtfObject(data, parse_btf(data), "vmlinux", kernel=True)

@@ -102,6 +102,10 @@ class OpenView(OpenFile):
         assert self._prog is not None
         return self._prog
 
+    def shown(self) -> tuple[ProgObject, Any]:
+        """The program and the kernel object that it is run for. Raises ENXIO and EACCES as view_link() does."""
+        return self._program(), self._views.subject
+
     def pread(self, caller: Caller, size: int, pos: int) -> bytes:
         self._exposed.need_active()
         view = self._view

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ._rt import ffi as ffi
@@ -319,6 +320,77 @@ class Iter:
     def __del__(self) -> None:
         if getattr(self, "ptr", None) is not None:
             self.close()
+
+
+class FuseDevice:
+    """An open /dev/fuse: next() answers opens, reads and releases of the nodes that show() has told of by itself.
+
+    What a node shows is kept by `keep`, a function that lets it go; it is called once nobody has the node open after
+    retire() or forget(). Handles of such opens are numbers from 1 << 63 on.
+    """
+
+    OURS = 1 << 63
+
+    def __init__(self, fd: int) -> None:
+        self.ptr: CData = lib.rt_fuse_new(fd)
+        if self.ptr == ffi.NULL:
+            raise MemoryError("no room for a FUSE connection")
+        self._tags = itertools.count(1)
+        self._kept: dict[int, tuple[object, Callable[[], None]]] = {}
+
+    def next(self, buffer: CData, size_bytes: int) -> int:
+        """Wait for a request that is not for here: its size. Raises OSError as read(2) of the device does."""
+        n = int(lib.rt_fuse_next(self.ptr, buffer, size_bytes))
+        if n < 0:
+            raise OSError(-n, os.strerror(-n))
+        return n
+
+    def show(
+        self, nodeid: int, kernel: KernelHandle, fn: CData, obj: CData, subject: object, keep: Callable[[], None]
+    ) -> None:
+        """Opens of a node show `obj` through a program from now on; `subject` is what subject() gives for them."""
+        tag = next(self._tags)
+        self._kept[tag] = (subject, keep)
+        ok(lib.rt_fuse_show(self.ptr, nodeid, kernel.ptr, fn, obj, tag), "fuse node")
+
+    def retire(self) -> None:
+        """No node is shown so any more; reads of the opens that are left come from next()."""
+        lib.rt_fuse_retire(self.ptr)
+        self.reap()
+
+    def forget(self, nodeid: int) -> None:
+        lib.rt_fuse_forget(self.ptr, nodeid)
+        self.reap()
+
+    def reap(self) -> None:
+        """Let go of what nobody has open any more."""
+        while tag := lib.rt_fuse_reap(self.ptr):
+            self._kept.pop(tag)[1]()
+
+    def subject(self, handle: int) -> Any:
+        """What show() was told for an open's node. Raises EBADF."""
+        found = self._kept.get(lib.rt_fuse_tag(self.ptr, handle))
+        if found is None:
+            raise OSError(errno.EBADF, f"no open view {handle:#x}")
+        return found[0]
+
+    def read(self, handle: int, size_bytes: int, pos: int) -> bytes:
+        buf = ffi.new("char[]", size_bytes)
+        n = ok(lib.rt_fuse_read(self.ptr, handle, buf, size_bytes, pos), "view")
+        return ffi.unpack(buf, n) if n else b""
+
+    def release(self, handle: int) -> None:
+        lib.rt_fuse_release(self.ptr, handle)
+        self.reap()
+
+    def close(self) -> None:
+        """Every open is closed. Nobody may be in next()."""
+        ptr = self.ptr
+        if ptr != ffi.NULL:
+            lib.rt_fuse_shut(ptr)
+            self.reap()
+            self.ptr = ffi.NULL
+            lib.rt_fuse_free(ptr)
 
 
 class View:

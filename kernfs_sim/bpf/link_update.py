@@ -34,6 +34,8 @@ def update(kernel: Kernel, caller: Caller, attr: uapi.LinkUpdate) -> int:
     if old is not None and old is not link.prog:
         raise refuse(errno.EPERM, f"link {link.id} has program {link.prog.id}, not {old.id}")
     link.update(fresh)
+    for tell in kernel.on_link_update:
+        tell()
     return 0
 
 

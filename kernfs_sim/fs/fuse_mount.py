@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from bpfjit.errors import refuse
 from bpfjit.uapi.mounts import FSTYPE, MountEntry, mounted_on
+from runtime import FuseDevice, ffi
 
 from ..control import Control
 from . import fuse_wire as wire
@@ -158,7 +159,8 @@ class FuseMount:
             raise
         self.entry = mounted_on(self.directory)
         ids = IdMap() if os.geteuid() == 0 else IdMap(os.geteuid(), os.getegid())
-        self.server = Server(kernel, self._write, ids)
+        self._device = FuseDevice(self._fd)
+        self.server = Server(kernel, self._write, ids, self._device)
         self._on_end = on_end
         self._workers = [threading.Thread(target=self._work, name=f"fuse-{i}", daemon=True) for i in range(threads)]
         self._running = threads
@@ -220,10 +222,11 @@ class FuseMount:
 
     def _work(self) -> None:
         buffer = bytearray(wire.BUFFER_BYTES)
-        view, serve, fd = memoryview(buffer), self.server.serve, self._fd
+        view, serve, device = memoryview(buffer), self.server.serve, self._device
+        native = ffi.from_buffer(buffer)
         while True:
             try:
-                size = os.readv(fd, [buffer])
+                size = device.next(native, len(buffer))
             except OSError as e:
                 if e.errno in _ENDED:
                     break
@@ -258,6 +261,7 @@ class FuseMount:
                 worker.join(max(0.0, end - time.monotonic()))
         self.server.close()
         if not any(worker.is_alive() for worker in self._workers):
+            self._device.close()
             os.close(self._fd)
         # else: an ordinary user cannot break the connection off while others use it; it goes with this process
         os.close(self._lock_fd)

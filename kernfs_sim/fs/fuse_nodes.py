@@ -66,18 +66,22 @@ class Nodes:
             self._lookups[number] += lookups
             return number
 
-    def forget(self, number: int, lookups: int) -> None:
-        """The kernel has dropped that many of its references; more than it had, or of no node, is nothing."""
+    def forget(self, number: int, lookups: int) -> bool:
+        """The kernel has dropped that many of its references; whether it knows the node no more.
+
+        More than it had is all it had; of no node, nothing.
+        """
         with self._lock:
             left = self._lookups.get(number)
             if left is None or number == wire.ROOT_ID:
-                return
+                return False
             if left > lookups:
                 self._lookups[number] = left - lookups
-                return
+                return False
             inode = self._inodes.pop(number)
             del self._numbers[inode], self._lookups[number]
         inode.put()
+        return True
 
     def find(self, number: int) -> Inode | None:
         return self._inodes.get(number)

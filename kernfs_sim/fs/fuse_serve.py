@@ -6,6 +6,7 @@ what a file system of ours refuses besides comes from the same calls that the si
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -18,10 +19,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
+from runtime import FuseDevice
 
 from ..caller import ALL_CAPABILITIES, Cred, FdTable
 from ..namespaces import INITIAL, Namespaces
+from ..views import OpenView
 from . import fuse_wire as wire
+from .fuse_hot import HotViews
 from .fuse_nodes import IdMap, Nodes, Notifier
 from .inode import Directory, Inode, OpenFile, Symlink
 
@@ -67,14 +71,25 @@ _Handler = Callable[["Server", wire.Request], bytes]
 
 
 class Server:
-    """Requests in, replies out. `write` puts a message into the device; serve() may be called from many threads."""
+    """Requests in, replies out. `write` puts a message into the device; serve() may be called from many threads.
 
-    def __init__(self, kernel: Kernel, write: Callable[[bytes], None], ids: IdMap | None = None) -> None:
+    `device` serves views that have been opened once; what it does not comes here.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        write: Callable[[bytes], None],
+        ids: IdMap | None = None,
+        device: FuseDevice | None = None,
+    ) -> None:
         self.kernel = kernel
         self.vfs = kernel.vfs
         self.ids = ids or IdMap()
         self.nodes = Nodes(self.vfs.top(self.vfs.root), self.ids)
         self.notifier = Notifier(self.nodes, write)
+        self._hot = HotViews(kernel, device) if device is not None else None
+        self._unwatch: Callable[[], None] | None = None
         self._names = threading.Lock()  # names change one at a time
         self._handles: dict[int, _Handle] = {}
         self._numbers = itertools.count(1)
@@ -82,11 +97,15 @@ class Server:
 
     def start(self) -> None:
         self.notifier.start(self.vfs.filesystems())
+        if self._hot is not None:
+            self._unwatch = self._hot.watch()
 
     def close(self) -> None:
         """The connection is gone: what it held is let go."""
         self.notifier.stop()
         self.notifier.join(1.0)
+        if self._unwatch is not None:
+            self._unwatch()
         handles, self._handles = self._handles, {}
         for handle in handles.values():
             _put_entries(handle)
@@ -171,7 +190,8 @@ class Server:
 
     def forget(self, request: wire.Request) -> bytes:
         for number, lookups in wire.forgets(request):
-            self.nodes.forget(number, lookups)
+            if self.nodes.forget(number, lookups) and self._hot is not None:
+                self._hot.device.forget(number)
         return b""
 
     def getattr(self, request: wire.Request) -> bytes:
@@ -289,7 +309,12 @@ class Server:
             # The kernel walks the path again, and finds the name gone.
             raise refuse(errno.ESTALE, f"node {request.nodeid} has no name left")
         flags = request.fields[0] & _RELEVANT_FLAGS
-        return self._opened(self.vfs.open_inode(self._caller(request), inode, flags, f"node {request.nodeid}"))
+        changes = self._hot.changes() if self._hot is not None else 0
+        file = self.vfs.open_inode(self._caller(request), inode, flags, f"node {request.nodeid}")
+        if self._hot is not None and isinstance(file, OpenView) and not flags & os.O_ACCMODE:
+            with contextlib.suppress(OSError):  # what is no view says so when it is read
+                self._hot.show(request.nodeid, inode, file, changes)
+        return self._opened(file)
 
     def create(self, request: wire.Request) -> bytes:
         directory, caller, name = self._dir(request.nodeid), self._caller(request), request.names[0]
@@ -306,6 +331,8 @@ class Server:
 
     def read(self, request: wire.Request) -> bytes:
         number, offset, size = request.fields[:3]
+        if number >= FuseDevice.OURS and self._hot is not None:
+            return self._hot.read(number, size, offset)
         handle, caller = self._handle(number), self._caller(request)
         file = handle.file
         with handle.lock:
@@ -324,6 +351,9 @@ class Server:
         return wire.WRITE_OUT.pack(taken, 0)
 
     def release(self, request: wire.Request) -> bytes:
+        if request.fields[0] >= FuseDevice.OURS and self._hot is not None:
+            self._hot.device.release(request.fields[0])
+            return b""
         handle = self._handles.pop(request.fields[0], None)
         if handle is not None:
             _put_entries(handle)

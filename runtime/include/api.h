@@ -120,6 +120,20 @@ s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task
 s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 count, char *buf, size_t size, u64 *ends,
 		      struct task_struct *current);
 
+/* -- /dev/fuse: opens, reads and releases of views are answered by whoever waits in next() for other requests -- */
+struct rt_fuse;
+struct rt_fuse *rt_fuse_new(int fd);
+void rt_fuse_shut(struct rt_fuse *f);
+void rt_fuse_free(struct rt_fuse *f);
+s64 rt_fuse_next(struct rt_fuse *f, void *buf, size_t size);
+int rt_fuse_show(struct rt_fuse *f, u64 nodeid, struct rt_kernel *k, rt_prog_fn fn, void *object, u64 tag);
+void rt_fuse_retire(struct rt_fuse *f);
+void rt_fuse_forget(struct rt_fuse *f, u64 nodeid);
+u64 rt_fuse_reap(struct rt_fuse *f);
+u64 rt_fuse_tag(struct rt_fuse *f, u64 fh);
+s64 rt_fuse_read(struct rt_fuse *f, u64 fh, void *buf, size_t size, u64 pos);
+void rt_fuse_release(struct rt_fuse *f, u64 fh);
+
 /* -- formats, for tests: bpf_seq_printf's rules into a plain buffer; the length or -errno -- */
 s64 rt_format(struct rt_kernel *k, char *out, size_t size, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs);
 

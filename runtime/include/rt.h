@@ -227,6 +227,12 @@ static inline struct rt_map *rt_map_of(const struct bpf_map *map)
 	return (struct rt_map *)map;
 }
 
+/* -- views -- */
+
+/* What a view shows at `pos`, `n` bytes at most `size` or -errno, handed over while it stays where it is. */
+typedef void (*rt_text_fn)(void *arg, s64 n, const char *text);
+void rt_view_pass(struct rt_view *v, size_t size, u64 pos, rt_text_fn take, void *arg);
+
 /* -- printing -- */
 
 /* Appends formatted text; 0, -EINVAL/-ENOSPC for a bad format, -EOVERFLOW when it does not fit. */

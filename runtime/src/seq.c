@@ -137,10 +137,9 @@ static s64 show(struct rt_view *v)
 	return 0;
 }
 
-static s64 read_locked(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current)
+/* With the lock held: the text for a read at `pos` is there, made anew where it begins or does not go on. */
+static s64 ready(struct rt_view *v, u64 pos, struct task_struct *current)
 {
-	size_t n;
-
 	if (pos == 0 || !v->made || pos != v->read_pos) {
 		struct rt_cpu *cpu = rt_enter(v->kernel);
 		struct task_struct *before = cpu->current;
@@ -154,12 +153,27 @@ static s64 read_locked(struct rt_view *v, void *buf, size_t size, u64 pos, struc
 			return err;
 		}
 	}
-	n = pos < v->seq.count ? v->seq.count - pos : 0;
-	if (n > size)
-		n = size;
-	memcpy(buf, v->seq.buf + pos, n);
-	v->read_pos = pos + n;
-	return (s64)n;
+	return 0;
+}
+
+void rt_view_pass(struct rt_view *v, size_t size, u64 pos, rt_text_fn take, void *arg)
+{
+	if (!size) { /* seq_read() does not run the program for nothing */
+		take(arg, 0, NULL);
+		return;
+	}
+	rt_spin_lock(&v->lock);
+	s64 n = ready(v, pos, NULL);
+
+	if (!n) {
+		n = pos < v->seq.count ? v->seq.count - pos : 0;
+		if ((size_t)n > size)
+			n = size;
+	}
+	take(arg, n, n > 0 ? v->seq.buf + pos : NULL);
+	if (n >= 0)
+		v->read_pos = pos + n;
+	rt_spin_unlock(&v->lock);
 }
 
 s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current)
@@ -167,9 +181,16 @@ s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task
 	s64 n;
 
 	if (!size)
-		return 0; /* seq_read() does not run the program for nothing */
+		return 0;
 	rt_spin_lock(&v->lock);
-	n = read_locked(v, buf, size, pos, current);
+	n = ready(v, pos, current);
+	if (!n) {
+		n = pos < v->seq.count ? v->seq.count - pos : 0;
+		if ((size_t)n > size)
+			n = size;
+		memcpy(buf, v->seq.buf + pos, n);
+		v->read_pos = pos + n;
+	}
 	rt_spin_unlock(&v->lock);
 	return n;
 }

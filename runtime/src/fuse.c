@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hot part of serving /dev/fuse: opens, reads and releases of views are answered here, by threads that
+ * hold nothing of Python's; every other request is the caller's.
+ *
+ * A node is hot once the caller has said what it shows (rt_fuse_show). When a name goes or a link gets another
+ * program, the caller retires all: later opens are the caller's again, and so are reads of the opens that are left,
+ * because only it knows which of them still may. What nobody has open any more is handed back by rt_fuse_reap.
+ *
+ * The device wakes those who wait for it in turn, so of many threads each would find its CPU's caches cold; no more wait
+ * there than there are CPUs, the others stand in line until one of these comes back with a request for the caller.
+ */
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "rt.h"
+
+#define BUCKETS 4096
+#define OURS (1UL << 63) /* in a file handle: an open of this file's */
+
+struct hot {
+	struct hot *next; /* in its bucket; or on the list of the dead */
+	u64 nodeid, tag;
+	struct rt_kernel *kernel;
+	rt_prog_fn fn;
+	void *object;
+	u32 opens;
+	u32 retired; /* atomic */
+};
+
+struct opened {
+	struct hot *hot; /* NULL: the slot is free */
+	struct rt_view *view;
+	u32 users; /* who reads now, and 1 for being open */
+	u32 next_free;
+};
+
+struct rt_fuse {
+	int fd;
+	u32 lock;
+	struct hot *buckets[BUCKETS];
+	struct hot *dead;
+	struct opened *opens;
+	u32 nopens, free; /* a free slot + 1, 0 for none */
+	pthread_mutex_t line;
+	pthread_cond_t next;
+	u32 waiting, room; /* threads at the device, and how many there may be */
+};
+
+struct rt_fuse *rt_fuse_new(int fd)
+{
+	struct rt_fuse *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->fd = fd;
+	f->room = sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_mutex_init(&f->line, NULL);
+	pthread_cond_init(&f->next, NULL);
+	return f;
+}
+
+static struct hot **bucket(struct rt_fuse *f, u64 nodeid)
+{
+	return &f->buckets[nodeid % BUCKETS];
+}
+
+/* With the lock held: off the table, and to the dead if nobody has it open. */
+static void retire(struct rt_fuse *f, struct hot *h)
+{
+	__atomic_store_n(&h->retired, 1, __ATOMIC_RELEASE);
+	if (!h->opens) {
+		h->next = f->dead;
+		f->dead = h;
+	}
+}
+
+int rt_fuse_show(struct rt_fuse *f, u64 nodeid, struct rt_kernel *k, rt_prog_fn fn, void *object, u64 tag)
+{
+	struct hot *h = calloc(1, sizeof(*h)), **b = bucket(f, nodeid);
+
+	if (!h)
+		return -ENOMEM;
+	*h = (struct hot){ .nodeid = nodeid, .tag = tag, .kernel = k, .fn = fn, .object = object };
+	rt_spin_lock(&f->lock);
+	h->next = *b;
+	*b = h;
+	rt_spin_unlock(&f->lock);
+	return 0;
+}
+
+void rt_fuse_retire(struct rt_fuse *f)
+{
+	rt_spin_lock(&f->lock);
+	for (u32 i = 0; i < BUCKETS; i++) {
+		struct hot *h = f->buckets[i];
+
+		f->buckets[i] = NULL;
+		while (h) {
+			struct hot *next = h->next;
+
+			retire(f, h);
+			h = next;
+		}
+	}
+	rt_spin_unlock(&f->lock);
+}
+
+void rt_fuse_forget(struct rt_fuse *f, u64 nodeid)
+{
+	rt_spin_lock(&f->lock);
+	for (struct hot **at = bucket(f, nodeid); *at;) {
+		struct hot *h = *at;
+
+		if (h->nodeid != nodeid) {
+			at = &h->next;
+			continue;
+		}
+		*at = h->next;
+		retire(f, h);
+	}
+	rt_spin_unlock(&f->lock);
+}
+
+u64 rt_fuse_reap(struct rt_fuse *f)
+{
+	struct hot *h;
+	u64 tag = 0;
+
+	rt_spin_lock(&f->lock);
+	h = f->dead;
+	if (h)
+		f->dead = h->next;
+	rt_spin_unlock(&f->lock);
+	if (h)
+		tag = h->tag;
+	free(h);
+	return tag;
+}
+
+/* -- opens ------------------------------------------------------------------------------------------ */
+
+/* With the lock held: a slot, or -1. */
+static s64 new_slot(struct rt_fuse *f)
+{
+	u32 slot;
+
+	if (f->free) {
+		slot = f->free - 1;
+		f->free = f->opens[slot].next_free;
+		return slot;
+	}
+	if (!(f->nopens & (f->nopens - 1))) {
+		u32 room = f->nopens ? 2 * f->nopens : 1;
+		struct opened *larger = realloc(f->opens, room * sizeof(*larger));
+
+		if (!larger)
+			return -1;
+		f->opens = larger;
+	}
+	return f->nopens++;
+}
+
+/* The new open's handle, 0 where the node is not hot (or there is no memory: the caller says so then). */
+static u64 open_view(struct rt_fuse *f, u64 nodeid)
+{
+	struct hot *h;
+	s64 slot = -1;
+
+	rt_spin_lock(&f->lock);
+	for (h = *bucket(f, nodeid); h && h->nodeid != nodeid;)
+		h = h->next;
+	if (h && (slot = new_slot(f)) >= 0) {
+		struct rt_view *view = rt_view_open(h->kernel, h->fn, h->object);
+
+		f->opens[slot] = (struct opened){ .hot = h, .view = view, .users = 1 };
+		h->opens++;
+		if (!view) {
+			f->opens[slot] = (struct opened){ .next_free = f->free };
+			f->free = slot + 1;
+			h->opens--;
+			slot = -1;
+		}
+	}
+	rt_spin_unlock(&f->lock);
+	return slot < 0 ? 0 : OURS | slot;
+}
+
+/* The open of a handle with one user more, NULL for none. */
+static struct rt_view *use(struct rt_fuse *f, u64 fh, struct hot **hot)
+{
+	struct rt_view *view = NULL;
+	u64 slot = fh & ~OURS;
+
+	rt_spin_lock(&f->lock);
+	if (fh & OURS && slot < f->nopens && f->opens[slot].hot) {
+		f->opens[slot].users++;
+		*hot = f->opens[slot].hot;
+		view = f->opens[slot].view;
+	}
+	rt_spin_unlock(&f->lock);
+	return view;
+}
+
+/* One user less; the last closes. Returns 1 where the hot node died of it. */
+static int unuse(struct rt_fuse *f, u64 fh)
+{
+	u64 slot = fh & ~OURS;
+	struct rt_view *view = NULL;
+	int died = 0;
+
+	rt_spin_lock(&f->lock);
+	struct opened *o = &f->opens[slot];
+
+	if (!--o->users) {
+		struct hot *h = o->hot;
+
+		view = o->view;
+		*o = (struct opened){ .next_free = f->free };
+		f->free = slot + 1;
+		if (!--h->opens && h->retired) {
+			retire(f, h);
+			died = 1;
+		}
+	}
+	rt_spin_unlock(&f->lock);
+	rt_view_close(view);
+	return died;
+}
+
+u64 rt_fuse_tag(struct rt_fuse *f, u64 fh)
+{
+	struct hot *hot;
+	u64 tag = 0;
+
+	if (use(f, fh, &hot)) {
+		tag = hot->tag;
+		unuse(f, fh);
+	}
+	return tag;
+}
+
+s64 rt_fuse_read(struct rt_fuse *f, u64 fh, void *buf, size_t size, u64 pos)
+{
+	struct hot *hot;
+	struct rt_view *view = use(f, fh, &hot);
+	s64 n;
+
+	if (!view)
+		return -EBADF;
+	n = rt_view_read(view, buf, size, pos, NULL);
+	unuse(f, fh);
+	return n;
+}
+
+void rt_fuse_release(struct rt_fuse *f, u64 fh)
+{
+	struct hot *hot;
+
+	if (use(f, fh, &hot)) {
+		unuse(f, fh);
+		unuse(f, fh);
+	}
+}
+
+/* The connection is gone and no thread is in here: every open is closed, every node retired. */
+void rt_fuse_shut(struct rt_fuse *f)
+{
+	rt_fuse_retire(f);
+	for (u32 slot = 0; slot < f->nopens; slot++)
+		if (f->opens[slot].hot)
+			rt_fuse_release(f, OURS | slot);
+}
+
+void rt_fuse_free(struct rt_fuse *f)
+{
+	if (f) {
+		pthread_cond_destroy(&f->next);
+		pthread_mutex_destroy(&f->line);
+		free(f->opens);
+		free(f);
+	}
+}
+
+/* -- requests --------------------------------------------------------------------------------------- */
+
+struct reply {
+	int fd;
+	u64 unique;
+};
+
+/* A reply that comes too late is nobody's; one that the kernel does not take must not leave the caller waiting. */
+static void answer(const struct reply *to, int err, const void *body, size_t size)
+{
+	struct fuse_out_header head = { .len = sizeof(head) + size, .error = err, .unique = to->unique };
+	struct iovec parts[] = { { &head, sizeof(head) }, { (void *)body, size } };
+
+	if (err <= -512 || err > 0) /* the kernel's own errnos do not pass the device */
+		head.error = -EIO;
+	if (writev(to->fd, parts, size ? 2 : 1) < 0 && errno == EINVAL) {
+		head = (struct fuse_out_header){ .len = sizeof(head), .error = -EIO, .unique = to->unique };
+		if (write(to->fd, &head, sizeof(head)) < 0)
+			return;
+	}
+}
+
+static void answer_text(void *ctx, s64 n, const char *text)
+{
+	answer(ctx, n < 0 ? n : 0, text, n < 0 ? 0 : n);
+}
+
+/* Whether a request was for here. */
+static int serve(struct rt_fuse *f, const char *buf, size_t size)
+{
+	const struct fuse_in_header *head = (const void *)buf;
+	const void *body = buf + sizeof(*head);
+	struct reply to = { f->fd, head->unique };
+	size_t rest = size - sizeof(*head);
+	struct hot *hot;
+	u64 fh;
+
+	switch (head->opcode) {
+	case FUSE_OPEN: {
+		const struct fuse_open_in *in = body;
+		struct fuse_open_out out = { .open_flags = FOPEN_DIRECT_IO | FOPEN_NOFLUSH };
+
+		/* Modes are the kernel's to check; what is written goes another way. */
+		if (rest < sizeof(*in) || in->flags & (O_ACCMODE | O_TRUNC))
+			return 0;
+		out.fh = open_view(f, head->nodeid);
+		if (!out.fh)
+			return 0;
+		answer(&to, 0, &out, sizeof(out));
+		return 1;
+	}
+	case FUSE_READ: {
+		const struct fuse_read_in *in = body;
+
+		if (rest < sizeof(*in))
+			return 0;
+		fh = in->fh;
+		struct rt_view *view = use(f, fh, &hot);
+
+		if (!view)
+			return 0;
+		if (__atomic_load_n(&hot->retired, __ATOMIC_ACQUIRE)) {
+			unuse(f, fh);
+			return 0;
+		}
+		rt_view_pass(view, in->size, in->offset, answer_text, &to);
+		unuse(f, fh);
+		return 1;
+	}
+	case FUSE_RELEASE: {
+		const struct fuse_release_in *in = body;
+
+		if (rest < sizeof(*in) || !use(f, in->fh, &hot))
+			return 0;
+		fh = in->fh;
+		int retired = __atomic_load_n(&hot->retired, __ATOMIC_ACQUIRE);
+
+		unuse(f, fh);
+		/* The caller has something to reap where a retired node goes. */
+		if (retired || unuse(f, fh))
+			return 0;
+		answer(&to, 0, NULL, 0);
+		return 1;
+	}
+	default:
+		return 0;
+	}
+}
+
+/*
+ * The next request that is the caller's: its bytes in `buf`. -errno of the device: -ENODEV and -ECONNABORTED are the
+ * end, after -ENOENT and -EINTR one goes on.
+ */
+s64 rt_fuse_next(struct rt_fuse *f, void *buf, size_t size)
+{
+	ssize_t n;
+
+	pthread_mutex_lock(&f->line);
+	while (f->waiting >= f->room)
+		pthread_cond_wait(&f->next, &f->line);
+	f->waiting++;
+	pthread_mutex_unlock(&f->line);
+	do {
+		n = read(f->fd, buf, size);
+		if (n < 0)
+			n = -errno;
+	} while (n >= (ssize_t)sizeof(struct fuse_in_header) && serve(f, buf, n));
+	pthread_mutex_lock(&f->line);
+	f->waiting--;
+	pthread_cond_signal(&f->next);
+	pthread_mutex_unlock(&f->line);
+	return n;
+}
