@@ -10,14 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-from .btf import Btf, FuncInfo, LineInfo
+from .btf import NO_FIELDS, Btf, FuncInfo, LineInfo, Record
 from .isa.encoding import Insn
 from .spec.kinds import MapType, ProgType
 
 
 @dataclass(frozen=True, slots=True)
 class MapInfo:
-    """What verifier and engines know of a map; `constant` holds its contents when they can never change."""
+    """What verifier and engines know of a map.
+
+    constant: its contents when they can never change. record: the special fields of a value. inner: of a map of maps,
+    which of the program's maps stands for those it holds; that one is a `template`, which lies nowhere.
+    """
 
     id: int
     name: str
@@ -28,6 +32,9 @@ class MapInfo:
     flags: int = 0
     frozen: bool = False
     constant: bytes | None = None
+    record: Record = NO_FIELDS
+    inner: int = -1
+    template: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +187,7 @@ class Binding:
 
     helpers: runtime symbol -> address. maps: by map index, the map's address; values: the address of
     its first value (0 where it has none). owns: whether [addr, addr+size) belongs to a map value or a
-    kernel object of the program's kernel: what the checking interpreter may touch.
+    kernel object of the program's kernel: what the checking interpreter may touch. map_at: the map at an address.
     """
 
     helpers: Mapping[str, int]
@@ -188,3 +195,4 @@ class Binding:
     values: tuple[int, ...] = ()
     owns: Callable[[int, int], bool] = lambda addr, size: False
     kernel_owns: Callable[[int, int], bool] = lambda addr, size: False
+    map_at: Callable[[int], MapInfo | None] = lambda addr: None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -212,9 +212,19 @@ class Kernel:
             self._symbols,
             tuple(m.native.addr for m in maps),
             tuple(m.native.direct for m in maps),
-            lambda addr, size: any(m.native.owns(addr, size) for m in maps),
-            self.native.owns,
+            lambda addr, size: any(m.native.owns(addr, size) for m in self._reachable(maps)),
+            lambda addr, size: (
+                self.native.owns(addr, size) or any(m.native.addr <= addr < m.native.addr + 256 for m in self.maps)
+            ),
+            lambda addr: next((m.info() for m in self.maps if m.native.addr == addr), None),
         )
+
+    def _reachable(self, maps: tuple[MapObject, ...]) -> Iterator[MapObject]:
+        """Maps that a program may have in its hands: its own, and what maps of maps hold."""
+        for m in maps:
+            yield m
+            if m.type.holds == "map":
+                yield from list(m.held.values())
 
     def compile(self, verified: Verified, maps: tuple[MapObject, ...]) -> Any:
         """Something that runs a verified program: native code, or the interpreter behind the same face."""

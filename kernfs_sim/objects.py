@@ -6,14 +6,17 @@ A reference is held by an fd, a pin, or another object; the last one to be dropp
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bpfjit.btf import NO_FIELDS, BtfId, RawBtf, Record
 from bpfjit.errors import refuse
-from bpfjit.program import Verified
+from bpfjit.program import MapInfo, Verified
 from bpfjit.spec.kinds import MapType
+from bpfjit.uapi import bpf as uapi
 from runtime import KernelHandle, Map, ffi, lib
 
 if TYPE_CHECKING:
@@ -40,6 +43,12 @@ class Object:
         self.refs -= 1
         if not self.refs:
             self.release()
+
+    def opened(self) -> None:
+        """A user holds it: an fd or a pin."""
+
+    def closed(self) -> None:
+        """A user has let go of it."""
 
     def release(self) -> None:
         """The last reference is gone."""
@@ -77,10 +86,47 @@ class MapObject(Object):
         self.flags = int(native.ptr.map_flags)
         self.extra = int(native.ptr.map_extra)
         self.frozen = False
+        self.template: MapInfo | None = None  # of a map of maps: what it holds is like this
+        self.held: dict[bytes, Any] = {}  # what the values of a map of kernel objects are
+        self.changing = threading.Lock()  # of `held`
+        self.tail_owner: TailOwner | None = None  # what the programs of a prog array are like
+        self.users = 0
+        self.on_last_user: Callable[[MapObject], None] | None = None
         self.btf: BtfObject | None = None
         self.btf_key_type_id = 0
         self.btf_value_type_id = 0
         self.on_release: Callable[[MapObject], None] | None = None
+
+    @property
+    def user_value_bytes(self) -> int:
+        """A value as syscalls have it."""
+        return 4 if self.type.holds else self.native.value_bytes
+
+    def info(self) -> MapInfo:
+        """The map as verifier and engines see it; the contents of a frozen read-only array are constants."""
+        constant = None
+        if self.frozen and self.flags & uapi.BPF_F_RDONLY_PROG and self.type.direct and self.max_entries == 1:
+            constant = self.native.lookup(bytes(4))
+        return MapInfo(
+            self.id,
+            self.name,
+            self.type,
+            self.key_size,
+            self.value_size,
+            self.max_entries,
+            self.flags,
+            self.frozen,
+            constant,
+            self.record,
+        )
+
+    def opened(self) -> None:
+        self.users += 1
+
+    def closed(self) -> None:
+        self.users -= 1
+        if not self.users and self.on_last_user is not None:
+            self.on_last_user(self)
 
     def release(self) -> None:
         if self.on_release is not None:
@@ -88,6 +134,22 @@ class MapObject(Object):
         if self.btf is not None:
             self.btf.put()
         self.native.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TailOwner:
+    """What the programs of one prog array have in common, by the first one that used it or was put in."""
+
+    prog_type: int
+    attach_type: int
+    attach_name: str
+    frags: bool
+
+    @classmethod
+    def of(cls, prog: ProgObject) -> TailOwner:
+        program = prog.program
+        frags = bool(prog.load_flags & uapi.BPF_F_XDP_HAS_FRAGS)
+        return cls(program.type.id, program.attach_type, program.attach_name, frags)
 
 
 class ProgObject(Object):
@@ -110,6 +172,7 @@ class ProgObject(Object):
         self.tag = b""
         self.uid = 0
         self.attach_btf_id = 0
+        self.load_flags = 0
         self.c: Any = None  # struct bpf_prog, from when it has an id on
         self.fn = ffi.cast("rt_prog_fn", native.addr)
         self.runs: Any = lib.rt_counter_new(kernel.ptr, self.fn)  # what BPF_ENABLE_STATS counts

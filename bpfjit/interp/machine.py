@@ -46,13 +46,14 @@ from ..isa.ops import (
 )
 from ..isa.text import disasm
 from ..program import Binding, MapInfo, Region, Subprog, Verified
-from ..spec.helpers import HELPER_BY_ID
+from ..spec.helpers import HELPER_BY_ID, HELPERS
 from ..spec.kfuncs import KFUNC_BY_NAME
 from ..spec.kinds import Arg, ArgKind, Callback, CtxKind, Helper
 from ..uapi import bpf as uapi
 
 _HELPER = "uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
 _CALLBACK = "uint64_t(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
+_TAIL_CALL = next(h.id for h in HELPERS if h.inline == "tail_call")
 _RUBBISH = b"\xa5"
 
 
@@ -75,7 +76,7 @@ class Machine:
         self.binding = binding
         self.fault: InterpreterFault | None = None
         self.executed = 0
-        self._helpers: dict[int, Any] = {}
+        self._helpers: dict[str, Any] = {}
         self._callbacks: dict[int, Any] = {}
         self._subprogs = {sub.start: sub for sub in self.facts.subprogs}
         self._frames: list[tuple[int, int, Any]] = []  # (low, high, buffer) of each stack in use
@@ -86,7 +87,10 @@ class Machine:
             self._entry = ffi.callback("uint64_t(void *, uint64_t)", self._enter_raw, onerror=self._on_error)
         else:
             self._entry = ffi.callback("uint64_t(void *)", self._enter, onerror=self._on_error)
+        self._tail_entry = ffi.callback("uint64_t(void *)", self._enter_tail, onerror=self._on_error)
         self.addr = int(ffi.cast("uintptr_t", self._entry))
+        self.tail_addr = int(ffi.cast("uintptr_t", self._tail_entry))
+        self._tail_calls = any(insn.code == CALL and not insn.src and insn.imm == _TAIL_CALL for insn in self.insns)
 
     def close(self) -> None:
         self.addr = 0
@@ -107,6 +111,20 @@ class Machine:
         return row.ctx_size
 
     def _enter(self, ctx: Any) -> int:
+        if not self._tail_calls:
+            return self._enter_tail(ctx)
+        outer = self._helper("rt_tail_enter")()  # a chain begins
+        try:
+            return self._enter_tail(ctx)
+        finally:
+            self._helper("rt_tail_leave")(outer)
+
+    def _helper(self, symbol: str) -> Any:
+        if symbol not in self._helpers:
+            self._helpers[symbol] = ffi.cast(_HELPER, self.binding.helpers[symbol])
+        return lambda *args: self._helpers[symbol](*args, *[0] * (5 - len(args)))
+
+    def _enter_tail(self, ctx: Any) -> int:
         addr = int(ffi.cast("uintptr_t", ctx))
         before, self._ctx = self._ctx, (addr, addr + self._ctx_bytes())
         try:
@@ -133,6 +151,12 @@ class Machine:
                 insn = self.insns[pc]
                 if insn.code == EXIT:
                     return regs[0]
+                if insn.code == CALL and not insn.src and insn.imm == _TAIL_CALL:
+                    following = int(self._helper("rt_tail_call")(regs[2], regs[3]))
+                    if following:
+                        return int(ffi.cast("uint64_t(*)(uint64_t)", following)(regs[1]))
+                    pc += 1
+                    continue
                 pc = self._step(pc, insn, regs)
 
     # -- instructions ------------------------------------------------------------------------------
@@ -217,10 +241,7 @@ class Machine:
             self._call_kfunc(pc, regs)
             return
         row = HELPER_BY_ID[insn.imm]
-        function = self._helpers.get(insn.imm)
-        if function is None:
-            function = ffi.cast(_HELPER, self.binding.helpers[row.symbol])
-            self._helpers[insn.imm] = function
+        function = self._helper(row.symbol)
         self._check_arguments(pc, row, regs)
         self._calling.append(row.callback)
         try:
@@ -257,9 +278,10 @@ class Machine:
         return arg.size
 
     def _map_at(self, addr: int) -> MapInfo:
-        if addr not in self.binding.maps:
-            raise InterpreterFault(f"no map of this program lies at {addr:#x}")
-        return self.program.maps[self.binding.maps.index(addr)]
+        found = self.binding.map_at(addr)
+        if found is None:
+            raise InterpreterFault(f"no map lies at {addr:#x}")
+        return found
 
     def _key_bytes(self, addr: int) -> int:
         return self._map_at(addr).key_size
@@ -333,7 +355,7 @@ class Machine:
         return self.binding.owns(addr, size)
 
     def in_kernel(self, addr: int, size: int) -> bool:
-        return self.binding.kernel_owns(addr, size) or any(m <= addr < m + 256 for m in self.binding.maps)
+        return self.binding.kernel_owns(addr, size)
 
     def in_key(self, addr: int, size: int) -> bool:
         """An array's keys are the walker's own and nowhere in the map, so each is known by the call that brought it."""

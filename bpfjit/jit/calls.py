@@ -10,7 +10,7 @@ from ..program import MapInfo
 from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Helper, RetKind
 from ..uapi import bpf as uapi
-from . import kfunc
+from . import kfunc, tail
 from .values import NULL, Value
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ def call(f: FunctionEmitter, insn: Insn) -> None:
         _forget(f)
         return
     row = HELPER_BY_ID[insn.imm]
+    if row.inline == "tail_call":
+        tail.call(f)
+        _forget(f)
+        return
     inline = _INLINE.get(row.inline)
     map_index = f.facts.call_map.get(f.pc, -1)
     if inline is None or map_index < 0 or not inline(f, f.program.maps[map_index], map_index):

@@ -13,7 +13,7 @@ from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, sw
 from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import calls, mem
+from . import calls, mem, tail
 from .values import NULL, ZERO, Lines, Value
 
 
@@ -39,6 +39,7 @@ class Emitter:
         self.insns = verified.program.insns
         self.symbols: dict[str, str] = {}  # name -> its declaration
         self.addresses_taken: set[int] = set()
+        self.tail_calls = False
         self.subprog_at = [0] * len(self.insns)
         for i, sub in enumerate(self.facts.subprogs):
             for pc in range(sub.start, sub.end):
@@ -57,6 +58,9 @@ class Emitter:
             for i in sorted(self.addresses_taken)
             if not self.facts.visited[self.facts.subprogs[i].start]
         ]
+        if self.tail_calls:
+            bodies.append(tail.ENTER.format(name=name))
+            self.symbols |= tail.SYMBOLS
         swaps_ = [f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)]
         return "\n".join([*self.symbols.values(), *swaps_, "", *bodies]) + "\n"
 

@@ -24,18 +24,25 @@ CALL_CONVENTION = 1  # the version of what native code and runtime assume of eac
 
 
 class Native:
-    """One program's native code: `addr` is its entry, valid until close().
+    """One program's native code: `addr` is its entry, valid until close(); `tail_addr` where a tail call enters it.
 
     functions: address and bytes of each function's code, (0, 0) for one that has none of its own (inlined, or never
     called).
     """
 
     def __init__(
-        self, session: Any, library: Any, addr: int, object_bytes: int, functions: tuple[tuple[int, int], ...]
+        self,
+        session: Any,
+        library: Any,
+        addr: int,
+        tail_addr: int,
+        object_bytes: int,
+        functions: tuple[tuple[int, int], ...],
     ) -> None:
         self._session = session
         self._library = library
         self.addr = addr
+        self.tail_addr = tail_addr
         self.object_bytes = object_bytes
         self.functions = functions
 
@@ -135,12 +142,16 @@ class Engine:
         for name, addr in addresses(emitter.symbols, binding).items():
             builder.import_symbol(name, addr)
         builder.export_symbol("prog")
+        if emitter.tail_calls:
+            builder.export_symbol("prog_enter")
         session = llvm.create_lljit_compiler(self.machine, use_jit_link=True)
         library = builder.link(session, "prog")
         addr, code = library["prog"], functions(image)
         places = (code.get(emitter.function_name("prog", i)) for i in range(len(verified.facts.subprogs)))
         base = addr - code["prog"][0]
-        return Native(session, library, addr, len(image), tuple((base + at[0], at[1]) if at else (0, 0) for at in places))
+        enter = library["prog_enter"] if emitter.tail_calls else addr
+        extents = tuple((base + at[0], at[1]) if at else (0, 0) for at in places)
+        return Native(session, library, enter, addr, len(image), extents)
 
     def line_addresses(self, verified: Verified, native: Native) -> list[int]:
         """By line record, the address of the first code that comes from it; where none does, that of its function.
@@ -157,7 +168,7 @@ class Engine:
             index = bisect_right([s.start for s in subprogs], info.insn_off) - 1
             # A function begins where its first line does, whatever its prologue is attributed to.
             at = offsets.get(record) if info.insn_off > subprogs[index].start else None
-            found.append(native.addr - entry + at if at is not None else native.functions[index][0])
+            found.append(native.tail_addr - entry + at if at is not None else native.functions[index][0])
         return found
 
 

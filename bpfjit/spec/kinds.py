@@ -214,7 +214,8 @@ class MapType:
     a value may hold. per_cpu: a syscall's value is round_up(value_size, 8) * ncpus bytes. `direct`: its first value may
     be addressed by ld_imm64. walk_order: of its elements ("": the keys' own). `tests`: a lookup asks whether the
     value given is there. btf_key: the kind that its key has in BTF, "" any, "none": no BTF at all. offload: a type
-    that a device could hold. elem_iterator: iter/bpf_map_elem walks its elements.
+    that a device could hold. holds: what its values are, put in by fd and seen by syscalls as ids: "map", "prog",
+    "cgroup". inner: it may be a map's inner map. elem_iterator: iter/bpf_map_elem walks its elements.
     """
 
     id: int
@@ -238,6 +239,8 @@ class MapType:
     tests: bool = False
     btf_key: str = ""
     offload: bool = False
+    holds: str = ""
+    inner: bool = True
     elem_iterator: bool = False
 
 

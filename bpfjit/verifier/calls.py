@@ -69,8 +69,9 @@ class Call:
             if reg.type != T.MAP_PTR:
                 self._mismatch(regno, reg, "map_ptr")
             self.map_index = reg.map
-            known = w.facts.call_map.get(w.pc, reg.map)
-            w.facts.call_map[w.pc] = reg.map if known == reg.map else -1
+            index = -1 if w.program.maps[reg.map].template else reg.map
+            known = w.facts.call_map.get(w.pc, index)
+            w.facts.call_map[w.pc] = index if known == index else -1
         elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE):
             m = w.program.maps[self.map_index]
             size = m.key_size if kind is ArgKind.MAP_KEY else m.value_size
@@ -114,7 +115,7 @@ class Call:
     def _finds(self) -> bool:
         """A lookup of a known key that an array surely has."""
         m = self.w.program.maps[self.map_index]
-        if self.row.name != "map_lookup_elem" or m.type.walk_order != "index":
+        if self.row.name != "map_lookup_elem" or m.type.walk_order != "index" or m.type.holds:
             return False
         if self.key is None or self.key >= m.max_entries:
             return False
@@ -177,8 +178,9 @@ class Call:
         if row.ret is RetKind.VOID:
             return UNINIT
         if row.ret is RetKind.MAP_VALUE_OR_NULL:
-            r = st.pointer(T.MAP_VALUE)
-            r.map = self.map_index
+            inner = w.program.maps[self.map_index].inner
+            r = st.pointer(T.MAP_PTR if inner >= 0 else T.MAP_VALUE)
+            r.map = inner if inner >= 0 else self.map_index
             if not finds:
                 r.flags, r.id = OR_NULL, w.new_id()
         elif row.ret is RetKind.BTF_PTR:
@@ -204,9 +206,9 @@ def _struct_id(w: Walk, name: str) -> int:
     return found
 
 
-def forget_packet(w: Walk) -> None:
+def forget_packet(w: Walk, state: st.State | None = None) -> None:
     """The packet may have moved: every pointer into it is an unknown number now."""
-    for frame in w.state.frames:
+    for frame in (state or w.state).frames:
         for i, r in enumerate(frame.regs):
             if r.type in (T.PACKET, T.PACKET_META, T.PACKET_END):
                 frame.regs[i] = UNINIT if not w.env.privileged else st.scalar()

@@ -14,6 +14,7 @@ from ..program import (
     Rejected,
     Stats,
     Subprog,
+    ValueKind,
     Verified,
 )
 from ..spec.helpers import HELPERS
@@ -220,6 +221,8 @@ class Checker:
         row = calls.helper_of(w, insn)
         call = calls.Call(w, row, self.args)
         call.check()
+        if row.inline == "tail_call":
+            self._tail_call()
         if call.callback is not None:
             if row.callback is Callback.LOOP:
                 w.precise(1)  # how many rounds there are
@@ -229,6 +232,23 @@ class Checker:
                 w.state.frame.rounds = 0
         call.leave()
         return w.pc + 1
+
+    def _tail_call(self) -> None:
+        """Either nothing happens, or another program runs and what it returns is what this function returns."""
+        w = self.w
+        held.check_nothing_held(w, "tail_call")
+        frames = w.state.frames
+        w.facts.exit_kinds[frames[-1].subprog] |= ValueKind.SCALAR
+        if len(frames) == 1:
+            return  # the other program was verified by itself
+        if frames[-1].callback:
+            w.reject("tail_call in a callback is not supported by bpfjit", errno.EINVAL)
+        gone = w.state.copy()
+        frame = gone.frames.pop()
+        calls.forget_packet(w, gone)
+        gone.frames[-1].regs[0] = st.scalar()
+        w.facts.result[frame.call_site] |= ValueKind.SCALAR
+        self._push(gone, frame.call_site + 1)
 
     def _call_kfunc(self, insn: Insn) -> int:
         w = self.w

@@ -33,6 +33,8 @@ def type_name(r: Reg) -> str:
         if r.flags & flag:
             prefix += text
     name = "buf" if r.type == T.MEM and r.size < 0 else _TYPE[T(r.type)]
+    if r.flags & OR_NULL and r.type == T.MAP_PTR:
+        name = "map_value"  # as Linux calls what a map of maps may have found
     if r.flags & OR_NULL:
         name = "ptr_or_null_" if r.type == T.BTF else name + "_or_null"
     return prefix + name

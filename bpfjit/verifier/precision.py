@@ -152,6 +152,8 @@ def _back_over(w: Walk, insn: Insn, pc: int, after: int, step: Step | None, want
         _memory(insn, step, wanted, insn.dst if cls == LDX else _fetched(insn))
     elif cls in (ST, STX):
         _memory(insn, step, wanted, -1)
+    elif insn.code == CALL and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call and after != pc + 1:
+        _exit(w, after, wanted)  # the program called returned in this function's place
     elif insn.code == CALL:
         _call(w, insn, pc, after, wanted)
     elif insn.code == EXIT:

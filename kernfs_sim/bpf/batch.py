@@ -11,6 +11,7 @@ from runtime import ffi, lib
 
 from ..caller import Caller
 from ..objects import MapObject
+from . import held_maps
 from .fd import map_of
 from .maps import check_lock, key_of
 
@@ -45,7 +46,7 @@ def _place(caller: Caller, m: MapObject, addr: int) -> int:
     return max(at, 0)
 
 
-def _read(caller: Caller, attr: uapi.MapBatch, m: MapObject, take: bool) -> int:
+def _read(kernel: Kernel, caller: Caller, attr: uapi.MapBatch, m: MapObject, take: bool) -> int:
     """Walk on from attr.in_batch; ENOENT with the last batch, which is delivered all the same."""
     wanted, attr.count = attr.count, 0
     if not wanted:
@@ -64,8 +65,14 @@ def _read(caller: Caller, attr: uapi.MapBatch, m: MapObject, take: bool) -> int:
         prev = ffi.from_buffer(caller.read(attr.in_batch, m.key_size)) if attr.in_batch else ffi.NULL
         n = int(lib.rt_map_read_keys(native.ptr, prev, keys, values, wanted, attr.elem_flags, err))
         at_end, token = bool(err[0]), b""
-    caller.write(attr.keys, bytes(ffi.buffer(keys, n * m.key_size)))
-    caller.write(attr.values, bytes(ffi.buffer(values, n * native.value_bytes)))
+    raw_keys, raw_values = bytes(ffi.buffer(keys, n * m.key_size)), bytes(ffi.buffer(values, n * native.value_bytes))
+    if m.type.holds:
+        each = [raw_keys[i : i + m.key_size] for i in range(0, len(raw_keys), m.key_size)]
+        raw_values = b"".join(held_maps.lookup(m, key) for key in each)
+        for key in each if take else ():
+            held_maps.taken(kernel, m, key)
+    caller.write(attr.keys, raw_keys)
+    caller.write(attr.values, raw_values)
     if not token and n:
         token = bytes(ffi.buffer(keys + (n - 1) * m.key_size, m.key_size))
     caller.write(attr.out_batch, token)
@@ -77,16 +84,18 @@ def _read(caller: Caller, attr: uapi.MapBatch, m: MapObject, take: bool) -> int:
 
 def lookup_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
     """BPF_MAP_LOOKUP_BATCH: up to attr.count elements. Raises ENOENT when the walk has come to its end."""
-    return _read(caller, attr, _begin(caller, attr, "lookup", reading=True, writing=False), False)
+    return _read(kernel, caller, attr, _begin(caller, attr, "lookup", reading=True, writing=False), False)
 
 
 def lookup_and_delete_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
-    return _read(caller, attr, _begin(caller, attr, "take", reading=True, writing=True), True)
+    return _read(kernel, caller, attr, _begin(caller, attr, "take", reading=True, writing=True), True)
 
 
-def _write(caller: Caller, attr: uapi.MapBatch, m: MapObject, *, delete: bool) -> int:
+def _write(kernel: Kernel, caller: Caller, attr: uapi.MapBatch, m: MapObject, *, delete: bool) -> int:
     if not attr.count:
         return 0
+    if m.type.holds:
+        return _write_held(kernel, caller, attr, m, delete=delete)
     err = ffi.new("int *")
     keys = caller.read(attr.keys, attr.count * m.key_size)
     values = ffi.NULL if delete else ffi.from_buffer(caller.read(attr.values, attr.count * m.native.value_bytes))
@@ -96,15 +105,27 @@ def _write(caller: Caller, attr: uapi.MapBatch, m: MapObject, *, delete: bool) -
     return 0
 
 
+def _write_held(kernel: Kernel, caller: Caller, attr: uapi.MapBatch, m: MapObject, *, delete: bool) -> int:
+    wanted, attr.count = attr.count, 0
+    for i in range(wanted):
+        key = caller.read(attr.keys + i * m.key_size, m.key_size)
+        if delete:
+            held_maps.delete(kernel, m, key)
+        else:
+            held_maps.update(kernel, caller, m, key, caller.read(attr.values + 4 * i, 4), attr.elem_flags)
+        attr.count += 1
+    return 0
+
+
 def update_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
     """BPF_MAP_UPDATE_BATCH: attr.count says how many were stored, also where one is refused (E2BIG)."""
     m = _begin(caller, attr, "update", reading=False, writing=True)
-    return _write(caller, attr, m, delete=False)
+    return _write(kernel, caller, attr, m, delete=False)
 
 
 def delete_batch(kernel: Kernel, caller: Caller, attr: uapi.MapBatch) -> int:
     m = _begin(caller, attr, "delete", reading=False, writing=True)
-    return _write(caller, attr, m, delete=True)
+    return _write(kernel, caller, attr, m, delete=True)
 
 
 def lookup_and_delete(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
@@ -115,5 +136,7 @@ def lookup_and_delete(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
     check_lock(m, attr.flags)
+    if m.type.holds:
+        raise refuse(ENOTSUPP, f"elements of a {m.type.name} map are not taken")
     caller.write(attr.value, m.native.take(key_of(caller, m, attr.key), attr.flags))
     return 0

@@ -27,10 +27,12 @@ class ObjectFile(OpenFile):
         super().__init__(None, 2)
         self.cred = cred
         self.object = obj.get()
+        obj.opened()
         self.may_read = may_read
         self.may_write = may_write
 
     def release(self) -> None:
+        self.object.closed()
         self.object.put()
 
     def fdinfo(self) -> str:

@@ -37,6 +37,7 @@ def _map(m: MapObject) -> Rows:
         ("memlock", m.native.memory_bytes),
         ("map_id", m.id),
         ("frozen", int(m.frozen)),
+        *([("owner_prog_type", m.tail_owner.prog_type), ("owner_jited", 1)] if m.tail_owner is not None else []),
     ]
 
 

@@ -15,7 +15,7 @@ from runtime import Map, lib
 
 from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from ..objects import MapObject
-from . import map_btf
+from . import held_maps, map_btf
 from .fd import btf_of, install, map_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         raise refuse(errno.EINVAL, f"a {row.name} map takes no device, struct_ops type or exclusive program here")
     if attr.btf_key_type_id and not attr.btf_value_type_id:
         raise refuse(errno.EINVAL, f"key type {attr.btf_key_type_id} without a value type")
+    template = held_maps.template_of(caller, attr.inner_map_fd) if row.holds == "map" else None
     btf = btf_of(caller, attr.btf_fd) if attr.btf_value_type_id else None
     record = map_btf.check(kernel, row, attr, btf) if btf is not None else NO_FIELDS
     native = Map(
@@ -64,18 +65,26 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         fields=[(f.kind, f.offset, f.size, 0) for f in record.fields],
     )
     m = MapObject(native, row, name, record)
+    m.template = template
+    if row.holds == "prog":
+        m.on_last_user = lambda unused: held_maps.clear(kernel, unused)
     if btf is not None:
         m.btf = btf.get()
         m.btf_key_type_id, m.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
         native.ptr.btf_key_type_id, native.ptr.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
     native.ptr.name = name.encode()
     m.id = kernel.maps.add(m)
-    m.on_release = lambda gone: kernel.maps.remove(gone.id)
+    m.on_release = lambda gone: _forget(kernel, gone)
     # The new fd allows what the flags leave to syscalls.
     reads, writes = not attr.map_flags & uapi.BPF_F_WRONLY, not attr.map_flags & uapi.BPF_F_RDONLY
     fd = install(caller, m, may_read=reads, may_write=writes)
     m.put()
     return fd
+
+
+def _forget(kernel: Kernel, m: MapObject) -> None:
+    kernel.maps.remove(m.id)
+    held_maps.clear(kernel, m)
 
 
 def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
@@ -137,6 +146,9 @@ def lookup(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
     m = map_of(caller, map_fd, reading=True)
     if flags:
         check_lock(m, flags)
+    if m.type.holds:
+        caller.write(value, held_maps.lookup(m, key_of(caller, m, key)))
+        return 0
     if caller.is_here:
         return _done(m, lib.rt_map_lookup_user(m.native.ptr, key, value, flags))
     given = caller.read(value, m.native.value_bytes) if m.type.tests else b""
@@ -151,6 +163,9 @@ def update(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
     if flags & uapi.BPF_F_LOCK:
         check_lock(m, flags)
+    if m.type.holds:
+        held_maps.update(kernel, caller, m, key_of(caller, m, key), caller.read(value, 4), flags)
+        return 0
     if caller.is_here:
         return _done(m, lib.rt_map_update_user(m.native.ptr, key, value, flags))
     raw_key = key_of(caller, m, key)
@@ -163,6 +178,9 @@ def delete(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
     m = map_of(caller, map_fd, writing=True)
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
+    if m.type.holds:
+        held_maps.delete(kernel, m, key_of(caller, m, key))
+        return 0
     if caller.is_here:
         return _done(m, lib.rt_map_delete_user(m.native.ptr, key))
     m.native.delete(key_of(caller, m, key))

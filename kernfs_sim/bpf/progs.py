@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpfjit.btf import BtfId, FuncInfo, Kind, LineInfo, RawBtf
@@ -19,7 +20,7 @@ from bpfjit.verifier import Env, verify
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN, Caller, read_string
 from ..objects import BtfObject, MapObject, ProgObject
-from . import core_relos
+from . import core_relos, held_maps
 from .fd import btf_of, install_new, map_of, prog_of
 from .maps import object_name
 from .refs import References
@@ -83,6 +84,14 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     prog.tag = tag_of(insns)
     prog.uid = caller.cred.uid
     prog.attach_btf_id = attr.attach_btf_id
+    prog.load_flags = attr.prog_flags
+    try:
+        for m in maps:
+            if m.type.holds == "prog":
+                held_maps.claim(m, prog)
+    except BaseException:
+        prog.put()
+        raise
     prog.id = kernel.progs.add(prog)
     prog.on_release = lambda gone: kernel.progs.remove(gone.id)
     return install_new(caller, prog)
@@ -136,12 +145,17 @@ def _check(caller: Caller, attr: uapi.ProgLoad) -> None:
         raise refuse(errno.EINVAL, "signatures are not simulated yet")
 
 
-def map_info(m: MapObject) -> MapInfo:
-    """A map as verifier and engines see it; the contents of a frozen read-only array are constants."""
-    constant = None
-    if m.frozen and m.flags & uapi.BPF_F_RDONLY_PROG and m.type.direct and m.max_entries == 1:
-        constant = m.native.lookup(bytes(4))
-    return MapInfo(m.id, m.name, m.type, m.key_size, m.value_size, m.max_entries, m.flags, m.frozen, constant)
+def map_infos(maps: tuple[MapObject, ...]) -> tuple[MapInfo, ...]:
+    """Maps as verifier and engines see them; behind them what maps of maps hold, which have no address of their own."""
+    infos: list[MapInfo] = []
+    templates: list[MapInfo] = []
+    for m in maps:
+        info = m.info()
+        if m.template is not None:
+            info = replace(info, inner=len(maps) + len(templates))
+            templates.append(m.template)
+        infos.append(info)
+    return (*infos, *templates)
 
 
 def _infos(caller: Caller, addr: int, count: int, size: int, form: struct.Struct, what: str) -> list[tuple[int, ...]]:
@@ -182,7 +196,7 @@ def _program(
         tuple(insns),
         attr.expected_attach_type,
         attach_name,
-        tuple(map_info(m) for m in maps),
+        map_infos(maps),
         refs,
         btf.types if btf is not None else None,
         tuple(FuncInfo(off, BtfId(type_id)) for off, type_id in funcs),

@@ -69,10 +69,20 @@ class Upcalls:
         finally:
             run.caller, closed, fault = before, run.closed, run.fault
             # As fput() does: the last reference of a file goes when the program has returned, no reader being left.
-            for file in closed:
-                file.put()
+            if closed:
+                lib.rt_rcu_barrier(self._kernel.native.ptr)
+            for gone in closed:
+                gone.put()
             if fault is not None:
                 raise fault
+
+    def after_readers(self, obj: Any) -> None:
+        """Drop a reference once no program can be in the object; a program under way here is one of them."""
+        if self._run.caller is not None:
+            self._run.closed.append(obj)
+        else:
+            lib.rt_rcu_barrier(self._kernel.native.ptr)
+            obj.put()
 
     def _answer(self, what: int, a: int, b: int, c: int) -> int:
         try:

@@ -38,12 +38,14 @@ class Pin(Inode):
         self.fs = sb
         self._size = 0
         self.object = obj.get()
+        obj.opened()
         if obj.backing_inode is None:
             obj.backing_inode = self
 
     def free(self) -> None:
         if self.object.backing_inode is self:
             self.object.backing_inode = None
+        self.object.closed()
         self.object.put()
 
     def open(self, caller: Caller, flags: int) -> OpenFile:

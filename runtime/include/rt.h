@@ -43,6 +43,7 @@ struct rt_cpu {
 	u32 nesting;
 	struct rt_cpu *outer; /* the other kernel's CPU that this thread holds meanwhile */
 	u64 random;
+	u32 tail_calls; /* in the chain under way */
 } __attribute__((aligned(128)));
 
 struct rt_deferred {
@@ -145,7 +146,8 @@ struct rt_map {
 	struct bpf_map map; /* first: programs see it */
 	struct rt_kernel *kernel;
 	u32 value_stride; /* round_up(value_size, 8) */
-	u64 value_bytes; /* as a syscall sees one value */
+	u64 value_bytes; /* as copy_in and copy_out have one value */
+	u32 stored_bytes; /* value_size, or what is kept in its place */
 	u64 memory_bytes;
 	struct rt_fields fields;
 };

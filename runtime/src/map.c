@@ -47,6 +47,8 @@ struct bpf_map *rt_map_new(struct rt_kernel *k, const struct bpf_map *shape, con
 	if (!m->map.ops) /* a type that keeps another shape than it was asked for has filled this in itself */
 		m->map = made;
 	m->kernel = k;
+	if (!m->stored_bytes)
+		m->stored_bytes = made.value_size;
 	take_fields(&m->fields, fields, nfields);
 	rt_fault_install();
 	return &m->map;

@@ -13,13 +13,13 @@ static void copy_around(const struct rt_map *m, char *to, const char *from, int 
 		if (zero)
 			memset(to + f->field[i].offset, 0, f->field[i].size);
 	}
-	memcpy(to + at, from + at, m->map.value_size - at);
+	memcpy(to + at, from + at, m->stored_bytes - at);
 }
 
 void rt_value_write(const struct rt_map *m, void *to, const void *from)
 {
 	if (likely(!m->fields.count))
-		memcpy(to, from, m->map.value_size);
+		memcpy(to, from, m->stored_bytes);
 	else
 		copy_around(m, to, from, 0);
 }
@@ -27,7 +27,7 @@ void rt_value_write(const struct rt_map *m, void *to, const void *from)
 void rt_value_read(const struct rt_map *m, void *to, const void *from)
 {
 	if (likely(!m->fields.count))
-		memcpy(to, from, m->map.value_size);
+		memcpy(to, from, m->stored_bytes);
 	else
 		copy_around(m, to, from, 1);
 }

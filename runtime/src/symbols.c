@@ -12,6 +12,10 @@
 	X(rt_map_push_elem)                                                                                            \
 	X(rt_map_pop_elem)                                                                                             \
 	X(rt_map_peek_elem)                                                                                            \
+	X(rt_tail_call)                                                                                                \
+	X(rt_tail_enter)                                                                                               \
+	X(rt_tail_leave)                                                                                               \
+	X(rt_current_task_under_cgroup)                                                                                \
 	X(rt_map_lookup_percpu_elem)                                                                                   \
 	X(rt_for_each_map_elem)                                                                                        \
 	X(rt_loop)                                                                                                     \
