@@ -48,7 +48,7 @@ def step(w: Walk, insn: Insn) -> None:
             w.write(insn.dst, st.scalar())
             return
         w.reject(f"R{insn.dst} pointer {op.symbol} pointer prohibited")
-    if dst.is_pointer and width == 32 and op.name == "sub" and w.env.privileged:
+    if (dst.is_pointer or src.is_pointer) and width == 32 and op.name == "sub" and w.env.privileged:
         w.write(insn.dst, transfer("sub", 32, st.scalar(), st.scalar()))
     elif dst.is_pointer:
         if insn.code & X:

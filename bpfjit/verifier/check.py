@@ -169,19 +169,15 @@ class Checker:
             moves.atomic(w, insn, self.args)
         elif cls in (ST, 3):
             moves.store(w, insn, self.args)
-        elif insn.code == CALL:
-            return self._call(insn)
-        elif insn.code == EXIT:
-            return self._exit()
-        elif insn.code == JA:
-            w.jumps += 1
-            return w.pc + 1 + insn.off
-        elif insn.code == JA32:
-            w.jumps += 1
-            return w.pc + 1 + insn.imm
         elif cls in (5, JMP32):
             w.jumps += 1
-            return self._branch(insn)
+            if insn.code == CALL:
+                return self._call(insn)
+            if insn.code == EXIT:
+                return self._exit()
+            if insn.code == JA:
+                return w.pc + 1 + insn.off
+            return w.pc + 1 + insn.imm if insn.code == JA32 else self._branch(insn)
         else:
             w.reject(f"BPF_LD_[ABS|IND] instructions are not supported by bpfjit yet ({insn.code:02x})", errno.EINVAL)
         return w.pc + 1

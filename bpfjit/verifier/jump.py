@@ -119,7 +119,7 @@ def _assign(state: State, regno: int, now: Reg) -> None:
             if r.type == SCALAR and r.id == now.id and r is not now:
                 frame.regs[i] = linked(r)
         for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id == now.id and slot.is_full_spill:
+            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id == now.id and slot.kinds[0] == SPILL:
                 frame.stack[index] = Slot(slot.kinds, linked(slot.reg))
 
 

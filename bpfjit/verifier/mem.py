@@ -174,8 +174,6 @@ def access(
             stack.write(w, reg, regno, off, size, value, value_regno)
             return value
         return stack.read(w, reg, regno, off, size)
-    if value is not None and value.type != st.SCALAR and reg.type not in (T.MAP_VALUE, T.MEM, T.CTX):
-        w.reject(f"R{regno} leaks addr into {'packet' if reg.type == T.PACKET else 'mem'}")
     if value is not None and value.type != st.SCALAR and not w.env.privileged:
         w.reject(f"R{regno} leaks addr into map")
     if reg.type == T.MAP_VALUE:
