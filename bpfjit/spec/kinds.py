@@ -113,6 +113,7 @@ class Helper:
     changes_packet: bool = False
     writes_map: bool = False
     map_use: str = ""
+    takes_packet: bool = False  # what it reads or writes may lie in the packet
 
 
 class FieldKind(Enum):

@@ -60,6 +60,8 @@ class Call:
             if reg.is_pointer and not w.env.privileged:
                 w.reject(f"R{regno} leaks addr into helper function")
             return
+        if reg.type in (T.PACKET, T.PACKET_META) and not self.row.takes_packet:
+            w.reject("helper access to the packet is not allowed")
         if arg.nullable and reg.type == SCALAR and reg.is_const and reg.value == 0:
             w.precise(regno)
             return
