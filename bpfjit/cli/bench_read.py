@@ -2,13 +2,15 @@
 
 The simulated system has 10,000 cgroups with the example's view in each. A thread fires sched_stat_wait all
 along, through the native programs. Readers are threads of this process: a view is opened, read and closed through
-the Python API, files of the live kernel through os.open, os.read and os.close, so both pay Python's price.
+the Python API, files of the live kernel through os.open, os.read and os.close, so both pay Python's price. Readers of
+the mount that this process serves are processes, as they would be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import random
 import tempfile
@@ -105,34 +107,75 @@ def read_file(path: str) -> Operation:
     return read
 
 
+# A reader's part of a turn: ns of each call per element, elements, bytes.
+Outcome = tuple[list[float], int, int]
+MOUNT = "mount open+read+close"
+
+
+def _read_for(operation: Operation, seed: int, seconds: float, ready: Callable[[], object]) -> Outcome:
+    """One reader: warm up, wait for the others with ready(), go on for a while."""
+    rng, clock = random.Random(seed), time.perf_counter_ns
+    samples, elements, got = [], 0, 0
+    operation(rng)
+    ready()
+    end = clock() + int(seconds * 1e9)
+    now = clock()
+    while now < end:
+        n, size = operation(rng)
+        then, now = now, clock()
+        samples.append((now - then) / n)
+        elements += n
+        got += size
+    return samples, elements, got
+
+
 def timed(operation: Operation, threads: int, seconds: float) -> tuple[list[float], float, int, int]:
     """Run an operation in threads for a while: (ns of each call per element, seconds, elements, bytes)."""
     start_line, outcomes = threading.Barrier(threads + 1), []
-
-    def reader(seed: int) -> None:
-        rng, clock = random.Random(seed), time.perf_counter_ns
-        samples, elements, got = [], 0, 0
-        operation(rng)
-        start_line.wait()
-        end = clock() + int(seconds * 1e9)
-        now = clock()
-        while now < end:
-            n, size = operation(rng)
-            then, now = now, clock()
-            samples.append((now - then) / n)
-            elements += n
-            got += size
-        outcomes.append((samples, elements, got))
-
-    workers = [threading.Thread(target=reader, args=(i,)) for i in range(threads)]
+    workers = [
+        threading.Thread(target=lambda i=i: outcomes.append(_read_for(operation, i, seconds, start_line.wait)))
+        for i in range(threads)
+    ]
     for worker in workers:
         worker.start()
     start_line.wait()
     begin = time.perf_counter()
     for worker in workers:
         worker.join()
+    return _together(outcomes, time.perf_counter() - begin)
+
+
+def timed_processes(operation: Operation, processes: int, seconds: float) -> tuple[list[float], float, int, int]:
+    """As timed(), each reader a process of its own. Raises OSError for a reader that failed."""
+    context = multiprocessing.get_context("fork")
+    start_line, outcomes = context.Barrier(processes + 1), context.SimpleQueue()
+
+    def read(seed: int) -> None:
+        outcomes.put(_read_for(operation, seed, seconds, start_line.wait))
+
+    readers = [context.Process(target=read, args=(i,)) for i in range(processes)]
+    for reader in readers:
+        reader.start()
+    start_line.wait(30)
+    begin = time.perf_counter()
+    found = [outcomes.get() for _ in readers]
     took = time.perf_counter() - begin
+    for reader in readers:
+        reader.join()
+    return _together(found, min(took, seconds))
+
+
+def _together(outcomes: list[Outcome], took: float) -> tuple[list[float], float, int, int]:
     return [s for o in outcomes for s in o[0]], took, sum(o[1] for o in outcomes), sum(o[2] for o in outcomes)
+
+
+@contextlib.contextmanager
+def mounted(system: System) -> Iterator[str]:
+    """The path of a view's file in a mount of the system. Raises OSError where FUSE is not to be had."""
+    from kernfs_sim.fs.fuse_mount import FuseMount
+
+    with tempfile.TemporaryDirectory(prefix="bpfjit-bench-") as where, FuseMount(system.kernel, where):
+        yield where + system.paths[0]
 
 
 @contextlib.contextmanager
@@ -177,16 +220,19 @@ def cgroup_stat() -> str:
 def measure(quick: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
     """Each row with one and two reader threads, the rows' turns shuffled."""
     rounds, seconds = (3, 0.05) if quick else (9, 0.25)
-    notes = ["readers are threads of one Python process; events fire in another thread all along"]
+    notes = ["readers are threads of one Python process, of the mount processes; events fire in another thread all along"]
     with contextlib.ExitStack() as stack:
         system = System(CGROUPS)
         stack.callback(system.close)
         operations: dict[str, tuple[str, Operation | None]] = {
             "view open+read+close": ("bpfjit", system.read_one),
             "bulk read": ("bpfjit", system.read_all),
+            MOUNT: ("bpfjit", None),
             "kernel pinned iterator": ("kernel", None),
             "kernel cgroup.stat": ("kernel", None),
         }
+        with _noted(notes, "the mount"):
+            operations[MOUNT] = ("bpfjit", read_file(stack.enter_context(mounted(system))))
         with _noted(notes, "the live kernel's pinned iterator"):
             operations["kernel pinned iterator"] = ("kernel", read_file(stack.enter_context(pinned_iterator())))
         with _noted(notes, "the live kernel's cgroup.stat"):
@@ -201,7 +247,8 @@ def measure(quick: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
             progress.step(what)
             operation = operations[what][1]
             if operation is not None:
-                seen[what, threads].append(timed(operation, threads, seconds))
+                run = timed_processes if what == MOUNT else timed
+                seen[what, threads].append(run(operation, threads, seconds))
         progress.close()
         for (what, threads), row in rows.items():
             _fill(row, threads, operations[what][0], seen[what, threads])
