@@ -21,6 +21,7 @@ from .views import Views
 CGROUP2_MAGIC = 0x63677270
 CSS_ONLINE, CSS_VISIBLE = 1 << 1, 1 << 3
 _INT_MAX = (1 << 31) - 1
+_PAGE_BYTES = 4096
 _CSET_BYTES, _GROUP_BYTES = ffi.sizeof("struct css_set"), ffi.sizeof("struct task_group")
 _SUBSYSTEMS = len(ffi.new("struct cgroup *").subsys)
 
@@ -41,7 +42,6 @@ class Cgroup(KernfsDir):
         self.tasks: list[Task] = []
         self.threaded = False
         self.enabled_text = ""  # controllers that the children get
-        self.memory_bytes = 0
         self._views: Views | None = None
         self.bpf: dict[int, Any] = {}  # attach type -> what is attached (bpf/cgroup_attach.py)
         self._fill(fs.native, parent)
@@ -53,6 +53,7 @@ class Cgroup(KernfsDir):
         cset = self.cset = native.new("struct css_set")
         group = self.task_group = native.new("struct task_group")
         raw = os.fsencode(self.name) or b"/"
+        memcg = self.memcg = native.new("struct mem_cgroup")
         css, addressof = c.self, ffi.addressof
         kn.id, kn.mode, kn.flags, kn.name, kn.priv = self.id, self.mode, 1, native.string(raw), c
         c.self.refcnt.percpu_count_ptr = 1
@@ -84,12 +85,26 @@ class Cgroup(KernfsDir):
             last.next = head.prev = item
         ancestors[level] = c
         c.subsys = [addressof(css)] * _SUBSYSTEMS
+        memcg.css.cgroup, memcg.memory.max = c, (1 << 63) - 1
+        if parent is not None:
+            memcg.css.parent, memcg.memory.parent = addressof(parent.memcg, "css"), addressof(parent.memcg, "memory")
+        c.subsys[lib.memory_cgrp_id] = addressof(memcg, "css")
 
     @property
     def views(self) -> Views:
         if self._views is None:
             self._views = Views(self.fs.native, "cgroup", self.c, self.fs.scratch)
         return self._views
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(self.memcg.memory.usage.counter) * _PAGE_BYTES
+
+    def set_memory(self, usage_bytes: int) -> None:
+        """What memory.current shows: whole pages, as the kernel counts them."""
+        counter = self.memcg.memory
+        counter.usage.counter = usage_bytes // _PAGE_BYTES
+        counter.watermark = max(counter.watermark, counter.usage.counter)
 
     @property
     def path(self) -> str:
@@ -147,7 +162,7 @@ class Cgroup(KernfsDir):
         native.free(self.task_group, _GROUP_BYTES)
         if native.ptr != ffi.NULL:
             lib.rt_cgroup_put(native.ptr, self.c)
-        self.c = self.kn = self.cset = self.task_group = None
+        self.c = self.kn = self.cset = self.task_group = self.memcg = None
         if self.up is not None:
             self.up.put()
 

@@ -1,21 +1,26 @@
-"""This machine's cgroups and tasks, as an ordinary user sees them, built in a simulated kernel."""
+"""This machine, as far as whoever runs us sees it, built in a simulated kernel, and followed as it changes."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
 
+from . import host_net
 from .cgroup import Cgroup
+from .host_tasks import HostTasks, read
+from .namespaces import NetNs
 
 if TYPE_CHECKING:
     from .kernel import Kernel
 
 _PROC = Path("/proc")
+_MEMORY_EVENTS = ("low", "high", "max", "oom", "oom_kill", "oom_group_kill")
 
 
 def cgroup2_mount(proc: Path = _PROC) -> Path:
@@ -32,25 +37,125 @@ def _unescape(field: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8) & 0xFF]), field)
 
 
-def populate(kernel: Kernel, proc: Path = _PROC) -> None:
-    """Build every cgroup below the mount with its id, and the tasks in it with their names.
+class Host:
+    """A machine in a kernel: cgroups with their ids, tasks in them, what they have open, sockets and routes.
 
-    What vanishes or may not be read meanwhile is left out. proc: where procfs is mounted.
+    What vanishes meanwhile is left out; what may not be seen is counted in `unseen`. proc: where procfs is mounted.
     """
-    top = os.fspath(cgroup2_mount(proc))
-    root_id = os.stat(top).st_ino
-    if root_id != kernel.cgroups.root.id:
-        kernel.cgroups.renumber_root(root_id)
-    todo: list[tuple[str, Cgroup]] = [(top, kernel.cgroups.root)]
-    while todo:
-        path, cgroup = todo.pop()
-        _fill(kernel, proc, path, cgroup)
-        below = []
-        for kn_id, name in _subdirectories(path):
-            # An id is taken when a cgroup was removed and its number given again while we looked.
-            if kernel.cgroups.by_id(kn_id) is None:
-                below.append((f"{path}/{name}", kernel.cgroups.create_in(cgroup, name, id=kn_id)))
-        todo += reversed(below)
+
+    def __init__(self, kernel: Kernel, proc: Path = _PROC) -> None:
+        self.kernel = kernel
+        self.proc = proc
+        self.top = os.fspath(cgroup2_mount(proc))
+        self.tasks = HostTasks(kernel, proc)
+        self._unreadable: Counter[str] = Counter()
+        self._net_text: dict[int, dict[str, bytes]] = {}
+        root_id = os.stat(self.top).st_ino
+        if root_id != kernel.cgroups.root.id:
+            kernel.cgroups.renumber_root(root_id)
+
+    @property
+    def unseen(self) -> list[str]:
+        """One line for each kind of thing that could not be seen."""
+        lines = [f"{kind} of {count} tasks could not be seen" for kind, count in sorted(self.tasks.unseen.items())]
+        return lines + [f"{what} could not be read" for what in sorted(self._unreadable)]
+
+    def refresh(self) -> None:
+        """Make the kernel what the machine is now: what is new is added, what has gone is removed."""
+        self.tasks.unseen.clear()
+        kernel = self.kernel
+        self._network(self.kernel.namespaces.net[""], self.proc / "self/net", 0)
+        seen_cgroups, members = self._cgroups()
+        for task in list(kernel.tasks):
+            born = self.tasks.born.get(task.pid)
+            if born is not None and self._born(task.pid, task.tgid) != born:
+                kernel.tasks.remove(task)
+                del self.tasks.born[task.pid]
+        for cgroup, pids in members:
+            for pid in pids:
+                known = kernel.tasks.find(pid)
+                if known is None:
+                    self.tasks.add(pid, cgroup)
+                elif known.cgroup is not cgroup and known.leader is known:
+                    kernel.tasks.move(known, cgroup)
+        for inum, net in list(self.tasks.net.items()):
+            if net is not kernel.namespaces.net[""]:
+                self._network(net, self.tasks.net_seen_at[inum], inum)
+        for cgroup in reversed(list(kernel.cgroups)):
+            if cgroup.id not in seen_cgroups and cgroup.up is not None and not cgroup.tasks:
+                if not any(True for _ in cgroup.subgroups()):
+                    kernel.cgroups.remove(cgroup)
+
+    def _born(self, pid: int, tgid: int) -> bytes:
+        text = read(f"{self.proc}/{tgid}/task/{pid}/stat") or read(f"{self.proc}/{pid}/stat")
+        f = text[text.rfind(b")") + 2 :].split()
+        return f[19] if len(f) > 19 else b""
+
+    # -- cgroups -------------------------------------------------------------------------------------
+
+    def _cgroups(self) -> tuple[set[int], list[tuple[Cgroup, list[int]]]]:
+        """Build what is new of the hierarchy; the ids that there are, and who is in which cgroup."""
+        cgroups = self.kernel.cgroups
+        seen = {cgroups.root.id}
+        members = []
+        todo: list[tuple[str, Cgroup]] = [(self.top, cgroups.root)]
+        while todo:
+            path, cgroup = todo.pop()
+            members.append((cgroup, self._fill(path, cgroup)))
+            below = []
+            for kn_id, name in _subdirectories(path):
+                child = cgroups.by_id(kn_id)
+                if child is not None and (child.up is not cgroup or child.name != name):
+                    continue  # the id of one that was removed, given again while we looked
+                if child is None and cgroup.lookup(name) is not None:
+                    continue
+                child = child or cgroups.create_in(cgroup, name, id=kn_id)
+                seen.add(kn_id)
+                below.append((f"{path}/{name}", child))
+            todo += reversed(below)
+        return seen, members
+
+    def _fill(self, path: str, cgroup: Cgroup) -> list[int]:
+        """A cgroup's figures; the processes (or, in a threaded one, the threads) in it."""
+        cgroup.set_memory(_number(read(f"{path}/memory.current")))
+        events = dict(line.split() for line in read(f"{path}/memory.events").splitlines() if len(line.split()) == 2)
+        for i, name in enumerate(_MEMORY_EVENTS):
+            cgroup.memcg.memory_events[i].counter = int(events.get(name.encode(), 0))
+        cpu = dict(line.split() for line in read(f"{path}/cpu.stat").splitlines() if len(line.split()) == 2)
+        cputime = cgroup.c.bstat.cputime
+        cputime.utime, cputime.stime = (int(cpu.get(k, 0)) * 1000 for k in (b"user_usec", b"system_usec"))
+        cputime.sum_exec_runtime = int(cpu.get(b"usage_usec", 0)) * 1000
+        pids = read(f"{path}/cgroup.procs")
+        if not pids:
+            pids = read(f"{path}/cgroup.threads")  # a threaded cgroup's processes cannot be read
+        # 0: a task of another pid namespace
+        return sorted(int(word) for word in pids.split() if word.isdigit() and word != b"0")
+
+    # -- the network ---------------------------------------------------------------------------------
+
+    def _network(self, net: NetNs, directory: Path, key: int) -> None:
+        """A namespace's sockets and routes, made anew where its files have changed."""
+        names = ("tcp", "tcp6", "udp", "udp6", "unix", "netlink", "ipv6_route")
+        if not directory.exists():
+            return
+        text = {name: read(directory / name) for name in names}
+        if self._net_text.get(key) == text:
+            return
+        self._net_text[key] = text
+        for socket in [s for s in self.kernel.sockets.all if s.net is net]:
+            self.kernel.sockets.remove(socket)
+        for route in [r for r in self.kernel.routes.all if r.net is net]:
+            self.kernel.routes.remove(route)
+        for name in (n for n in names if not text[n] and not os.access(directory / n, os.R_OK)):
+            self._unreadable[f"{directory / name}"] += 1
+        host_net.fill(self.kernel, net, {n: t.decode("utf-8", "surrogateescape") for n, t in text.items()})
+
+
+def populate(kernel: Kernel, proc: Path = _PROC) -> Host:
+    """Build this machine in a kernel. Raises ENOENT where it has no cgroup2 hierarchy."""
+    host = Host(kernel, proc)
+    host.refresh()
+    return host
 
 
 def _subdirectories(path: str) -> list[tuple[int, str]]:
@@ -66,36 +171,5 @@ def _subdirectories(path: str) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _fill(kernel: Kernel, proc: Path, path: str, cgroup: Cgroup) -> None:
-    cgroup.memory_bytes = _number(_read(f"{path}/memory.current"))
-    pids = _read(f"{path}/cgroup.procs")
-    if not pids:
-        pids = _read(f"{path}/cgroup.threads")  # a threaded cgroup's processes cannot be read
-    for pid in sorted(int(word) for word in pids.split() if word.isdigit()):
-        if pid and kernel.tasks.find(pid) is None:  # 0: a task of another pid namespace
-            _add_task(kernel, proc, pid, cgroup)
-
-
-def _add_task(kernel: Kernel, proc: Path, pid: int, cgroup: Cgroup) -> None:
-    comm = _read(f"{proc}/{pid}/comm")
-    status = _read(f"{proc}/{pid}/status")
-    fields = dict(line.split(b":", 1) for line in status.splitlines() if b":" in line)
-    try:
-        tgid, uid = int(fields[b"Tgid"]), int(fields[b"Uid"].split()[1])
-    except (KeyError, ValueError, IndexError):
-        return  # it has ended
-    if not comm:
-        return
-    kernel.tasks.create(pid, os.fsdecode(comm.removesuffix(b"\n")[:15]), cgroup, tgid=tgid, uid=uid)
-
-
 def _number(text: bytes) -> int:
     return int(text) if text.strip().isdigit() else 0
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as f:
-            return f.read()
-    except OSError:
-        return b""

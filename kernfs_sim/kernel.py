@@ -16,7 +16,7 @@ from bpfjit.interp import Machine
 from bpfjit.jit import Engine, ObjectCache, default_directory
 from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
-from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib
+from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib, ok
 
 from .bpf import cgroup_attach, commands
 from .bpf.fd import object_of
@@ -32,6 +32,8 @@ from .fs.vfs import RootFs, Vfs
 from .idr import Idr
 from .namespaces import NamespaceSet
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
+from .routes import Routes
+from .sockets import Sockets
 from .targets.objects import Published, describe_link, describe_map, describe_prog
 from .targets.registry import Targets
 from .task import Task, Tasks
@@ -50,7 +52,7 @@ CONFIG: Mapping[str, int | str] = {
     **dict.fromkeys(
         ("CONFIG_BPF", "CONFIG_BPF_SYSCALL", "CONFIG_BPF_JIT", "CONFIG_CGROUPS", "CONFIG_64BIT", "CONFIG_X86_64"), "y"
     ),
-    "CONFIG_HZ": "1000",
+    "CONFIG_HZ": "250",
 }
 
 
@@ -98,7 +100,7 @@ class Kernel:
         directory = default_directory() if cache else None
         self._cache = ObjectCache(directory) if directory is not None else None
         self.native = KernelHandle(cpus)
-        self._symbols = Symbols()
+        self.symbols = Symbols()
         self._jit: Engine | None = None
         self.last_mean_ns = 0.0  # of the last test run, finer than bpf_attr's whole ns
         self.maps: Published[MapObject] = Published(self.native, describe_map)
@@ -111,9 +113,12 @@ class Kernel:
         data = _VMLINUX.read_bytes()
         self.btf = BtfObject(data, parse_btf(data), "vmlinux", kernel=True)
         self.btf.id = self.btfs.add(self.btf)
+        ok(lib.rt_kernel_types(self.native.ptr, data, len(data)), "the kernel's BTF")
         self.tracepoints = {row.name: Tracepoint(self.native) for row in TRACEPOINTS}
         self.namespaces = NamespaceSet(self.native)
         self.tasks = Tasks(self.native, self.namespaces)
+        self.sockets = Sockets(self.native)
+        self.routes = Routes()
         self.cgroups = CgroupFs(self.native, self.tasks)
         lib.rt_kernel_registries(self.native.ptr, self.namespaces.pid[""].index.ptr, self.cgroups.index.ptr)
         self.idle = self.tasks.create_idle(self.cgroups.root)
@@ -209,7 +214,7 @@ class Kernel:
     def binding(self, maps: tuple[MapObject, ...]) -> Binding:
         """The addresses behind a program's references."""
         return Binding(
-            self._symbols,
+            self.symbols,
             tuple(m.native.addr for m in maps),
             tuple(m.native.direct for m in maps),
             lambda addr, size: any(m.native.owns(addr, size) for m in self._reachable(maps)),

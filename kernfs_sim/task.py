@@ -155,6 +155,7 @@ class Tasks:
         self._leave(task)
         for ns, nr in task.numbers.items():
             ns.remove(nr)
+        task.c.files = task.c.mm = ffi.NULL  # whoever still holds the task finds it without
         task.files.leave()
         task.mm.leave()
         if self.native.ptr != ffi.NULL:

@@ -94,6 +94,10 @@ class KernelHandle:
         if self.ptr != ffi.NULL:
             lib.rt_kobj_free_rcu(self.ptr, obj, size_bytes)
 
+    def name_pointer(self, obj: CData, name: int) -> None:
+        """What %p shows of an object in place of a hash of its address: the name that another kernel gave it."""
+        ok(lib.rt_kernel_name_pointer(self._open(), ffi.cast("void *", obj), name), "name of a pointer")
+
     def owns(self, addr: int, size_bytes: int) -> bool:
         return self.ptr != ffi.NULL and bool(lib.rt_kobj_owns(self.ptr, addr, size_bytes))
 

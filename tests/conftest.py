@@ -25,7 +25,7 @@ def _why_not_live() -> str:
     return ""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def live() -> LiveBpf:
     """bpf(2) of this machine's kernel. Without it a test is skipped, or fails where BPFJIT_REQUIRE_LIVE is set."""
     why = _why_not_live()

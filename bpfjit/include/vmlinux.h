@@ -133,9 +133,11 @@ struct trace_entry;
 struct bpf_map;
 struct bpf_map_ops;
 struct bpf_res_spin_lock;
+struct btf_type;
+struct btf_header;
+struct btf;
 struct bpf_prog_aux;
 struct bpf_prog;
-struct btf;
 struct bpf_link;
 struct kallsym_iter;
 struct bpf_view_cgroup_ctx;
@@ -1265,6 +1267,13 @@ union bpf_iter_link_info {
 	} task;
 };
 
+enum {
+	BTF_F_COMPACT = 1,
+	BTF_F_NONAME = 2,
+	BTF_F_PTR_RAW = 4,
+	BTF_F_ZERO = 8,
+};
+
 struct btf_ptr {
 	void *ptr;
 	__u32 type_id;
@@ -2117,6 +2126,7 @@ struct page_counter {
 struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
+	atomic_long_t memory_events[9];
 };
 
 struct ipv6_pinfo {
@@ -2541,6 +2551,26 @@ struct bpf_map {
 
 struct bpf_res_spin_lock {
 	u32 val;
+};
+
+struct btf_header {
+	__u16 magic;
+	__u8 version;
+	__u8 flags;
+	__u32 hdr_len;
+	__u32 type_off;
+	__u32 type_len;
+	__u32 str_off;
+	__u32 str_len;
+};
+
+struct btf {
+	void *data;
+	struct btf_type **types;
+	const char *strings;
+	struct btf_header hdr;
+	u32 nr_types;
+	u32 id;
 };
 
 struct bpf_prog_aux {

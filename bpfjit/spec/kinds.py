@@ -23,7 +23,7 @@ class ArgKind(Enum):
     SIZE_OR_ZERO = auto()
     FIXED_MEM = auto()  # memory of `size` bytes that the helper fills
     CTX = auto()
-    BTF_PTR = auto()  # a trusted pointer to `btf`
+    BTF_PTR = auto()  # a pointer to `btf`, or to a structure that holds one at that offset
     CALLBACK = auto()
     STR = auto()  # a constant string in a read-only map
     STACK_OR_NULL = auto()
@@ -37,6 +37,7 @@ class Arg:
     nullable: bool = False
     size: int = 0
     btf: str = ""
+    expected: str = "ptr_, trusted_ptr_, rcu_ptr_"  # BTF_PTR: what the verifier's log says it should have been
 
     def or_null(self) -> Arg:
         return replace(self, nullable=True)
@@ -72,6 +73,7 @@ class RetKind(Enum):
     VOID = auto()
     MAP_VALUE_OR_NULL = auto()
     BTF_PTR = auto()  # a trusted, non-null pointer to `ret_btf`
+    BTF_PTR_OR_NULL = auto()  # a plain one
 
 
 INTEGER, VOID, MAP_VALUE_OR_NULL = RetKind.INTEGER, RetKind.VOID, RetKind.MAP_VALUE_OR_NULL

@@ -79,7 +79,7 @@ PROG_TYPES: tuple[ProgType, ...] = (
         ctx_names=frozenset({"bpf_raw_tracepoint_args"}),
         kern_ctx="",
     ),
-    ProgType(uapi.BPF_PROG_TYPE_TRACING, "tracing", CtxKind.BTF_ARGS, _TRACE, kfunc_hook="tracing"),
+    ProgType(uapi.BPF_PROG_TYPE_TRACING, "tracing", CtxKind.BTF_ARGS, _TRACE | {"tracing"}, kfunc_hook="tracing"),
     ProgType(
         uapi.BPF_PROG_TYPE_SYSCALL,
         "syscall",

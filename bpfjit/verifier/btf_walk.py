@@ -62,6 +62,19 @@ def member_at(btf: Btf, struct_id: int, off: int, size: int, pc: int) -> Found:
     raise Refusal(f"struct {name} doesn't have field at offset {off}", errno.EINVAL, pc)
 
 
+def holds(btf: Btf, type_id: int, off: int, wanted: str) -> bool:
+    """Whether a structure is a `wanted` (off 0), or has one at that offset."""
+    t = btf.resolve(type_id)
+    if t.kind is Kind.ARRAY:
+        return holds(btf, t.ref, off % (btf.size_of(t.ref) or 1), wanted)
+    if t.kind not in COMPOSITES or off >= max(t.size, 1):
+        return False
+    if off == 0 and t.name == wanted:
+        return True
+    inside = ((m, off - m.bit_offset // 8) for m in t.members if not m.bitfield_bits)
+    return any(at >= 0 and holds(btf, m.type_id, at, wanted) for m, at in inside)
+
+
 def _member_bytes(btf: Btf, type_id: int) -> int:
     return btf.size_of(type_id)
 
@@ -70,6 +83,8 @@ def _inside(btf: Btf, m: Member, struct_off: int, size: int, struct: str, pc: in
     """What an access at `struct_off` of the structure reads of the member that it begins in."""
     type_id, moff = m.type_id, m.bit_offset // 8
     off = struct_off - moff
+    whole = btf.size_of(type_id)  # of an array, whose elements may be read across
+    at = off
     inner = btf.resolve(type_id)
     while inner.kind is Kind.ARRAY:
         elem = btf.size_of(inner.ref)
@@ -83,8 +98,8 @@ def _inside(btf: Btf, m: Member, struct_off: int, size: int, struct: str, pc: in
         if size != 8 or off:
             raise Refusal(f"cannot access ptr member {m.name} with moff {moff} {where}", errno.EACCES, pc)
         return Found(_is_struct_pointer(btf, type_id) or VOID, m.name)
-    end = btf.size_of(type_id)
-    if off + size > end:
+    end = whole or btf.size_of(type_id)
+    if (at if whole else off) + size > end:
         raise Refusal(f"access beyond the end of member {m.name} (mend:{moff + end}) {where}", errno.EACCES, pc)
     return Found(VOID, m.name)
 

@@ -11,11 +11,11 @@ from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
 from ..spec.prog_types import helper_groups
 from ..uapi import bpf as uapi
-from . import ctx, held, mem, stack
+from . import btf_walk, ctx, held, mem, stack
 from . import state as st
 from .bounds import sync
 from .log import type_name
-from .state import OR_NULL, RCU, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
+from .state import OR_NULL, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
 from .walk import Walk
 
 
@@ -130,13 +130,10 @@ class Call:
     def _btf_pointer(self, regno: int, reg: Reg, arg: Arg) -> None:
         w, btf = self.w, self.w.env.kernel_btf
         if reg.type != T.BTF or reg.flags & (OR_NULL | UNTRUSTED):
-            self._mismatch(regno, reg, "ptr_, trusted_ptr_, rcu_ptr_")
+            self._mismatch(regno, reg, arg.expected)
         assert btf is not None
-        found = btf.resolve(reg.btf_id).name
-        if not reg.flags & (TRUSTED | RCU):
-            w.reject(f"R{regno} type={type_name(reg)} expected=trusted_ptr_")
-        if reg.off or not reg.is_const or found != arg.btf:
-            w.reject(f"R{regno} is of type {found} but {arg.btf} is expected")
+        if reg.off < 0 or not reg.is_const or not btf_walk.holds(btf, reg.btf_id, reg.off + st.s64(reg.value), arg.btf):
+            w.reject(f"R{regno} is of type {btf.resolve(reg.btf_id).name} but {arg.btf} is expected")
 
     def _size(self, regno: int, reg: Reg, zero_ok: bool) -> None:
         w = self.w
@@ -185,6 +182,9 @@ class Call:
             r.map = inner if inner >= 0 else self.map_index
             if not finds:
                 r.flags, r.id = OR_NULL, w.new_id()
+        elif row.ret is RetKind.BTF_PTR_OR_NULL:
+            r = st.pointer(T.BTF, OR_NULL)
+            r.btf_id, r.id = _struct_id(w, row.ret_btf), w.new_id()
         elif row.ret is RetKind.BTF_PTR:
             r = st.pointer(T.BTF, TRUSTED)
             r.btf_id = _struct_id(w, row.ret_btf)

@@ -59,7 +59,7 @@ class OpenIter(OpenFile):
         self._handle.hold()
         how = ffi.new("struct rt_iter_how *")
         how.ops = kernel.targets.walk(link.target)
-        link.walked.begin(caller, how)
+        self._keep = link.walked.begin(caller, how)
         self._native = Iter(kernel.native, self._prog.fn, how, next(kernel.sessions))
 
     def read(self, caller: Caller, size: int) -> bytes:
@@ -80,6 +80,8 @@ class OpenIter(OpenFile):
 
     def release(self) -> None:
         self._native.close()
+        if self._keep is not None:
+            self._keep.free()
         self._prog.put()
         self._link.put()
         self._handle.drop()

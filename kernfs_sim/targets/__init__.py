@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from .base import IterTarget, LinkInfo, Rows
 from .cgroup import CgroupTarget
+from .ksym import KsymTarget
 from .map_elem import MapElemTarget
+from .net import Ipv6RouteTarget, NetlinkTarget, TcpTarget, UdpTarget, UnixTarget
 from .objects import BpfLinkTarget, BpfMapTarget, BpfProgTarget
 from .task import TaskFileTarget, TaskTarget, TaskVmaTarget
 
@@ -17,6 +19,12 @@ TARGETS: tuple[type[IterTarget], ...] = (
     MapElemTarget,
     BpfProgTarget,
     BpfLinkTarget,
+    Ipv6RouteTarget,
+    NetlinkTarget,
+    TcpTarget,
+    UdpTarget,
+    UnixTarget,
+    KsymTarget,
 )
 
 __all__ = ["TARGETS", "IterTarget", "LinkInfo", "Rows"]

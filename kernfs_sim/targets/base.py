@@ -12,6 +12,7 @@ from runtime import ffi
 
 from ..caller import Caller
 from ..objects import ProgObject
+from ..task_files import Held
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -59,8 +60,8 @@ class IterTarget:
     def attach(self, caller: Caller, info: LinkInfo, prog: ProgObject) -> None:
         """Take and check the link's parameters. Raises EINVAL, EBADF, ENOENT, EACCES."""
 
-    def begin(self, caller: Caller, how: Any) -> None:
-        """Fill a session's struct rt_iter_how: what `caller`, who opens it, is shown."""
+    def begin(self, caller: Caller, how: Any) -> Held | None:
+        """Fill a session's struct rt_iter_how: what `caller`, who opens it, is shown. Returns what goes with the session."""
         raise NotImplementedError
 
     def release(self) -> None:
@@ -81,5 +82,6 @@ class IndexTarget(IterTarget):
         """The rt_index that this caller walks."""
         raise NotImplementedError
 
-    def begin(self, caller: Caller, how: Any) -> None:
+    def begin(self, caller: Caller, how: Any) -> Held | None:
         how.subject = ffi.cast("void *", self.index(caller))
+        return None

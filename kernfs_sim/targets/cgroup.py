@@ -11,6 +11,7 @@ from bpfjit.uapi import bpf as uapi
 from ..caller import Caller
 from ..cgroup import Cgroup
 from ..objects import ProgObject
+from ..task_files import Held
 from .base import IterTarget, LinkInfo, PutInfo, Rows
 
 # As fdinfo spells them.
@@ -49,9 +50,10 @@ class CgroupTarget(IterTarget):
         cgroup.get()
         self.cgroup = cgroup
 
-    def begin(self, caller: Caller, how: Any) -> None:
+    def begin(self, caller: Caller, how: Any) -> Held | None:
         assert self.cgroup is not None
         how.subject, how.order = self.cgroup.c, self.order
+        return None
 
     def release(self) -> None:
         if self.cgroup is not None:

@@ -10,6 +10,7 @@ from bpfjit.errors import refuse
 from ..bpf.fd import ObjectFile, map_of
 from ..caller import Caller
 from ..objects import MapObject, ProgObject
+from ..task_files import Held
 from .base import IterTarget, LinkInfo, PutInfo, Rows
 
 
@@ -33,9 +34,10 @@ class MapElemTarget(IterTarget):
             raise refuse(errno.EACCES, f"program {prog.name} reaches {reach}, map {m.name} has less")
         self.map = m.get()
 
-    def begin(self, caller: Caller, how: Any) -> None:
+    def begin(self, caller: Caller, how: Any) -> Held | None:
         assert self.map is not None
         how.subject = self.map.native.ptr
+        return None
 
     def release(self) -> None:
         if self.map is not None:

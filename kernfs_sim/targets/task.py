@@ -9,6 +9,7 @@ from bpfjit.errors import refuse
 
 from ..caller import Caller
 from ..objects import ProgObject
+from ..task_files import Held
 from .base import IterTarget, LinkInfo, PutInfo, Rows
 
 
@@ -27,9 +28,10 @@ class TaskTarget(IterTarget):
                 raise refuse(errno.EBADF, f"pid_fd {pid_fd} is no pidfd")
             self.tgid = task.leader.numbers.get(caller.namespaces.pid_ns(self.kernel), 0)
 
-    def begin(self, caller: Caller, how: Any) -> None:
+    def begin(self, caller: Caller, how: Any) -> Held | None:
         how.subject = caller.namespaces.pid_ns(self.kernel).index.ptr
         how.tid, how.tgid = self.tid, self.tgid
+        return None
 
     def fdinfo(self) -> Rows:
         if self.tid:

@@ -156,6 +156,7 @@ struct page_counter {
 struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
+	atomic_long_t memory_events[9];
 };
 
 /* -- tasks ------------------------------------------------------------------------------------- */
@@ -328,6 +329,28 @@ struct bpf_map {
 
 struct bpf_res_spin_lock {
 	u32 val;
+};
+
+struct btf_type;
+
+struct btf_header {
+	__u16 magic;
+	__u8 version;
+	__u8 flags;
+	__u32 hdr_len;
+	__u32 type_off;
+	__u32 type_len;
+	__u32 str_off;
+	__u32 str_len;
+};
+
+struct btf {
+	void *data;
+	struct btf_type **types;
+	const char *strings;
+	struct btf_header hdr;
+	u32 nr_types;
+	u32 id;
 };
 
 struct bpf_prog_aux {

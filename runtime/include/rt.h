@@ -63,6 +63,8 @@ struct rt_kernel {
 	size_t heap_used;
 	void *heap_free[64]; /* by size in 64-byte units, larger ones are not reused */
 	u64 pointer_key[2];
+	struct rt_index *pointer_names; /* what %p shows of objects that another kernel has named */
+	struct rt_types *types; /* atomic: the kernel's BTF, for printing by type */
 	struct rt_index *tasks, *cgroups;
 	struct task_struct *idle; /* current where no other task does the work */
 	rt_upcall_fn upcall; /* what programs ask of the control side */
@@ -85,6 +87,7 @@ extern RT_TLS struct rt_cpu *rt_this_cpu;
 struct rt_cpu *rt_enter(struct rt_kernel *k);
 void rt_leave(struct rt_cpu *cpu);
 void rt_fault_install(void);
+void rt_types_free(struct rt_kernel *k);
 void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
 
 u64 rt_run_counted(struct rt_kernel *k, rt_prog_fn fn, void *ctx);
@@ -243,6 +246,7 @@ struct rt_out {
 	size_t size;
 	size_t count;
 };
+u64 rt_pointer_name(struct rt_kernel *k, u64 address);
 int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs);
 
 /* -- contexts: the UAPI structure, then the 64-bit packet pointers (spec/prog_types.py) -- */

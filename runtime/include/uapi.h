@@ -1088,6 +1088,13 @@ union bpf_iter_link_info {
 	} task;
 };
 
+enum {
+	BTF_F_COMPACT = 1,
+	BTF_F_NONAME = 2,
+	BTF_F_PTR_RAW = 4,
+	BTF_F_ZERO = 8,
+};
+
 struct btf_ptr {
 	void *ptr;
 	__u32 type_id;

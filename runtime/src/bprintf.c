@@ -4,6 +4,7 @@
  * refuses and what it prints, measured on the live kernel and held by tests that run on both.
  */
 #include "rt.h"
+#include "iter.h"
 
 #define MAX_ARGS 12
 #define ARGS_BYTES 512
@@ -144,6 +145,24 @@ static u64 hashed(struct rt_kernel *k, u64 value)
 		x = (u64)r ^ (u64)(r >> 64);
 	}
 	return (u32)x;
+}
+
+/* What %p shows of an address: error pointers and NULL are themselves, objects that another kernel has named keep that. */
+u64 rt_pointer_name(struct rt_kernel *k, u64 address)
+{
+	struct rt_index *names = __atomic_load_n(&k->pointer_names, __ATOMIC_ACQUIRE);
+	void *name = names ? rt_index_find(names, address) : NULL;
+
+	if (address + 4095 < 4096)
+		return address;
+	return name ? (u64)(uintptr_t)name : hashed(k, address);
+}
+
+int rt_kernel_name_pointer(struct rt_kernel *k, const void *obj, u64 name)
+{
+	if (!k->pointer_names)
+		k->pointer_names = rt_index_new(k);
+	return k->pointer_names ? rt_index_add(k->pointer_names, (u64)(uintptr_t)obj, (void *)(uintptr_t)name) : -ENOMEM;
 }
 
 /* A C string from anywhere into at most `size` bytes, NUL included; its length, or 0 when the address is bad. */
@@ -322,7 +341,7 @@ static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s,
 		else if (next == 's' || next == 'S')
 			put_symbol(out, s, arg);
 		else
-			put_pointer(out, s, arg + 4095 < 4096 || !arg ? arg : hashed(k, arg));
+			put_pointer(out, s, rt_pointer_name(k, arg));
 	}
 	while (is_alnum((u8)*f))
 		f++; /* vsnprintf passes over whatever letters follow %p */

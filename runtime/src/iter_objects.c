@@ -40,15 +40,21 @@ static u32 owner(const struct sock_common *sk)
 	return full ? full->sk_uid.val : 0;
 }
 
+/* Linux holds a reference to the socket that it shows, and the program sees it counted. */
 static int socket_show(struct rt_iter *it, void *socket)
 {
 	struct bpf_iter__udp ctx = { .meta = &it->meta, .udp_sk = socket };
+	struct sock_common *sk = socket;
+	int err;
 
-	if (socket) {
-		ctx.uid = owner(socket);
-		ctx.bucket = ((struct sock_common *)socket)->skc_u16hashes[0];
-	}
-	return rt_iter_run(it, &ctx);
+	if (!sk)
+		return rt_iter_run(it, &ctx);
+	ctx.uid = owner(sk);
+	ctx.bucket = sk->skc_u16hashes[0];
+	__atomic_add_fetch(&sk->skc_refcnt.refs.counter, 1, __ATOMIC_RELAXED);
+	err = rt_iter_run(it, &ctx);
+	__atomic_sub_fetch(&sk->skc_refcnt.refs.counter, 1, __ATOMIC_RELAXED);
+	return err;
 }
 
 const struct rt_iter_ops rt_iter_socket_ops = { .name = "socket", .start = from, .next = next, .show = socket_show };

@@ -70,6 +70,8 @@ void rt_kernel_free(struct rt_kernel *k)
 	if (!k)
 		return;
 	reclaim(k, 1);
+	rt_types_free(k);
+	rt_index_free(k->pointer_names);
 	rt_pages_free(k->heap, HEAP_BYTES);
 	pthread_mutex_destroy(&k->lock);
 	free(k->trace);

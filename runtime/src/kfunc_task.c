@@ -41,6 +41,7 @@ void rt_cgroup_put(struct rt_kernel *k, struct cgroup *c)
 
 		rt_kobj_free_rcu(k, (void *)c->kn->name, strlen(c->kn->name) + 1);
 		rt_kobj_free_rcu(k, c->kn, sizeof(*c->kn));
+		rt_kobj_free_rcu(k, c->subsys[memory_cgrp_id], sizeof(struct mem_cgroup)); /* whose css comes first */
 		rt_kobj_free_rcu(k, c, sizeof(*c) + (c->level + 1) * sizeof(c->ancestors[0]));
 		c = up;
 	}

@@ -48,6 +48,16 @@
 	X(rt_bpf_sys_close)                                                                                            \
 	X(rt_btf_find_by_name_kind)                                                                                    \
 	X(rt_kallsyms_lookup_name)                                                                                     \
+	X(rt_seq_printf_btf)                                                                                           \
+	X(rt_snprintf_btf)                                                                                             \
+	X(rt_d_path)                                                                                                   \
+	X(rt_sock_from_file)                                                                                           \
+	X(rt_skc_to_tcp6_sock)                                                                                         \
+	X(rt_skc_to_tcp_sock)                                                                                          \
+	X(rt_skc_to_tcp_timewait_sock)                                                                                 \
+	X(rt_skc_to_tcp_request_sock)                                                                                  \
+	X(rt_skc_to_udp6_sock)                                                                                         \
+	X(rt_skc_to_unix_sock)                                                                                         \
 	X(rt_skb_load_bytes)                                                                                           \
 	X(rt_xdp_adjust_head)                                                                                          \
 	X(rt_xdp_adjust_tail)                                                                                          \

@@ -2,7 +2,17 @@
 /* Generated from bpfjit/spec/helpers: the helpers that bpfjit knows. Do not edit. */
 #pragma once
 
+struct btf_ptr;
+struct file;
+struct path;
+struct socket;
 struct task_struct;
+struct tcp6_sock;
+struct tcp_request_sock;
+struct tcp_sock;
+struct tcp_timewait_sock;
+struct udp6_sock;
+struct unix_sock;
 struct seq_file;
 struct xdp_md;
 
@@ -40,14 +50,24 @@ static __u64 (*bpf_get_current_ancestor_cgroup_id)(int ancestor_level) = (void *
 static __u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;
 static long (*bpf_seq_printf)(struct seq_file *m, const char *fmt, __u32 fmt_size, const void *data, __u32 data_len) = (void *)126;
 static long (*bpf_seq_write)(struct seq_file *m, const void *data, __u32 len) = (void *)127;
+static struct tcp6_sock *(*bpf_skc_to_tcp6_sock)(void *sk) = (void *)136;
+static struct tcp_sock *(*bpf_skc_to_tcp_sock)(void *sk) = (void *)137;
+static struct tcp_timewait_sock *(*bpf_skc_to_tcp_timewait_sock)(void *sk) = (void *)138;
+static struct tcp_request_sock *(*bpf_skc_to_tcp_request_sock)(void *sk) = (void *)139;
+static struct udp6_sock *(*bpf_skc_to_udp6_sock)(void *sk) = (void *)140;
+static long (*bpf_d_path)(const struct path *path, char *buf, __u32 sz) = (void *)147;
 static long (*bpf_copy_from_user)(void *dst, __u32 size, const void *user_ptr) = (void *)148;
+static long (*bpf_snprintf_btf)(char *str, __u32 str_size, struct btf_ptr *ptr, __u32 btf_ptr_size, __u64 flags) = (void *)149;
+static long (*bpf_seq_printf_btf)(struct seq_file *m, struct btf_ptr *ptr, __u32 ptr_size, __u64 flags) = (void *)150;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
 static __u64 (*bpf_ktime_get_coarse_ns)(void) = (void *)160;
+static struct socket *(*bpf_sock_from_file)(struct file *file) = (void *)162;
 static long (*bpf_for_each_map_elem)(void *map, void *callback_fn, void *callback_ctx, __u64 flags) = (void *)164;
 static long (*bpf_snprintf)(char *str, __u32 str_size, const char *fmt, __u64 *data, __u32 data_len) = (void *)165;
 static long (*bpf_sys_bpf)(__u32 cmd, void *attr, __u32 attr_size) = (void *)166;
 static long (*bpf_btf_find_by_name_kind)(char *name, int name_sz, __u32 kind, int flags) = (void *)167;
 static long (*bpf_sys_close)(__u32 fd) = (void *)168;
+static struct unix_sock *(*bpf_skc_to_unix_sock)(void *sk) = (void *)178;
 static long (*bpf_kallsyms_lookup_name)(const char *name, int name_sz, int flags, __u64 *res) = (void *)179;
 static long (*bpf_loop)(__u32 nr_loops, void *callback_fn, void *callback_ctx, __u64 flags) = (void *)181;
 static long (*bpf_strncmp)(const char *s1, __u32 s1_sz, const char *s2) = (void *)182;

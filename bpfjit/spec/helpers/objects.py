@@ -1,0 +1,73 @@
+"""Helpers on kernel objects: printing them by type, the path and the socket of a file, what kind of socket one is."""
+
+from __future__ import annotations
+
+from ..kinds import ANYTHING, INTEGER, MEM, SIZE, SIZE_OR_ZERO, UNINIT_MEM, Arg, ArgKind, Helper, RetKind, btf_ptr
+
+SEQ = frozenset({"seq"})
+TRACE = frozenset({"trace"})
+TRACING = frozenset({"tracing"})
+_SOCK_COMMON = Arg(ArgKind.BTF_PTR, btf="sock_common", expected="sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_")
+
+
+def _cast(id_: int, name: str, struct: str) -> Helper:
+    """A sock_common as the socket that it is the beginning of, or NULL where it is another kind."""
+    return Helper(
+        id_,
+        f"skc_to_{name}",
+        f"struct {struct} *(*%s)(void *sk)",
+        args=(_SOCK_COMMON,),
+        ret=RetKind.BTF_PTR_OR_NULL,
+        ret_btf=struct,
+        symbol=f"rt_skc_to_{name}",
+        groups=TRACING,
+    )
+
+
+OBJECT_HELPERS = (
+    _cast(136, "tcp6_sock", "tcp6_sock"),
+    _cast(137, "tcp_sock", "tcp_sock"),
+    _cast(138, "tcp_timewait_sock", "tcp_timewait_sock"),
+    _cast(139, "tcp_request_sock", "tcp_request_sock"),
+    _cast(140, "udp6_sock", "udp6_sock"),
+    Helper(
+        147,
+        "d_path",
+        "long (*%s)(const struct path *path, char *buf, __u32 sz)",
+        args=(btf_ptr("path"), UNINIT_MEM, SIZE_OR_ZERO),
+        ret=INTEGER,
+        symbol="rt_d_path",
+        groups=SEQ,
+    ),
+    Helper(
+        149,
+        "snprintf_btf",
+        "long (*%s)(char *str, __u32 str_size, struct btf_ptr *ptr, __u32 btf_ptr_size, __u64 flags)",
+        args=(UNINIT_MEM, SIZE, MEM, SIZE, ANYTHING),
+        ret=INTEGER,
+        symbol="rt_snprintf_btf",
+        groups=TRACE,
+        gpl=True,
+    ),
+    Helper(
+        150,
+        "seq_printf_btf",
+        "long (*%s)(struct seq_file *m, struct btf_ptr *ptr, __u32 ptr_size, __u64 flags)",
+        args=(btf_ptr("seq_file"), MEM, SIZE_OR_ZERO, ANYTHING),
+        ret=INTEGER,
+        symbol="rt_seq_printf_btf",
+        groups=SEQ,
+        gpl=True,
+    ),
+    Helper(
+        162,
+        "sock_from_file",
+        "struct socket *(*%s)(struct file *file)",
+        args=(btf_ptr("file"),),
+        ret=RetKind.BTF_PTR_OR_NULL,
+        ret_btf="socket",
+        symbol="rt_sock_from_file",
+        groups=TRACING,
+    ),
+    _cast(178, "unix_sock", "unix_sock"),
+)

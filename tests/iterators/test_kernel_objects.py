@@ -1,0 +1,181 @@
+"""Kernel objects through iterators: the same object file shows the same bytes of the same things on both kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bpfjit.loader.compile import compile_c
+from kernfs_sim import Kernel
+
+from .worlds import HERE, Live, Simulated, World
+
+ROOT = HERE.parents[1]
+
+
+@pytest.fixture(scope="session")
+def objects_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("iterators") / "kernel_objects.bpf.o"
+    path.write_bytes(compile_c(HERE / "kernel_objects.bpf.c"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A process with two threads, files, a pipe, sockets and mapped memory."""
+    where = tmp_path_factory.mktemp("child")
+    command = [sys.executable, str(HERE / "child.py"), str(where)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == "ready\n"
+        while "S" not in Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2]:
+            time.sleep(0.01)
+        yield process.pid
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def both(live: object, child: int, objects_object: Path) -> Iterator[tuple[Live, Simulated]]:
+    """Linux, and this machine in the simulated kernel."""
+    real = Live(objects_object)
+    with real.obj, Kernel.from_host() as kernel:
+        sim = Simulated(kernel, objects_object)
+        with sim.obj:
+            yield real, sim
+
+
+def show(world: World, prog: str, **info: int) -> str:
+    return b"".join(world.drain(world.open(world.link(prog, **info)), 65536)).decode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("prog", ["files", "maps", "processes", "file_sockets"])
+@pytest.mark.parametrize("how", ["all", "pid", "tid"])
+def test_a_process_looks_the_same(both: tuple[Live, Simulated], child: int, prog: str, how: str) -> None:
+    texts = []
+    for world in both:
+        world.set(wanted_tgid=child)
+        texts.append(show(world, prog, **({} if how == "all" else {how: child})))
+    assert texts[0] == texts[1]
+    assert len(texts[0].splitlines()) >= 2 if prog != "processes" or how != "tid" else 1
+
+
+def test_a_thread_that_shares_its_files_is_passed_over_unless_asked_for(both: tuple[Live, Simulated], child: int) -> None:
+    second = max(int(t) for t in os.listdir(f"/proc/{child}/task"))
+    assert second != child
+    for world in both:
+        world.set(wanted_tgid=child)
+        owners = {line.split()[1] for line in show(world, "files", pid=child).splitlines()[:-1]}
+        assert owners == {str(child)}
+        lines = show(world, "files", tid=second).splitlines()
+        assert {line.split()[1] for line in lines[:-1]} == {str(second)}
+        # The call at the end of a walk of one thread keeps the place behind its last fd.
+        assert lines[-1] == f"end 0 0 {int(lines[-2].split()[2]) + 1}"
+        assert show(world, "files", pid=second) == "end 0 0 0\n"  # no process has that number
+        assert show(world, "maps", tid=1 << 30) == "end 0 0\n"
+
+
+def test_maps_are_those_of_procfs(both: tuple[Live, Simulated], child: int) -> None:
+    wanted = [" ".join(line.split()) for line in Path(f"/proc/{child}/maps").read_text().splitlines() if "[" not in line]
+    for world in both:
+        world.set(wanted_tgid=child)
+        found = show(world, "maps", pid=child).splitlines()
+        named = [line for line in found if line in wanted]
+        assert sorted(set(named)) == sorted(set(wanted))
+
+
+def test_loaded_programs_and_links_show_themselves(both: tuple[Live, Simulated]) -> None:
+    shapes, kinds = [], []
+    for world in both:
+        link = world.link("progs")
+        lines = [line.split() for line in show(world, "progs").splitlines()]
+        ours = [line for line in lines if line[1] in world.obj.progs and line[6].startswith("bpf_iter_")]
+        shapes.append(sorted({(tuple(line[1:4]), tuple(line[5:])) for line in ours}))
+        assert [int(line[0]) for line in lines] == sorted(int(line[0]) for line in lines)
+        kinds.append({line.split()[1] for line in show(world, "links").splitlines()})
+        link.close()
+    assert shapes[0] == shapes[1]
+    assert kinds[0] == kinds[1] == {"4"}
+
+
+def test_a_loaded_program_is_a_symbol(both: tuple[Live, Simulated]) -> None:
+    wanted = {f"t bpf_prog_{_tag(world, 'tcp')}_tcp [bpf]" for world in both}
+    for world in both:
+        assert wanted & set(show(world, "symbols").splitlines())
+
+
+def _tag(world: World, prog: str) -> str:
+    return _fdinfo(world, world.obj.progs[prog].fd)["prog_tag"]
+
+
+def _fdinfo(world: World, fd: int) -> dict[str, str]:
+    if isinstance(world, Simulated):
+        text = world.kernel.caller.fds.get(fd).fdinfo()
+    else:
+        text = Path(f"/proc/self/fdinfo/{fd}").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("prog", "info"),
+    [
+        ("files", {}), ("files", {"tid": 1}), ("maps", {"pid": 1}), ("processes", {}), ("netlink", {}), ("routes", {}),
+        ("tcp", {}), ("udp", {}), ("unix_sockets", {}), ("progs", {}), ("links", {}), ("symbols", {}),
+    ],
+)  # fmt: skip
+def test_fdinfo_of_a_link_names_what_is_walked(both: tuple[Live, Simulated], prog: str, info: dict[str, int]) -> None:
+    told = []
+    for world in both:
+        rows = _fdinfo(world, world.link(prog, **info).fd)
+        for key in ("flags", "mnt_id", "ino", "link_id", "prog_id", "prog_tag"):
+            rows.pop(key)
+        told.append(rows)
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("prog", "info"),
+    [("files", {"pid_fd": 0x7FFFFFF0}), ("files", {"pid": 1, "tid": 1}), ("maps", {"pid": 1, "pid_fd": 1})],
+)
+def test_attach_parameters_are_checked(both: tuple[Live, Simulated], prog: str, info: dict[str, int]) -> None:
+    refused = []
+    for world in both:
+        with pytest.raises(OSError) as e:
+            world.link(prog, **info)
+        refused.append(e.value.errno)
+    assert refused[0] == refused[1]
+
+
+@pytest.fixture(scope="module")
+def network(live: object, objects_object: Path) -> dict[str, dict[str, str]]:
+    """A network namespace with routes and sockets, as its files, Linux's iterators and ours show it."""
+    command = ["unshare", "-n", sys.executable, "-m", "tests.iterators.in_netns", str(objects_object)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, dict[str, str]] = json.loads(ran.stdout)
+    return found
+
+
+@pytest.mark.parametrize("prog", ["netlink", "routes", "unix_sockets"])
+def test_a_network_namespace_looks_the_same(network: dict[str, dict[str, str]], prog: str) -> None:
+    assert network["sim"][prog] == network["live"][prog]
+    assert len(network["sim"][prog].splitlines()) > 1
+
+
+@pytest.mark.parametrize(("prog", "kinds"), [("tcp", {"tcp6", "time-wait"}), ("udp", set())])
+def test_internet_sockets_look_the_same(network: dict[str, dict[str, str]], prog: str, kinds: set[str]) -> None:
+    """Linux walks them by the hashes of their addresses, which no file tells: the order is not compared."""
+    sim, live = (sorted(network[k][prog].splitlines()) for k in ("sim", "live"))
+    assert sim == live
+    assert kinds <= {word for line in sim for word in line.split()}
+
+
+@pytest.mark.parametrize(("prog", "name"), [("netlink", "netlink"), ("routes", "ipv6_route")])
+def test_a_program_gives_the_bytes_of_the_file(network: dict[str, dict[str, str]], prog: str, name: str) -> None:
+    assert network["sim"][prog] == network["file"][name]
