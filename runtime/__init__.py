@@ -3,6 +3,19 @@
 Everything exported hangs under `runtime`; this package is the only importer of runtime._rt.
 """
 
-from .handles import FuseDevice, Index, Iter, KernelHandle, Map, Symbols, Tracepoint, View, ffi, lib, ok
+from .handles import FuseDevice, Index, Iter, KernelHandle, Map, Symbols, Tracepoint, View, ffi, lib, offsets, ok
 
-__all__ = ["FuseDevice", "Index", "Iter", "KernelHandle", "Map", "Symbols", "Tracepoint", "View", "ffi", "lib", "ok"]
+__all__ = [
+    "FuseDevice",
+    "Index",
+    "Iter",
+    "KernelHandle",
+    "Map",
+    "Symbols",
+    "Tracepoint",
+    "View",
+    "ffi",
+    "lib",
+    "offsets",
+    "ok",
+]

@@ -46,6 +46,15 @@ class Symbols(Mapping[str, int]):
         return len(self._addresses)
 
 
+def offsets() -> dict[str, int]:
+    """Name -> byte offset of what native code reads in place of a call ("hash.mask"); "cpu" is relative to the thread."""
+    found: dict[str, int] = {}
+    name, bytes_ = ffi.new("const char **"), ffi.new("s64 *")
+    while lib.rt_offset(len(found), name, bytes_):
+        found[ffi.string(name[0]).decode()] = int(bytes_[0])
+    return found
+
+
 class KernelHandle:
     """A native kernel: simulated CPUs, RCU, the heap of kernel objects.
 

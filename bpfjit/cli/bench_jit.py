@@ -200,7 +200,8 @@ class Suite:
 
 def measure(quick: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
     """Shuffled rounds over every program and engine. Raises LoadError when two engines' results differ."""
-    rounds, sample_ns = (5, 3e5) if quick else (21, 2e6)
+    # Samples shorter than a time slice: on a busy machine most are whole.
+    rounds, sample_ns = (5, 3e5) if quick else (31, 5e5)
     suite = Suite()
     try:
         rows = {name: Row(name, {}) for name in suite.programs()}

@@ -1,16 +1,15 @@
-"""Calls: of the program's own functions, of helpers, and helpers that are lowered in place."""
+"""Calls: of the program's own functions, of helpers, of kernel functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..isa.encoding import Insn
-from ..program import MapInfo
 from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Helper, RetKind
 from ..uapi import bpf as uapi
-from . import kfunc, tail
+from . import inline, kfunc
 from .values import NULL, Value
 
 if TYPE_CHECKING:
@@ -25,20 +24,17 @@ def _width(arg: Arg) -> int:
 
 def call(f: FunctionEmitter, insn: Insn) -> None:
     if insn.src == uapi.BPF_PSEUDO_CALL:
-        _function(f, f.module.subprog_at[f.pc + insn.imm + 1])
+        f.set(0, function(f, f.module.subprog_at[f.pc + insn.imm + 1], f.regs))
+        _forget(f)
         return
     if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL:
         kfunc.call(f)
         _forget(f)
         return
     row = HELPER_BY_ID[insn.imm]
-    if row.inline == "tail_call":
-        tail.call(f)
-        _forget(f)
-        return
-    inline = _INLINE.get(row.inline)
-    map_index = f.facts.call_map.get(f.pc, -1)
-    if inline is None or map_index < 0 or not inline(f, f.program.maps[map_index], map_index):
+    lowering = inline.INLINE.get(row.inline)
+    index = f.facts.call_map.get(f.pc, -1)
+    if lowering is None or not lowering(f, f.program.maps[index] if index >= 0 else None, index):
         _helper(f, row)
     _forget(f)
 
@@ -48,17 +44,15 @@ def _forget(f: FunctionEmitter) -> None:
         f.regs.pop(r, None)
 
 
-def _function(f: FunctionEmitter, index: int) -> None:
+def function(f: FunctionEmitter, index: int, given: Mapping[int, Value]) -> Value:
+    """Call one of the program's functions with these registers; what it returns."""
     args = []
     for r in range(1, 6):
-        width = f.module.param_width(index, r)
-        v = f.regs.get(r, NULL)
-        args.append(str(f.to_int(v) if width else f.to_ptr(v)))
+        v = given.get(r, NULL)
+        args.append(str(f.to_int(v) if f.module.param_width(index, r) else f.to_ptr(v)))
     width = f.module.return_width(index)
     name = f.module.function_name(f.entry, index)
-    result = f.assign(width, f"call {Value('', width).type} @{name}({', '.join(args)})")
-    f.set(0, result)
-    _forget(f)
+    return f.assign(width, f"call {Value('', width).type} @{name}({', '.join(args)})")
 
 
 def _helper(f: FunctionEmitter, row: Helper) -> None:
@@ -73,22 +67,3 @@ def _helper(f: FunctionEmitter, row: Helper) -> None:
         v = f.regs.get(i + 1, Value("0", 64))
         args.append(str(f.to_int(v) if w else f.to_ptr(v)))
     f.set(0, f.assign(returns, f"call {ret} @{row.symbol}({', '.join(args)})"))
-
-
-def _array_lookup(f: FunctionEmitter, m: MapInfo, index: int) -> bool:
-    """map_lookup_elem on an array: a compare and an address."""
-    if not m.type.direct:
-        return False
-    symbol = f"map{index}.values"
-    f.module.symbols[symbol] = f"@{symbol} = external global i8"
-    # The key lies wherever the program put it, a packet included: nothing is promised of its alignment.
-    key = f.assign(32, f"load i32, ptr {f.ptr_of(2).text}, align 1")
-    inside = f.assign(1, f"icmp ult i32 {key.text}, {m.max_entries}")
-    stride = -(-m.value_size // 8) * 8
-    at = f.mul(f.zext(key, 64), f.const(64, stride))
-    address = f.offset(Value(f"@{symbol}", 0), at)
-    f.set(0, f.assign(0, f"select i1 {inside.text}, ptr {address.text}, ptr null"))
-    return True
-
-
-_INLINE: dict[str, Callable[[FunctionEmitter, MapInfo, int], bool]] = {"map_lookup": _array_lookup}

@@ -14,7 +14,11 @@ from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
 from . import calls, mem, tail
+from .memory import metadata
 from .values import NULL, ZERO, Lines, Value
+
+_INTRINSICS = [*(f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)), "declare i16 @llvm.cttz.i16(i16, i1)"]
+_MAX_CONSTANT = 1 << 16  # bytes of a constant map that are compiled in
 
 
 @dataclass(slots=True)
@@ -38,6 +42,8 @@ class Emitter:
         self.facts = verified.facts
         self.insns = verified.program.insns
         self.symbols: dict[str, str] = {}  # name -> its declaration
+        self.constants: dict[str, str] = {}  # name -> its definition: maps whose contents never change
+        self.library: dict[str, str] = {}  # name -> a function of our own that calls were lowered to
         self.addresses_taken: set[int] = set()
         self.tail_calls = False
         self.subprog_at = [0] * len(self.insns)
@@ -61,8 +67,24 @@ class Emitter:
         if self.tail_calls:
             bodies.append(tail.ENTER.format(name=name))
             self.symbols |= tail.SYMBOLS
-        swaps_ = [f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)]
-        return "\n".join([*self.symbols.values(), *swaps_, "", *bodies]) + "\n"
+        needed = [*self.symbols.values(), *self.constants.values(), *_INTRINSICS, ""]
+        return "\n".join([*needed, *bodies, *self.library.values(), "", *metadata()]) + "\n"
+
+    def map_symbol(self, index: int) -> Value:
+        """The map's own address."""
+        symbol = f"map{index}"
+        self.symbols[symbol] = f"@{symbol} = external global i8, align 8"
+        return Value(f"@{symbol}", 0)
+
+    def map_values(self, index: int) -> Value:
+        """The address of a map's first value; of a frozen read-only array, that of a constant LLVM can read."""
+        symbol, constant = f"map{index}.values", self.program.maps[index].constant
+        if constant is None or len(constant) > _MAX_CONSTANT:
+            self.symbols[symbol] = f"@{symbol} = external global i8, align 8"
+        else:
+            text = "".join(f"\\{byte:02x}" for byte in constant)
+            self.constants[symbol] = f'@{symbol} = internal constant [{len(constant)} x i8] c"{text}", align 8'
+        return Value(f"@{symbol}", 0)
 
     def function_name(self, entry: str, index: int) -> str:
         return entry.split(".")[0] if index == 0 else f"{entry.split('.')[0]}.{index}"
@@ -203,7 +225,9 @@ class FunctionEmitter(Lines):
     def text(self) -> str:
         raw = self.program.type.ctx is CtxKind.MEMORY
         params = [(r, self._arg_width(r)) for r in (range(1, 6) if self.index else (1, 2) if raw else (1,))]
-        signature = ", ".join(f"{Value('', w).type} %r{r}" for r, w in params)
+        # Nobody but the program touches the context while it runs, and only through r1.
+        ctx = " noalias nonnull align 8" if self.index == 0 and not raw else ""
+        signature = ", ".join(f"{Value('', w).type}{ctx} %r{r}" for r, w in params)
         ret = Value("", self.module.return_width(self.index)).type
         linkage = "internal " if self.index else ""
         head = f"define {linkage}{ret} @{self.module.function_name(self.entry, self.index)}({signature}) nounwind {{"
@@ -294,6 +318,15 @@ class FunctionEmitter(Lines):
         text.insert(len(text) - 1, f"  {name} = {cast}")
         return Value(name, width)
 
+    def label(self, name: str) -> str:
+        self._count += 1
+        return f"{name}{self._count}"
+
+    def begin(self, label: str) -> None:
+        """A block in the midst of an instruction: what follows comes from here."""
+        self.out.append(f"{label}:")
+        self.block.last_label = label
+
     # -- instructions ------------------------------------------------------------------------------
 
     def int_of(self, regno: int) -> Value:
@@ -373,10 +406,10 @@ class FunctionEmitter(Lines):
 
     def _load_immediate(self, insn: Insn) -> None:
         ref = self.program.map_refs.get(self.pc)
-        if ref is not None:
-            symbol = f"map{ref.map_index}" + ("" if ref.value_off is None else ".values")
-            self.module.symbols[symbol] = f"@{symbol} = external global i8"
-            self.set(insn.dst, self.offset(Value(f"@{symbol}", 0), ref.value_off or 0))
+        if ref is not None and ref.value_off is None:
+            self.set(insn.dst, self.module.map_symbol(ref.map_index))
+        elif ref is not None:
+            self.set(insn.dst, self.offset(self.module.map_values(ref.map_index), ref.value_off or 0))
         elif insn.src == uapi.BPF_PSEUDO_FUNC:
             index = self.module.subprog_at[self.pc + insn.imm + 1]
             self.module.addresses_taken.add(index)

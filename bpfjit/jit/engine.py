@@ -6,6 +6,7 @@ program ever linked (llvmlite 0.50, JITLink and RTDyld alike).
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +15,15 @@ import llvmlite
 import llvmlite.binding as llvm
 from llvmlite.binding.newpassmanagers import NewPassManager
 
+from runtime import offsets
+
 from ..program import Binding, Verified
 from . import source
 from .cache import ObjectCache
 from .emit import Emitter
 from .image import functions, line_offsets, text
 
-CALL_CONVENTION = 1  # the version of what native code and runtime assume of each other
+CALL_CONVENTION = 2  # the version of what native code and runtime assume of each other
 
 
 class Native:
@@ -59,12 +62,23 @@ class Native:
             self.close()
 
 
+@functools.cache
+def _configure() -> None:
+    """What LLVM is set to once in a process.
+
+    A choice is made without a branch only where that costs one instruction at most (LLVM would take four): what the data
+    of packets chooses again and again the processor foresees, and a result that waits for both sides is late.
+    """
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.set_option("bpfjit", "-two-entry-phi-node-folding-threshold=1")
+
+
 class Engine:
     """Compiles verified programs; one for each kernel. `speed_level` is LLVM's -O level, `cache` where objects are kept."""
 
     def __init__(self, speed_level: int = 2, cache: ObjectCache | None = None) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
+        _configure()
         target = llvm.Target.from_default_triple()
         self.machine = target.create_target_machine(
             cpu=llvm.get_host_cpu_name(),
@@ -176,7 +190,9 @@ def addresses(symbols: Mapping[str, str], binding: Binding) -> dict[str, int]:
     """Where each outside symbol of a module lies."""
     found = {}
     for name in symbols:
-        if name.startswith("map"):
+        if name == "rt_this_cpu":  # no address: an offset from the thread's own
+            found[name] = offsets()["cpu"] % (1 << 64)
+        elif name.startswith("map"):
             index, _, values = name[3:].partition(".")
             found[name] = (binding.values if values else binding.maps)[int(index)]
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..isa.encoding import MEMSX, STX, Insn
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, FETCH, LOAD_ACQ, STORE_REL, XCHG
 from ..program import Region
+from .memory import facts_of
 from .values import Value
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ def _align(f: FunctionEmitter, size: int) -> int:
 
 def load(f: FunctionEmitter, insn: Insn) -> None:
     size, pc = insn.size, f.pc
+    facts = facts_of(f.facts.region[pc])
     native = f.facts.native_off.get(pc)
     if native is not None:
         address = f.offset(f.ptr_of(insn.src), native)
-        f.set(insn.dst, f.assign(0, f"load ptr, ptr {address.text}, align 8"))
+        f.set(insn.dst, f.assign(0, f"load ptr, ptr {address.text}, align 8{facts}"))
         return
     if f.facts.region[pc] & Region.PROBE:
         _probe(f, insn)
@@ -35,9 +37,9 @@ def load(f: FunctionEmitter, insn: Insn) -> None:
     address = _address(f, insn.src, insn.off)
     align = _align(f, size)
     if f.leaves_pointer() and size == 8:
-        f.set(insn.dst, f.assign(0, f"load ptr, ptr {address.text}, align {align}"))
+        f.set(insn.dst, f.assign(0, f"load ptr, ptr {address.text}, align {align}{facts}"))
         return
-    v = f.assign(size * 8, f"load i{size * 8}, ptr {address.text}, align {align}")
+    v = f.assign(size * 8, f"load i{size * 8}, ptr {address.text}, align {align}{facts}")
     f.set(insn.dst, f.sext(v, 64) if insn.code & 0xE0 == MEMSX else f.zext(v, 64))
 
 
@@ -62,7 +64,7 @@ def store(f: FunctionEmitter, insn: Insn) -> None:
         v = v if size == 8 else f.trunc(f.to_int(v), size * 8)
     else:
         v = f.const(size * 8, insn.imm)
-    f.emit(f"store {v}, ptr {address.text}, align {align}")
+    f.emit(f"store {v}, ptr {address.text}, align {align}{facts_of(f.facts.region[f.pc])}")
 
 
 def atomic_defs(insn: Insn) -> list[int]:

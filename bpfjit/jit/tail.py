@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..program import MapInfo
+
 if TYPE_CHECKING:
     from .emit import FunctionEmitter
 
@@ -22,16 +24,18 @@ SYMBOLS = {
 }
 
 
-def call(f: FunctionEmitter) -> None:
+def call(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     """Go on with a program of an array, or with the next instruction where there is none."""
     f.module.tail_calls = True
     fn = f.assign(0, f"call ptr @rt_tail_call(ptr {f.ptr_of(2).text}, {f.int_of(3)})")
     there = f.assign(1, f"icmp ne ptr {fn.text}, null")
     gone, stays = f"tail{f.pc}", f"stay{f.pc}"
     f.emit(f"br i1 {there.text}, label %{gone}, label %{stays}")
-    f.out.append(f"{gone}:")
-    result = f.assign(64, f"call i64 {fn.text}(ptr {f.ptr_of(1).text})")
+    f.begin(gone)
+    # From the entry function it is a jump, whatever the stack holds; a function of the program returns to its caller.
+    kind = "musttail call" if f.index == 0 else "call"
+    result = f.assign(64, f"{kind} i64 {fn.text}(ptr {f.ptr_of(1).text})")
     f.emit(f"ret {result}")
-    f.out.append(f"{stays}:")
-    f.block.last_label = stays
+    f.begin(stays)
     f.regs.pop(0, None)
+    return True

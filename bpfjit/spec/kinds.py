@@ -237,6 +237,7 @@ class MapType:
     fields: Special = NOTHING
     per_cpu: bool = False
     direct: bool = False
+    lookup: str = ""
     walk_order: str = ""
     for_each: bool = True
     tests: bool = False

@@ -14,6 +14,8 @@ typedef u64 (*rt_prog_fn)(void *ctx);
 
 /* -- symbols for the JIT: name and address of the i-th, 0 past the end -- */
 int rt_symbol(int i, const char **name, void **addr);
+/* -- where native code finds what it reads in place of calling: the same, for offsets in bytes -- */
+int rt_offset(int i, const char **name, s64 *bytes);
 
 /* -- kernels: simulated CPUs, RCU, kernel objects -- */
 struct rt_kernel *rt_kernel_new(int ncpus);

@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Arrays: elements of round_up(value_size, 8) bytes side by side; per-CPU arrays have one such block a CPU. */
-#include "rt.h"
-
-struct array {
-	struct rt_map m;
-	char *values;
-	u64 block_bytes; /* one CPU's elements */
-	int blocks;
-};
+#include "array.h"
 
 static struct rt_map *alloc_blocks(struct rt_kernel *k, const struct bpf_map *shape, int blocks, int *err)
 {
 	u32 stride = round_up((u64)shape->value_size, 8);
 	u64 block = round_up((u64)stride * shape->max_entries, RT_CACHE_LINE);
-	struct array *a;
+	struct rt_array *a;
 
 	*err = -ENOMEM;
 	if (block > UINT64_MAX / RT_MAX_CPUS)
@@ -46,7 +39,7 @@ static struct rt_map *percpu_array_alloc(struct rt_kernel *k, const struct bpf_m
 
 static void array_free(struct rt_map *m)
 {
-	struct array *a = (struct array *)m;
+	struct rt_array *a = (struct rt_array *)m;
 
 	for (u64 i = 0; m->fields.count && i < (u64)m->map.max_entries * a->blocks; i++)
 		rt_value_drop(m, a->values + a->block_bytes * (i / m->map.max_entries) + m->value_stride * (i % m->map.max_entries));
@@ -64,7 +57,7 @@ static u32 index_of(const void *key)
 
 static char *element(struct rt_map *m, const void *key, int cpu)
 {
-	struct array *a = (struct array *)m;
+	struct rt_array *a = (struct rt_array *)m;
 	u32 index = index_of(key);
 
 	if (unlikely(index >= m->map.max_entries))
@@ -180,7 +173,7 @@ static int array_walk(struct rt_map *m, struct rt_cursor *at, void **key, void *
 		return 0;
 	at->index = (u32)at->pos++;
 	*key = &at->index;
-	*value = element(m, &at->index, ((struct array *)m)->blocks > 1 ? rt_this_cpu->index : 0);
+	*value = element(m, &at->index, ((struct rt_array *)m)->blocks > 1 ? rt_this_cpu->index : 0);
 	return 1;
 }
 
@@ -193,7 +186,7 @@ static s64 array_seek(struct rt_map *m, const void *key)
 
 static int array_owns(struct rt_map *m, u64 addr, u64 size)
 {
-	struct array *a = (struct array *)m;
+	struct rt_array *a = (struct rt_array *)m;
 	u64 start = (u64)(uintptr_t)a->values, all = a->block_bytes * a->blocks;
 
 	return addr >= start && size <= all && addr - start <= all - size;
@@ -201,7 +194,7 @@ static int array_owns(struct rt_map *m, u64 addr, u64 size)
 
 static void *array_direct(struct rt_map *m)
 {
-	return ((struct array *)m)->values;
+	return ((struct rt_array *)m)->values;
 }
 
 static const struct bpf_map_ops array_ops = {

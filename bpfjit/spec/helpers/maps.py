@@ -130,6 +130,7 @@ MAP_HELPERS = (
         args=(ANYTHING, CALLBACK, STACK_OR_NULL, ANYTHING),
         ret=INTEGER,
         symbol="rt_loop",
+        inline="loop",
         groups=ALL,
         callback=Callback.LOOP,
     ),

@@ -18,16 +18,16 @@ from ..kinds import (
 ALL = frozenset({"all"})
 
 
-def _plain(id_: int, name: str, decl: str, *, gpl: bool = False, groups: frozenset[str] = ALL) -> Helper:
+def _plain(id_: int, name: str, decl: str, *, gpl: bool = False, groups: frozenset[str] = ALL, inline: str = "") -> Helper:
     """A helper without arguments that returns a number."""
-    return Helper(id_, name, decl, args=(), ret=INTEGER, symbol=f"rt_{name}", groups=groups, gpl=gpl)
+    return Helper(id_, name, decl, args=(), ret=INTEGER, symbol=f"rt_{name}", groups=groups, gpl=gpl, inline=inline)
 
 
 SYSTEM_HELPERS = (
     _plain(5, "ktime_get_ns", "__u64 (*%s)(void)"),
     _plain(7, "get_prandom_u32", "__u32 (*%s)(void)"),
-    _plain(8, "get_smp_processor_id", "__u32 (*%s)(void)"),
-    _plain(14, "get_current_pid_tgid", "__u64 (*%s)(void)"),
+    _plain(8, "get_smp_processor_id", "__u32 (*%s)(void)", inline="cpu_id"),
+    _plain(14, "get_current_pid_tgid", "__u64 (*%s)(void)", inline="pid_tgid"),
     _plain(15, "get_current_uid_gid", "__u64 (*%s)(void)"),
     Helper(
         16,
@@ -38,9 +38,9 @@ SYSTEM_HELPERS = (
         symbol="rt_get_current_comm",
         groups=ALL,
     ),
-    _plain(35, "get_current_task", "__u64 (*%s)(void)", gpl=True),
+    _plain(35, "get_current_task", "__u64 (*%s)(void)", gpl=True, inline="task"),
     _plain(42, "get_numa_node_id", "long (*%s)(void)"),
-    _plain(80, "get_current_cgroup_id", "__u64 (*%s)(void)"),
+    _plain(80, "get_current_cgroup_id", "__u64 (*%s)(void)", inline="cgroup_id"),
     Helper(
         105,
         "strtol",
@@ -78,6 +78,7 @@ SYSTEM_HELPERS = (
         ret=RetKind.BTF_PTR,
         ret_btf="task_struct",
         symbol="rt_get_current_task",
+        inline="task",
         groups=ALL,
         gpl=True,
     ),

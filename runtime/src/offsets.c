@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* Where native code finds what it reads itself, in place of calling the runtime: the layouts' one home is C. */
+#include "array.h"
+#include "hash.h"
+
+#define OFFSETS(X)                                                                                                     \
+	X("cpu.index", struct rt_cpu, index)                                                                           \
+	X("cpu.current", struct rt_cpu, current)                                                                       \
+	X("array.values", struct rt_array, values)                                                                     \
+	X("array.block_bytes", struct rt_array, block_bytes)                                                           \
+	X("hash.buckets", struct rt_hash, buckets)                                                                     \
+	X("hash.overflow", struct rt_hash, overflow)                                                                   \
+	X("hash.elems", struct rt_hash, elems)                                                                         \
+	X("hash.referenced", struct rt_hash, referenced)                                                               \
+	X("hash.seed", struct rt_hash, seed)                                                                           \
+	X("hash.mask", struct rt_hash, mask)                                                                           \
+	X("hash.elem_bytes", struct rt_hash, elem_bytes)                                                               \
+	X("bucket.next", struct rt_bucket, next)                                                                       \
+	X("task.pid", struct task_struct, pid)                                                                         \
+	X("task.tgid", struct task_struct, tgid)                                                                       \
+	X("task.cgroups", struct task_struct, cgroups)                                                                 \
+	X("css_set.dfl_cgrp", struct css_set, dfl_cgrp)                                                                \
+	X("cgroup.kn", struct cgroup, kn)                                                                              \
+	X("kernfs_node.id", struct kernfs_node, id)                                                                    \
+	X("seq_file.buf", struct seq_file, buf)                                                                        \
+	X("seq_file.size", struct seq_file, size)                                                                      \
+	X("seq_file.count", struct seq_file, count)
+
+static const struct {
+	const char *name;
+	s64 bytes;
+} offsets[] = {
+#define ROW(name, type, member) { name, offsetof(type, member) },
+	OFFSETS(ROW)
+};
+
+/* A bucket is one vector, its tags the upper halves of the first seven of eight words. */
+_Static_assert(sizeof(struct rt_bucket) == 64 && RT_SLOTS == 7 && !offsetof(struct rt_bucket, slot), "the JIT's bucket");
+
+#define COUNT ((int)(sizeof(offsets) / sizeof(offsets[0])))
+
+int rt_offset(int i, const char **name, s64 *bytes)
+{
+	if (i < 0 || i > COUNT)
+		return 0;
+	if (i == COUNT) {
+		/* rt_this_cpu's place relative to the thread: the same in every thread (initial-exec) while this process runs. */
+		*name = "cpu";
+		*bytes = (char *)&rt_this_cpu - (char *)__builtin_thread_pointer();
+		return 1;
+	}
+	*name = offsets[i].name;
+	*bytes = offsets[i].bytes;
+	return 1;
+}

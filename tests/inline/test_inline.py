@@ -1,0 +1,114 @@
+"""Helpers in place: what native code does itself is what the call does, in the interpreter and on Linux."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bpfjit import live_bpf, open_object
+from bpfjit.loader import LoadedObject, Object
+from bpfjit.loader.bpf import Bpf, Buffers
+from bpfjit.uapi import bpf as uapi
+from kernfs_sim import Kernel
+
+SOURCE = Path(__file__).parent / "inline.bpf.c"
+KEYS = ["hash_1", "hash_2", "hash_3", "hash_4", "hash_7", "hash_8", "hash_13", "hash_16", "hash_64", "hash_65"]
+PROGRAMS = [*KEYS, "percpu_4", "percpu_12", "lru_8", "percpu_array", "task", "nested"]
+# bpf_loop: counts that end by themselves, by the callback, too many, and flags that must be 0.
+LOOPS = [
+    (0, 0),
+    (1, 0),
+    (40, 0),
+    (41, 0),
+    (1000, 0),
+    (1 << 23, 0),
+    ((1 << 23) + 1, 0),
+    (1 << 32 | 5, 0),
+    (5, 1),
+    (1 << 30, 2),
+]
+
+
+@pytest.fixture(scope="module")
+def source() -> Object:
+    return open_object(SOURCE)
+
+
+@pytest.fixture(scope="module")
+def loaded(source: Object) -> Iterator[dict[str, tuple[Bpf, LoadedObject]]]:
+    """The object in the JIT, in the interpreter and, where it may be asked, on Linux."""
+    kernels = {engine: Kernel(engine=engine) for engine in ("jit", "interp")}
+    found = {engine: (kernel.bpf, source.load(kernel.bpf)) for engine, kernel in kernels.items()}
+    yield found
+    for _, it in found.values():
+        it.close()
+    for kernel in kernels.values():
+        kernel.close()
+
+
+@pytest.fixture(scope="module")
+def linux(source: Object, live: object) -> Iterator[tuple[Bpf, LoadedObject]]:
+    it = source.load(live_bpf)
+    yield live_bpf, it
+    it.close()
+
+
+def run(judge: tuple[Bpf, LoadedObject], program: str, ctx: bytes = bytes(16)) -> int:
+    bpf, it = judge
+    keep = Buffers()
+    attr = bytearray(uapi.TestRun(prog_fd=it.progs[program].fd, ctx_in=keep.put(ctx), ctx_size_in=len(ctx)).pack())
+    bpf(uapi.BPF_PROG_TEST_RUN, attr)
+    return uapi.TestRun.unpack(attr).retval
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_in_place_is_what_the_call_is(loaded: dict[str, tuple[Bpf, LoadedObject]], program: str) -> None:
+    for _ in range(2):  # the second time over what the first left in the maps
+        assert run(loaded["jit"], program) == run(loaded["interp"], program)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_in_place_is_what_linux_does(
+    loaded: dict[str, tuple[Bpf, LoadedObject]], linux: tuple[Bpf, LoadedObject], program: str
+) -> None:
+    assert run(loaded["jit"], program) == run(linux, program)
+
+
+@pytest.mark.parametrize(("loops", "flags"), LOOPS)
+def test_loops(loaded: dict[str, tuple[Bpf, LoadedObject]], linux: tuple[Bpf, LoadedObject], loops: int, flags: int) -> None:
+    ctx = struct.pack("<QQ", loops, flags)
+    assert len({run(judge, "loop", ctx) for judge in (*loaded.values(), linux)}) == 1
+
+
+CALLED = {"hash_65": "rt_map_lookup_elem"}  # a key too long to be searched for in place
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_call_is_left(program: str, source: Object) -> None:
+    with Kernel() as kernel:
+        it = source.load(kernel.bpf, only=[program])
+        ir = kernel.jit.ir(kernel.caller.fds.get(it.progs[program].fd).object.verified)
+        for symbol in ("rt_map_lookup_elem", "rt_loop", "rt_get_"):
+            assert (f"@{symbol}" in ir) == (CALLED.get(program) == symbol), symbol
+        it.close()
+
+
+def test_contents_that_never_change_are_compiled_in(tmp_path: Path) -> None:
+    source = tmp_path / "constant.bpf.c"
+    source.write_text(
+        '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\nconst volatile int on = 0;\n'
+        "static const u32 table[4] = { 5, 5, 5, 5 };\n"
+        'SEC("syscall") int prog(u64 *ctx) { return on ? bpf_get_prandom_u32() : table[*ctx & 3]; }\n'
+        'char _license[] SEC("license") = "GPL";\n'
+    )
+    with Kernel() as kernel:
+        it = open_object(source).load(kernel.bpf)
+        prog = kernel.caller.fds.get(it.progs["prog"].fd).object
+        optimised = kernel.jit.ir_listing(prog.verified)
+        assert "rt_get_prandom_u32" not in optimised, "what the switch turns off is not there"
+        assert "ret i64 5" in optimised, "a table of one number needs no table"
+        assert run((kernel.bpf, it), "prog") == 5
+        it.close()
