@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..isa.encoding import (
@@ -56,6 +56,7 @@ class Cfg:
     are compared; checkpoint: where one is always kept. joins: where the instruction run before is not told by the one
     that stands before. live: registers (bits) read before written from here on. loop: which loop an instruction is part
     of, 0 for none. sources: by target, the jumps there. callbacks: functions that helpers call; calls_back: who does.
+    asks: calls that ask an iterator for its next element.
     """
 
     starts: list[int]
@@ -68,6 +69,15 @@ class Cfg:
     loop: list[int]
     sources: dict[int, list[int]]
     callbacks: set[int]
+    asks: bytearray
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A kernel function as the graph needs it: how many arguments it takes; `asks`: an iterator for its next element."""
+
+    nargs: int
+    asks: bool
 
 
 def _refuse(reason: str, pc: int, number: int = errno.EINVAL) -> Refusal:
@@ -237,8 +247,11 @@ def _uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
     return 1 << 6 | (src if insn.code & 0xE0 == IND else 0), _CALLER_SAVED
 
 
-def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]) -> Cfg:
-    """Check the graph and compute prune points and liveness; `calling_back`: helpers that call back. Raises Refusal."""
+def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int], kfuncs: Mapping[int, Summary]) -> Cfg:
+    """Check the graph and compute prune points and liveness. Raises Refusal.
+
+    calling_back: helpers that call back. kfuncs: by BTF id, the kernel functions that are called.
+    """
     insns = program.insns
     starts, callbacks = find_functions(program)
     count = len(insns)
@@ -255,7 +268,7 @@ def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]
         if insn.code == LD_IMM64 and not second[pc]:
             second[pc + 1] = 1
     prune, joins, reached = bytearray(count), bytearray(count), bytearray(count)
-    checkpoint, calls_back = bytearray(count), bytearray(count)
+    checkpoint, calls_back, asks = bytearray(count), bytearray(count), bytearray(count)
     sources: dict[int, list[int]] = {}
     for start in starts:
         if second[start]:
@@ -273,13 +286,15 @@ def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]
                 prune[pc] = 1
             elif insn.src == 0 and insn.imm in calling_back:
                 prune[pc] = joins[pc] = checkpoint[pc] = calls_back[pc] = 1
+            elif insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and insn.imm in kfuncs and kfuncs[insn.imm].asks:
+                prune[pc] = joins[pc] = checkpoint[pc] = asks[pc] = 1
         elif insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC:
             prune[pc] = prune[pc + 2] = joins[pc + 2] = 1
         elif insn.code & 7 in (5, 6) and insn.code not in (EXIT, JA, JA32):
             prune[pc] = 1
-    live = _liveness(insns, helper_nargs, sources)
+    live = _liveness(insns, helper_nargs, kfuncs, sources)
     loop = find_loops(insns, sources, calls_back)
-    return Cfg(starts, subprog_at, prune, checkpoint, joins, calls_back, live, loop, sources, callbacks)
+    return Cfg(starts, subprog_at, prune, checkpoint, joins, calls_back, live, loop, sources, callbacks, asks)
 
 
 def _walk(
@@ -318,7 +333,16 @@ def find_loops(insns: Sequence[Insn], sources: dict[int, list[int]], calls_back:
     return [c + 1 if size[c] > 1 or calls_back[pc] or pc in follow[pc] else 0 for pc, c in enumerate(component)]
 
 
-def _liveness(insns: Sequence[Insn], nargs: dict[int, int], sources: dict[int, list[int]]) -> list[int]:
+def _nargs(insn: Insn, helpers: Mapping[int, int], kfuncs: Mapping[int, Summary]) -> int:
+    """How many argument registers a call reads."""
+    if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and insn.imm in kfuncs:
+        return min(kfuncs[insn.imm].nargs, 5)
+    return 5 if insn.src else helpers.get(insn.imm, 5)
+
+
+def _liveness(
+    insns: Sequence[Insn], nargs: Mapping[int, int], kfuncs: Mapping[int, Summary], sources: dict[int, list[int]]
+) -> list[int]:
     """Registers live before each instruction: backwards, again where something changed that is jumped back to."""
     count = len(insns)
     back = {target for target, jumps in sources.items() if max(jumps) >= target}
@@ -333,7 +357,7 @@ def _liveness(insns: Sequence[Insn], nargs: dict[int, int], sources: dict[int, l
             out = 0
             for t in successors(insns, pc):
                 out |= live[t]
-            used, defined = _uses_defs(insn, 5 if insn.src else nargs.get(insn.imm, 5))
+            used, defined = _uses_defs(insn, _nargs(insn, nargs, kfuncs))
             new = used | out & ~defined
             if new != live[pc]:
                 live[pc] = new

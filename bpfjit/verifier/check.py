@@ -18,9 +18,10 @@ from ..program import (
     Verified,
 )
 from ..spec.helpers import HELPERS
+from ..spec.kfuncs import Kf
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, calls, cfg, ctx, depth, funcs, held, jump, kfuncs, moves, returns
+from . import alu, calls, cfg, ctx, depth, funcs, held, iters, jump, kfuncs, moves, returns
 from . import state as st
 from .explored import Counts, Explored
 from .liveness import Liveness
@@ -28,7 +29,7 @@ from .log import Log
 from .prune import widen
 from .refusal import Refusal
 from .state import OR_NULL, UNINIT, Frame, Reg, State, T
-from .walk import Env, Walk, kind_of
+from .walk import Env, Walk, kind_of, non_null
 
 MAX_PROCESSED = 1_000_000
 MAX_JUMP_SEQUENCE = 8192
@@ -59,7 +60,7 @@ class Checker:
         if not 0 < count <= MAX_PROCESSED:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_PROCESSED}", errno.E2BIG)
         cfg.check_encoding(program)
-        graph = cfg.build(program, _NARGS, _CALLING_BACK)
+        graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf))
         self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
         self.packet_changers = depth.packet_changers(program, graph)
         self.contracts = funcs.global_functions(program, graph.starts)
@@ -251,7 +252,25 @@ class Checker:
         site = kfuncs.KfuncSite(w, insn, self.args)
         site.check()
         site.leave()
+        if site.flags & Kf.ITER_NEXT:
+            self._next_element(site)
         return w.pc + 1
+
+    def _next_element(self, site: kfuncs.KfuncSite) -> None:
+        """One way on with an element, put aside; this one with none: the iterator has been asked for the last time."""
+        w = self.w
+        if iters.iterator_of(w.state, site.iterator).size == iters.ACTIVE:
+            more = w.state.copy()
+            iters.set_state(more, site.iterator, iters.ACTIVE, asked=1)
+            more.frame.regs[0] = non_null(more.frame.regs[0])
+            assert w.state.parent is not None, "a state is kept wherever an iterator is asked"
+            before = self.explored.kept_before(w.state.parent, w.pc)
+            if before is not None:
+                widen(before, more)
+            self._push(more, w.pc + 1)
+        iters.set_state(w.state, site.iterator, iters.DRAINED)
+        w.regs[0] = st.ZERO
+        w.leave(st.ZERO)
 
     def _call_function(self, index: int) -> int:
         w = self.w

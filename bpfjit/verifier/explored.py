@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from . import precision
+from . import iters, precision
 from .cfg import Cfg
 from .log import Log
 from .loops import Loops
@@ -96,8 +96,15 @@ class Explored:
         """The old state is still under way. How this one, a later round of its loop, shows nothing new. Rejects."""
         if self.cfg.calls_back[pc]:
             return state_covers(old, current, pc, self.cfg, Exact.WITHIN)
+        if self.cfg.asks[pc]:
+            # Another element of an iterator; with the last one the loop around it ends by itself.
+            return state_covers(old, current, pc, self.cfg, Exact.WITHIN) if iters.is_active(current) else None
         same = old.unrolled == current.unrolled and looks_alike(old, current)
-        if same and state_covers(old, current, pc, self.cfg, Exact.SAME) is not None:
+        if (
+            same
+            and not iters.depths_differ(old, current)
+            and state_covers(old, current, pc, self.cfg, Exact.SAME) is not None
+        ):
             raise Refusal(
                 f"infinite loop detected at insn {pc}\n"
                 f"cur state: {self.log.frame_text(current.frame)}\nold state: {self.log.frame_text(old.frame)}",

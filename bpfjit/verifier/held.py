@@ -85,7 +85,7 @@ def leave_rcu(w: Walk) -> None:
     """The read section is over: its pointers may be stale."""
 
     def stale(r: Reg) -> Reg:
-        if not r.flags & RCU or r.type != st.T.BTF:
+        if not r.flags & RCU or r.type not in (T.BTF, T.ITER):
             return r
         r = r.copy()
         r.flags = r.flags & ~(RCU | OR_NULL) | UNTRUSTED

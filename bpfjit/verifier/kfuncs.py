@@ -14,11 +14,13 @@ from enum import Enum, auto
 from ..btf import Btf, BtfId, Kind
 from ..btf.types import COMPOSITES, ENUMS, Param, Type
 from ..errors import BtfError
-from ..isa.encoding import Insn
-from ..program import KfuncCall
+from ..isa.encoding import CALL, Insn
+from ..program import KfuncCall, Program
 from ..spec.kfuncs import KFUNC_BY_NAME, Kf, Kfunc
-from . import ctx, held, mem
+from ..uapi import bpf as uapi
+from . import ctx, held, iters, mem
 from . import state as st
+from .cfg import Summary
 from .log import tnum_text, type_name
 from .refusal import Refusal
 from .state import ALLOC, OR_NULL, RCU, RDONLY, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
@@ -75,6 +77,7 @@ class KfuncSite:
         self.mem_size: int | None = None
         self.mem_rdonly = False
         self.callback: int | None = None
+        self.iterator = (0, 0)  # frame and slot
         self.obj: Reg | None = None  # the object of the program's own types that it is about
 
     # -- arguments ---------------------------------------------------------------------------------
@@ -132,6 +135,9 @@ class KfuncSite:
             self.ref = reg.ref
             if self.flags & Kf.RELEASE:
                 self.release_regno = regno
+        if iters.is_iterator(self, i):
+            iters.check_argument(self, i, p, reg)
+            return False
         special = _SPECIAL_ARGS.get(self._target_name(t))
         if special is not None and not (nullable and null):
             self._check_offset(regno, reg)
@@ -319,6 +325,8 @@ class KfuncSite:
     def _result_flags(self) -> int:
         if self.name == "bpf_get_kmem_cache":
             return UNTRUSTED
+        if self.flags & Kf.ITER_NEXT:
+            return iters.element_flags(self)
         return RCU if self.flags & Kf.RCU_PROTECTED else 0
 
     def _memory_result(self, target_id: BtfId, target: Type) -> Reg:
@@ -446,6 +454,8 @@ def _sections(site: KfuncSite) -> None:
     """RCU and preemption: what the call does to them, and whether it may sleep in them."""
     w, name = site.w, site.name
     now = w.state.held
+    if site.flags & Kf.RCU_PROTECTED and not held.in_rcu(w):
+        w.reject(f"kernel func {name} requires RCU critical section protection")
     which = f"(kernel function {name})"
     if name == "bpf_rcu_read_lock":
         if now.rcu:
@@ -513,3 +523,17 @@ _RESULTS: dict[str, Callable[[KfuncSite], Reg]] = {
     "bpf_cast_to_kern_ctx": _kernel_context,
     "bpf_rdonly_cast": _read_only,
 }
+
+
+def summaries(program: Program, btf: Btf | None) -> dict[int, Summary]:
+    """By BTF id, of each kernel function that a program calls: what the graph of the program depends on."""
+    found: dict[int, Summary] = {}
+    for insn in program.insns:
+        if btf is None or insn.code != CALL or insn.src != uapi.BPF_PSEUDO_KFUNC_CALL or insn.imm in found:
+            continue
+        with contextlib.suppress(BtfError):
+            func = btf.type(insn.imm)
+            row = KFUNC_BY_NAME.get(func.name) if func.kind is Kind.FUNC else None
+            if row is not None:
+                found[insn.imm] = Summary(len(btf.type(func.ref).params), bool(row.flags & Kf.ITER_NEXT))
+    return found

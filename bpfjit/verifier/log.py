@@ -23,6 +23,13 @@ _TYPE = {
     T.BTF: "ptr_",
     T.MEM: "mem",
     T.FUNC: "func",
+    T.SOCKET: "sock",
+    T.SOCK_COMMON: "sock_common",
+    T.TCP_SOCK: "tcp_sock",
+    T.XDP_SOCK: "xdp_sock",
+    T.ITER: "iter",
+    T.DYNPTR: "dynptr_ptr",
+    T.IRQ_FLAG: "irq_flag",
 }
 
 
@@ -81,6 +88,8 @@ def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
     parts = []
     if r.id:
         parts.append(f"id={r.id}")
+    if r.ref:
+        parts.append(f"ref_obj_id={r.ref}")
     if r.off:
         parts.append(f"off={r.off}")
     if r.type in (T.PACKET, T.PACKET_META):
@@ -98,6 +107,14 @@ def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
 _SLOT = {st.INVALID: "?", st.SPILL: "r", st.MISC: "m", st.ZEROED: "0"}
 
 
+def object_text(r: Reg, kernel_btf: Btf | None) -> str:
+    """An object that a kernel function keeps on the stack."""
+    if r.type == T.ITER and kernel_btf is not None:
+        name = kernel_btf.type(r.btf_id).name.removeprefix("bpf_")
+        return f"{name}(ref_id={r.ref},state={'active' if r.size == 1 else 'drained'},depth={r.range})"
+    return f"{_TYPE[T(r.type)]}(id={r.id},ref_id={r.ref})"
+
+
 def frame_text(f: Frame, program: Program, kernel_btf: Btf | None) -> str:
     """Registers and stack of a frame, what is not initialised left out."""
     parts = [f"R{i}={reg_text(r, program, kernel_btf)}" for i, r in enumerate(f.regs) if r.type != st.NOT_INIT]
@@ -105,6 +122,9 @@ def frame_text(f: Frame, program: Program, kernel_btf: Btf | None) -> str:
         slot = f.stack[i]
         if slot.reg is not None and slot.kinds[0] == st.SPILL:
             parts.append(f"fp-{(i + 1) * 8}={reg_text(slot.reg, program, kernel_btf)}")
+        elif slot.kinds[0] >= st.ITER_SLOT:
+            if slot.reg is not None and not slot.reg.frame:
+                parts.append(f"fp-{(i + 1) * 8}={object_text(slot.reg, kernel_btf)}")
         elif any(slot.kinds):
             # Linux prints the byte at the highest address first.
             parts.append(f"fp-{(i + 1) * 8}=" + "".join(_SLOT[k] for k in reversed(slot.kinds)))

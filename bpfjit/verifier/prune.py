@@ -13,7 +13,7 @@ from enum import IntEnum
 from . import tnum
 from .cfg import Cfg
 from .refs import same
-from .state import INVALID, MISC, NOT_INIT, SCALAR, SLOT_BIT, SPILL, Frame, Reg, Slot, State, T, scalar
+from .state import INVALID, ITER_SLOT, MISC, NOT_INIT, SCALAR, SLOT_BIT, SPILL, Frame, Reg, Slot, State, T, scalar
 
 
 class Exact(IntEnum):
@@ -136,8 +136,15 @@ def covers(old: Reg, new: Reg, ids: Ids, exact: Exact, *, precise: bool) -> bool
     return POINTERS.get(old.type, _exactly)(old, new, ids)
 
 
+def _object_alike(old: Slot, new: Slot, ids: Ids) -> bool:
+    """The same kind of object in the same state, however often it was asked."""
+    o, n = old.reg, new.reg
+    assert o is not None and n is not None
+    return o.flags == n.flags and _fixed_alike(o, n) and ids.match(o.id, n.id) and ids.match(o.ref, n.ref)
+
+
 # What covers a slot of each special kind (its lowest byte's), beyond the kind itself.
-SLOTS: dict[int, Callable[[Slot, Slot, Ids], bool]] = {}
+SLOTS: dict[int, Callable[[Slot, Slot, Ids], bool]] = {ITER_SLOT: _object_alike}
 
 
 def _as_scalar(slot: Slot) -> Reg | None:

@@ -6,7 +6,7 @@ import errno
 
 from . import state as st
 from .bounds import truncate
-from .state import INVALID, MISC, SCALAR, SPILL, STACK_BYTES, ZEROED, Frame, Reg, Slot, T
+from .state import INVALID, ITER_SLOT, MISC, SCALAR, SPILL, STACK_BYTES, ZEROED, Frame, Reg, Slot, T
 from .walk import Walk
 
 
@@ -41,7 +41,7 @@ def _set_bytes(frame: Frame, off: int, size: int, kind: int) -> None:
         index, start = (-off - 1) // 8, off & 7
         n = min(8 - start, end - off)
         old = frame.stack.get(index, st.EMPTY)
-        kinds = bytearray(MISC if k == SPILL else k for k in old.kinds)
+        kinds = bytearray(MISC if k == SPILL or k >= ITER_SLOT else k for k in old.kinds)
         for i in range(start, start + n):
             kinds[i] = kind
         frame.stack[index] = Slot(bytes(kinds))
@@ -62,6 +62,30 @@ def _note_read(w: Walk, frame: Frame, low: int, high: int) -> None:
 
 def _is_null(value: Reg) -> bool:
     return value.type == SCALAR and not value.mask and not value.value
+
+
+def clobber(w: Walk, reg: Reg, size: int) -> None:
+    """A kernel function fills `size` bytes at a constant place of the stack, whatever was there."""
+    frame = w.state.frames[reg.frame]
+    low = reg.off + reg.smin
+    w.need_stack(frame, low)
+    _set_bytes(frame, low, size, MISC)
+
+
+def object_slot(w: Walk, reg: Reg, what: str, wanted: str) -> int:
+    """The slot that a pointer to an object on the stack names: a constant place, aligned. Rejects."""
+    if not reg.is_const:
+        w.reject(f"{what} has to be at a constant offset\n{wanted}", errno.EINVAL)
+    at = reg.off + reg.smin
+    if at % 8:
+        w.reject(f"cannot pass in {what} at an offset={at}\n{wanted}", errno.EINVAL)
+    return -at // 8 - 1
+
+
+def note_read(w: Walk, reg: Reg, size: int) -> None:
+    """The instruction under way reads `size` bytes at a constant place of the stack."""
+    low = reg.off + reg.smin
+    _note_read(w, w.state.frames[reg.frame], low, low + size)
 
 
 def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_regno: int) -> None:
@@ -91,7 +115,7 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_
             stored.id = stored.off = 0
             truncate(stored, size)
         old = frame.stack.get(index, st.EMPTY)
-        rest = bytes(MISC if k == SPILL else k for k in old.kinds[size:])
+        rest = bytes(MISC if k == SPILL or k >= ITER_SLOT else k for k in old.kinds[size:])
         frame.stack[index] = Slot(bytes([SPILL]) * size + rest, stored)
         w.touch_slot(frame.number, index)
     else:
@@ -185,9 +209,12 @@ def need_word(w: Walk, reg: Reg) -> None:
         w.precise_slot(reg.frame, index)
 
 
-def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int) -> None:
+def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int, *, by_helper: bool = False) -> None:
     """Every byte must have been written; the privileged may read others (which are zero here)."""
     for i, at in enumerate(range(low, low + size)):
+        if _byte(frame, at) >= ITER_SLOT:
+            where = f" R{regno}" if by_helper else ""
+            w.reject(f"invalid read from stack{where} off {low}+{i} size {size}")
         if _byte(frame, at) == INVALID:
             if not w.env.privileged:
                 w.reject(f"invalid read from stack off {low}+{i} size {size}")
@@ -215,4 +242,4 @@ def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool) -> 
             if not w.env.privileged:
                 w.reject(f"leaking pointer from stack off {at}", errno.EACCES)
     _note_read(w, frame, low, high + size)
-    check_initialised(w, frame, low, high + size - low, regno)
+    check_initialised(w, frame, low, high + size - low, regno, by_helper=True)

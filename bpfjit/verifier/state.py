@@ -38,6 +38,9 @@ class T(IntEnum):
     SOCK_COMMON = 14
     TCP_SOCK = 15
     XDP_SOCK = 16
+    ITER = 17  # in stack slots alone
+    DYNPTR = 18
+    IRQ_FLAG = 19
 
 
 NOT_INIT, SCALAR, STACK = int(T.NOT_INIT), int(T.SCALAR), int(T.STACK)
@@ -186,6 +189,8 @@ ZERO = const_scalar(0)
 
 # Bytes of the stack.
 INVALID, SPILL, MISC, ZEROED = 0, 1, 2, 3
+# Slots that a kernel function keeps an object of its own in: all eight bytes are of the kind.
+ITER_SLOT, DYNPTR_SLOT, IRQ_SLOT = 4, 5, 6
 SPILLED = bytes([SPILL]) * 8
 _INVALID = bytes(8)
 

@@ -27,6 +27,57 @@ void bpf_rcu_read_unlock(void);
 void bpf_preempt_disable(void);
 void bpf_preempt_enable(void);
 
+/* -- iterators: objects on a program's stack ----------------------------------------------------- */
+
+struct bpf_iter_num {
+	__u64 __opaque[1];
+};
+
+struct bpf_iter_bits {
+	__u64 __opaque[2];
+};
+
+struct bpf_iter_task {
+	__u64 __opaque[3];
+};
+
+struct bpf_iter_task_vma {
+	__u64 __opaque[1];
+};
+
+struct bpf_iter_css {
+	__u64 __opaque[3];
+};
+
+struct bpf_iter_css_task {
+	__u64 __opaque[1];
+};
+
+enum {
+	BPF_TASK_ITER_ALL_PROCS = 0,
+	BPF_TASK_ITER_ALL_THREADS = 1,
+	BPF_TASK_ITER_PROC_THREADS = 2,
+};
+
+int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end);
+int *bpf_iter_num_next(struct bpf_iter_num *it);
+void bpf_iter_num_destroy(struct bpf_iter_num *it);
+int bpf_iter_bits_new(struct bpf_iter_bits *it, const u64 *unsafe_ptr__ign, u32 nr_words);
+int *bpf_iter_bits_next(struct bpf_iter_bits *it);
+void bpf_iter_bits_destroy(struct bpf_iter_bits *it);
+int bpf_iter_task_new(struct bpf_iter_task *it, struct task_struct *task__nullable, unsigned int flags);
+struct task_struct *bpf_iter_task_next(struct bpf_iter_task *it);
+void bpf_iter_task_destroy(struct bpf_iter_task *it);
+int bpf_iter_task_vma_new(struct bpf_iter_task_vma *it, struct task_struct *task, u64 addr);
+struct vm_area_struct *bpf_iter_task_vma_next(struct bpf_iter_task_vma *it);
+void bpf_iter_task_vma_destroy(struct bpf_iter_task_vma *it);
+int bpf_iter_css_new(struct bpf_iter_css *it, struct cgroup_subsys_state *start, unsigned int flags);
+struct cgroup_subsys_state *bpf_iter_css_next(struct bpf_iter_css *it);
+void bpf_iter_css_destroy(struct bpf_iter_css *it);
+int bpf_iter_css_task_new(struct bpf_iter_css_task *it, struct cgroup_subsys_state *css, unsigned int flags);
+struct task_struct *bpf_iter_css_task_next(struct bpf_iter_css_task *it);
+void bpf_iter_css_task_destroy(struct bpf_iter_css_task *it);
+
 /* -- casts ------------------------------------------------------------------------------------- */
 
 void *bpf_rdonly_cast(const void *obj__ign, u32 btf_id__k);

@@ -53,6 +53,11 @@ static struct cgroup *next_post(struct cgroup *c, struct cgroup *top)
 	return next ? leftmost(next) : parent(c);
 }
 
+struct cgroup *rt_cgroup_first(struct cgroup *top, u32 order)
+{
+	return order == BPF_CGROUP_ITER_DESCENDANTS_POST ? leftmost(top) : top;
+}
+
 static void *start(struct rt_iter *it)
 {
 	struct cgroup *top = it->how.subject;
@@ -60,24 +65,23 @@ static void *start(struct rt_iter *it)
 	if (it->pos)
 		return it->visited_all ? NULL : rt_error(-EOPNOTSUPP);
 	it->pos = 1;
-	it->current = it->how.order == BPF_CGROUP_ITER_DESCENDANTS_POST ? leftmost(top) : top;
+	it->current = rt_cgroup_first(top, it->how.order);
 	return it->current;
+}
+
+struct cgroup *rt_cgroup_next(struct cgroup *c, struct cgroup *top, u32 order)
+{
+	if (order == BPF_CGROUP_ITER_DESCENDANTS_PRE)
+		return next_pre(c, top);
+	if (order == BPF_CGROUP_ITER_DESCENDANTS_POST)
+		return next_post(c, top);
+	return order == BPF_CGROUP_ITER_ANCESTORS_UP ? parent(c) : NULL;
 }
 
 static void *next(struct rt_iter *it)
 {
-	struct cgroup *top = it->how.subject, *c = it->current;
-
-	if (it->terminate)
-		c = NULL;
-	else if (it->how.order == BPF_CGROUP_ITER_DESCENDANTS_PRE)
-		c = next_pre(c, top);
-	else if (it->how.order == BPF_CGROUP_ITER_DESCENDANTS_POST)
-		c = next_post(c, top);
-	else
-		c = it->how.order == BPF_CGROUP_ITER_ANCESTORS_UP ? parent(c) : NULL;
-	it->current = c;
-	return c;
+	it->current = it->terminate ? NULL : rt_cgroup_next(it->current, it->how.subject, it->how.order);
+	return it->current;
 }
 
 static int show(struct rt_iter *it, void *cgroup)

@@ -118,7 +118,25 @@
 	X(rt_bpf_strspn)                                                                                               \
 	X(rt_bpf_strcspn)                                                                                              \
 	X(rt_bpf_strnstr)                                                                                              \
-	X(rt_bpf_strstr)
+	X(rt_bpf_strstr)                                                                                               \
+	X(rt_bpf_iter_num_new)                                                                                         \
+	X(rt_bpf_iter_num_next)                                                                                        \
+	X(rt_bpf_iter_num_destroy)                                                                                     \
+	X(rt_bpf_iter_bits_new)                                                                                        \
+	X(rt_bpf_iter_bits_next)                                                                                       \
+	X(rt_bpf_iter_bits_destroy)                                                                                    \
+	X(rt_bpf_iter_task_new)                                                                                        \
+	X(rt_bpf_iter_task_next)                                                                                       \
+	X(rt_bpf_iter_task_destroy)                                                                                    \
+	X(rt_bpf_iter_task_vma_new)                                                                                    \
+	X(rt_bpf_iter_task_vma_next)                                                                                   \
+	X(rt_bpf_iter_task_vma_destroy)                                                                                \
+	X(rt_bpf_iter_css_new)                                                                                         \
+	X(rt_bpf_iter_css_next)                                                                                        \
+	X(rt_bpf_iter_css_destroy)                                                                                     \
+	X(rt_bpf_iter_css_task_new)                                                                                    \
+	X(rt_bpf_iter_css_task_next)                                                                                   \
+	X(rt_bpf_iter_css_task_destroy)
 
 #define DECLARE(name) extern char name##_as_object[] __asm__(#name);
 SYMBOLS(DECLARE)

@@ -29,6 +29,21 @@ EXPECTED = {
         "strings": 0,
         "looked_at_through_a_cast": 42,
     },
+    "iterators": {
+        "sum_of_numbers": 52,
+        "nested_numbers": 21,
+        "repeated": 2000,
+        "numbers_as_indexes": 1240,
+        "bad_numbers": 0,
+        "bits_of_words": 4385,
+        "bits_of_one_word": 67,
+        "bad_bits": 0,
+        "myself_among_all_tasks": 11,
+        "my_threads": 10,
+        "task_flags_are_checked": -22,
+        "root_comes_first_and_last": 1111,
+        "tasks_of_the_root": 1,
+    },
 }
 ENGINES = ("jit", "interp", "live")
 Loader = Callable[[str, str], LoadedObject]

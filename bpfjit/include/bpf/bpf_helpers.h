@@ -157,16 +157,14 @@ static long (*const ___bpf_trace_vprintk)(const char *fmt, __u32 fmt_size, const
 #define __bpf_printk(fmt, args...) ___bpf_printk_few(fmt, ##args)
 #define __bpf_vprintk(fmt, args...) ___bpf_printk_many(fmt, ##args)
 
-/* -- loops that the verifier knows: the kernel's number iterator (not simulated, for Linux) -- */
-struct ___bpf_iter_num {
-	__u64 opaque[1];
-} __attribute__((aligned(8)));
-extern int bpf_iter_num_new(struct ___bpf_iter_num *it, int start, int end) __weak __ksym;
-extern int *bpf_iter_num_next(struct ___bpf_iter_num *it) __weak __ksym;
-extern void bpf_iter_num_destroy(struct ___bpf_iter_num *it) __weak __ksym;
+/* -- loops that the verifier knows: the kernel's number iterator (vmlinux.h or linux/bpf.h have its structure) -- */
+struct bpf_iter_num;
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __weak __ksym;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) __weak __ksym;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __weak __ksym;
 
 #define ___bpf_each_number(start, end, step)                                                                           \
-	for (struct ___bpf_iter_num ___it __attribute__((cleanup(bpf_iter_num_destroy))),                              \
+	for (struct bpf_iter_num ___it __attribute__((aligned(8), cleanup(bpf_iter_num_destroy))),                     \
 	     *___p __attribute__((unused)) = (bpf_iter_num_new(&___it, (start), (end)), (void *)0);                    \
 	     step;)
 #define bpf_for(i, start, end)                                                                                         \
