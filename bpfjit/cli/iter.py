@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LoadError, UsageError
-from ..loader import LoadedObject, Object
+from ..loader import LoadedObject, Object, mount_bpf
+from ..loader.bpf import Bpf
 from ..uapi import bpf as uapi
 from . import common
 
@@ -30,6 +35,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--order", choices=tuple(ORDERS), help="how cgroups are walked (descendants_pre)")
     parser.add_argument("--task-pid", type=int, metavar="N", help="only the threads of this process (task)")
     common.add_engine(parser)
+    parser.add_argument("--mount", metavar="DIR", help="in the kernel that is mounted at DIR")
     common.add_output(parser)
     parser.set_defaults(command=iterate)
 
@@ -45,37 +51,22 @@ def _choose(obj: Object, name: str | None) -> str:
     return name or iters[0]
 
 
-def _link_info(args: argparse.Namespace, kernel: Any, loaded: LoadedObject, target: str) -> bytes:
-    """The union bpf_iter_link_info that the options say."""
-    layout = uapi.LAYOUTS["bpf_iter_link_info"]
-    info = bytearray(layout.size)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A kernel to iterate in: reads of an fd's next bytes, the id of a cgroup by path, what comes before the walk."""
 
-    def put(field: str, value: int) -> None:
-        offset, size = layout.fields[field]
-        info[offset : offset + size] = value.to_bytes(size, "little")
-
-    if target == "bpf_map_elem":
-        name = args.map or (next(iter(loaded.maps)) if len(loaded.maps) == 1 else None)
-        if name not in loaded.maps:
-            raise UsageError(f"--map {name}: there are {', '.join(loaded.maps) or 'no maps'}", file=loaded.spec.file)
-        put("map.map_fd", loaded.maps[name].fd)
-    elif target == "cgroup":
-        put("cgroup.order", ORDERS[args.order or "descendants_pre"])
-        put("cgroup.cgroup_id", kernel.cgroups.find(args.cgroup or "/").id)
-    elif target == "task" and args.task_pid is not None:
-        put("task.pid", args.task_pid)
-    else:
-        return b""
-    return bytes(info)
+    bpf: Bpf
+    read: Callable[[int, int], bytes]
+    cgroup_id: Callable[[str], int]
+    prepare: Callable[[LoadedObject], None]
 
 
-def iterate(args: argparse.Namespace) -> int:
-    obj = common.open_source(args, args.source)
-    name = _choose(obj, args.prog)
+@contextlib.contextmanager
+def _own(args: argparse.Namespace) -> Iterator[_Place]:
+    """A kernel made for the purpose: the object's other programs are attached, and the scenario's events happen."""
     kernel, scenario = common.new_kernel(args)
-    with kernel:
-        loaded = obj.load(kernel.bpf)
-        prog = loaded.progs[name] if name in loaded.progs else loaded.load_prog(obj.progs[name])
+
+    def prepare(loaded: LoadedObject) -> None:
         for other in loaded.progs.values():
             kind = other.spec.kind
             if kind is not None and kind.attach in ("tp_btf", "raw_tp"):
@@ -84,21 +75,89 @@ def iterate(args: argparse.Namespace) -> int:
             maps = {key: kernel.caller.fds.get(m.fd).object for key, m in loaded.maps.items()}
             scenario.fill(maps, kernel.native.cpus)
             scenario.play(kernel)
-        link = loaded.attach_prog(prog, _link_info(args, kernel, loaded, prog.spec.target))
-        loaded.links[name] = link
-        fd = kernel.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
-        file = kernel.caller.fds.get(fd)
+
+    with kernel:
+        yield _Place(
+            kernel.bpf,
+            lambda fd, size: bytes(kernel.caller.fds.get(fd).read(kernel.caller, size)),
+            lambda path: kernel.cgroups.find(path).id,
+            prepare,
+        )
+
+
+@contextlib.contextmanager
+def _mounted(args: argparse.Namespace) -> Iterator[_Place]:
+    if args.scenario or args.host or args.engine != "jit":
+        raise UsageError("--mount: the mounted kernel has its own system and engine")
+    with mount_bpf(args.mount) as bpf:
+        top = f"{bpf.entry.path}/sys/fs/cgroup"
+        yield _Place(bpf, bpf.read, lambda path: os.stat(f"{top}/{path}").st_ino, lambda loaded: None)
+
+
+def link_info(
+    loaded: LoadedObject,
+    target: str,
+    cgroup_id: Callable[[str], int],
+    *,
+    map_name: str | None = None,
+    cgroup: str = "/",
+    order: str = "descendants_pre",
+    pid: int | None = None,
+) -> bytes:
+    """A union bpf_iter_link_info for an iterator over `target`; b"" where it wants none. Raises UsageError."""
+    layout = uapi.LAYOUTS["bpf_iter_link_info"]
+    info = bytearray(layout.size)
+
+    def put(field: str, value: int) -> None:
+        offset, size = layout.fields[field]
+        info[offset : offset + size] = value.to_bytes(size, "little")
+
+    if target == "bpf_map_elem":
+        # The only one of the object's own: constants and globals lie in maps too.
+        own = [name for name, m in loaded.maps.items() if m.spec.section in (".maps", "maps")]
+        name = map_name or (own[0] if len(own) == 1 else None)
+        if name not in loaded.maps:
+            raise UsageError(f"--map {name}: there are {', '.join(loaded.maps) or 'no maps'}", file=loaded.spec.file)
+        put("map.map_fd", loaded.maps[name].fd)
+    elif target == "cgroup":
+        put("cgroup.order", ORDERS[order])
+        put("cgroup.cgroup_id", cgroup_id(cgroup))
+    elif target == "task" and pid is not None:
+        put("task.pid", pid)
+    else:
+        return b""
+    return bytes(info)
+
+
+def iterate(args: argparse.Namespace) -> int:
+    obj = common.open_source(args, args.source)
+    name = _choose(obj, args.prog)
+    with (_mounted if args.mount else _own)(args) as place, obj.load(place.bpf) as loaded:
+        prog = loaded.progs[name] if name in loaded.progs else loaded.load_prog(obj.progs[name])
+        place.prepare(loaded)
+        info = link_info(
+            loaded,
+            prog.spec.target,
+            place.cgroup_id,
+            map_name=args.map,
+            cgroup=args.cgroup or "/",
+            order=args.order or "descendants_pre",
+            pid=args.task_pid,
+        )
+        link = loaded.links[name] = loaded.attach_prog(prog, info)
+        fd = place.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
         out = sys.stdout.buffer
         parts = []
         try:
-            while data := file.read(kernel.caller, _READ_BYTES):
-                if args.json or args.pretty:
+            while data := place.read(fd, _READ_BYTES):
+                if common.wants_json(args):
                     parts.append(data)
                 else:
                     out.write(data)  # what came before an error is delivered
         finally:
             out.flush()
-    if args.json or args.pretty:
+            place.bpf.close(fd)
+    if common.wants_json(args):
         text = b"".join(parts).decode("utf-8", "replace")
         common.print_json({"program": name, "target": prog.spec.target, "text": text}, pretty=args.pretty)
     return common.DONE

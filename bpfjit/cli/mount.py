@@ -100,5 +100,5 @@ def _say_ready(args: argparse.Namespace, directory: str) -> None:
     if common.wants_json(args):
         common.print_json({"mount": directory, "pid": os.getpid()}, pretty=args.pretty)
     else:
-        print(f"serving {directory}; Ctrl-C unmounts")
+        print(f"serving {args.directory}; Ctrl-C unmounts")
     sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LoadError, UsageError
 from . import common
+from .iter import link_info
 
 if TYPE_CHECKING:
     from kernfs_sim import Kernel
@@ -104,9 +106,19 @@ def view(args: argparse.Namespace) -> int:
 
 
 def set_up(kernel: Kernel, loaded: list[LoadedObject], scenario: Any) -> list[Link]:
-    """Attach everything, fill the maps, play the events, pin views and iterators in bpffs. The views' links."""
+    """Attach everything, fill the maps, play the events, pin views and iterators in bpffs. The views' links.
+
+    Iterators get the usual parameters: all cgroups from the root, the object's only map. Where there is no telling, as
+    between several maps, they are not attached.
+    """
     for obj in loaded:
-        obj.attach()
+        for name, prog in obj.progs.items():
+            if prog.spec.kind is not None and prog.spec.kind.attach == "iter":
+                with contextlib.suppress(UsageError):
+                    info = link_info(obj, prog.spec.target, lambda path: kernel.cgroups.find(path).id)
+                    obj.links[name] = obj.attach_prog(prog, info)
+            elif prog.spec.kind is not None and prog.spec.kind.attach:
+                obj.links[name] = obj.attach_prog(prog)
     links = [(obj.progs[name].spec.kind, link) for obj in loaded for name, link in obj.links.items()]
     views = [link for kind, link in links if kind is not None and kind.attach == "view"]
     if scenario is not None:

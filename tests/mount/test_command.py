@@ -72,6 +72,65 @@ def test_a_session(where: str, wait_object: Path) -> None:
     assert mounted_on(where) is None
 
 
+ITERATORS = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 3);
+	__type(key, u32);
+	__type(value, u64);
+} squares SEC(".maps");
+
+SEC("iter/bpf_map_elem")
+int elements(struct bpf_iter__bpf_map_elem *ctx)
+{
+	u32 *key = ctx->key;
+
+	if (key)
+		BPF_SEQ_PRINTF(ctx->meta->seq, "%u\\n", *key);
+	return 0;
+}
+
+SEC("iter/cgroup")
+int groups(struct bpf_iter__cgroup *ctx)
+{
+	struct cgroup *cgroup = ctx->cgroup;
+
+	if (cgroup)
+		BPF_SEQ_PRINTF(ctx->meta->seq, "%llu\\n", cgroup->kn->id);
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_iterators_in_a_mount(where: str, tmp_path: Path) -> None:
+    """Those of its own objects are pinned, with the usual parameters; others run in it by `bpfjit iter --mount`."""
+    source = tmp_path / "iterators.bpf.c"
+    source.write_text(ITERATORS)
+    with server(where, source, "--scenario", SCENARIO) as child:
+        assert Path(where, "sys/fs/bpf/groups").read_text() == "1\n2\n3\n4\n5\n"
+        assert Path(where, "sys/fs/bpf/elements").read_text() == "0\n1\n2\n"
+        os.mkdir(f"{where}/sys/fs/cgroup/web/new")
+        for words, wanted in (
+            (("--prog", "groups", "--cgroup", "/web"), "2\n3\n4\n6\n"),
+            (("--prog", "groups", "--cgroup", "/web/new", "--order", "ancestors_up"), "6\n2\n1\n"),
+            (("--prog", "elements", "--map", "squares"), "0\n1\n2\n"),
+        ):
+            ran = run("iter", source, "--mount", where, *words)
+            assert (ran.stdout, ran.stderr) == (wanted, "")
+        refused = run("iter", source, "--mount", where, "--prog", "groups", "--host")
+        assert (refused.returncode, refused.stderr) == (
+            2, "bpfjit: error: --mount: the mounted kernel has its own system and engine\n",
+        )  # fmt: skip
+        child.terminate()
+        assert child.wait(10) == 0
+
+
 def test_sigterm_unmounts_though_the_mount_is_in_use(where: str) -> None:
     with server(where) as child:
         fd = os.open(f"{where}/sys/fs/cgroup/cgroup.procs", os.O_RDONLY)
