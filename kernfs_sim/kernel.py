@@ -19,6 +19,7 @@ from bpfjit.spec.targets import TRACEPOINTS
 from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib, ok
 
 from .bpf import cgroup_attach, commands
+from .bpf import maps as bpf_maps
 from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
 from .bpf.show import map_text
@@ -76,6 +77,10 @@ class SimBpf:
 
     def close(self, fd: int) -> None:
         self.caller.fds.close(fd)
+
+    def mmap(self, fd: int, size: int, writable: bool) -> memoryview:
+        """mmap(2) of a map: its memory, without a copy. Raises OSError."""
+        return bpf_maps.mmap(self.caller, fd, size, writable)
 
     def config(self) -> Mapping[str, int | str]:
         return CONFIG

@@ -119,6 +119,11 @@ class _Printer:
         return f"{base} {name}".rstrip()
 
 
+def declare(btf: Btf, type_id: int, name: str) -> str:
+    """A C declaration of `name` with that type."""
+    return _Printer(btf).declare(type_id, name)
+
+
 _KSYM = """
 #ifndef BPF_NO_KFUNC_PROTOTYPES
 #ifndef __ksym

@@ -43,7 +43,9 @@ from .ops import (
 )
 
 _SIZE = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
-_REFERENCES = frozenset({uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_FUNC})
+_VALUES = frozenset({uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE})
+_BY_FD = frozenset({uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE})
+_REFERENCES = frozenset({*_BY_FD, uapi.BPF_PSEUDO_MAP_IDX, uapi.BPF_PSEUDO_MAP_IDX_VALUE, uapi.BPF_PSEUDO_FUNC})
 
 
 def _mem(insn: Insn, reg: str, prefix: str = "u") -> str:
@@ -110,8 +112,8 @@ def _reference(insns: Sequence[Insn], pc: int) -> str:
     insn, value_off = insns[pc], insns[pc + 1].imm & U32
     if insn.src == uapi.BPF_PSEUDO_FUNC:
         return f"subprog[{insn.imm:+d}]"
-    by = "fd" if insn.src in (uapi.BPF_PSEUDO_MAP_FD, uapi.BPF_PSEUDO_MAP_VALUE) else "idx"
-    place = f"[0]+{value_off}" if insn.src in (uapi.BPF_PSEUDO_MAP_VALUE, uapi.BPF_PSEUDO_MAP_IDX_VALUE) else ""
+    by = "fd" if insn.src in _BY_FD else "idx"
+    place = f"[0]+{value_off}" if insn.src in _VALUES else ""
     return f"map[{by}:{insn.imm & U32}]{place}"
 
 

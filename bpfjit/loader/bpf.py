@@ -7,6 +7,7 @@ OSError with the kernel's errno. The simulated kernel's end is kernfs_sim.Kernel
 from __future__ import annotations
 
 import gzip
+import mmap
 import os
 import platform
 import re
@@ -95,20 +96,19 @@ class LiveBpf:
     def close(self, fd: int) -> None:
         os.close(fd)
 
+    def mmap(self, fd: int, size: int, writable: bool) -> mmap.mmap:
+        """mmap(2) of a map. Raises OSError."""
+        return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0))
+
     def config(self) -> Mapping[str, int | str]:
         """From /proc/config.gz or /boot/config-RELEASE, as far as they are there."""
         release = platform.release()
-        found: dict[str, int | str] = {}
         try:
             text = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode("utf-8", "replace")
         except OSError:
             boot = Path(f"/boot/config-{release}")
             text = boot.read_text(errors="replace") if boot.is_file() else ""
-        for line in text.splitlines():
-            name, equals, value = line.partition("=")
-            if equals and name.startswith("CONFIG_"):
-                found[name] = value
-        return {**found, **virtual_config(release)}
+        return {**parse_config(text), **virtual_config(release)}
 
     def symbols(self, names: Set[str]) -> Mapping[str, int]:
         """From /proc/kallsyms; the first of a name, as in libbpf."""
@@ -119,6 +119,12 @@ class LiveBpf:
                 if len(parts) > 2 and parts[2] in names:
                     found.setdefault(parts[2], int(parts[0], 16))
         return found
+
+
+def parse_config(text: str) -> dict[str, int | str]:
+    """What the lines of a .config file set."""
+    rows = (line.partition("=") for line in text.splitlines())
+    return {name: value for name, equals, value in rows if equals and name.startswith("CONFIG_")}
 
 
 def virtual_config(release: str) -> dict[str, int]:

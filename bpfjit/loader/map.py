@@ -11,7 +11,7 @@ from ..uapi import bpf as uapi
 from .bpf import Bpf, Buffers
 
 # Kinds whose elements are no plain data: their BTF types are for readers of the object only.
-_WITHOUT_BTF = frozenset(
+WITHOUT_BTF = frozenset(
     {
         uapi.BPF_MAP_TYPE_PROG_ARRAY,
         uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
@@ -85,7 +85,7 @@ def create_map(bpf: Bpf, spec: MapSpec, btf_fd: int, file: str) -> int:
     Raises LoadError naming the map, its shape and what the kernel says.
     """
     inner_fd = create_map(bpf, spec.inner, btf_fd, file) if spec.inner is not None else 0
-    with_btf = btf_fd and (spec.key_type_id or spec.value_type_id) and spec.type not in _WITHOUT_BTF
+    with_btf = btf_fd and (spec.key_type_id or spec.value_type_id) and spec.type not in WITHOUT_BTF
     attr = uapi.MapCreate(
         map_type=spec.type,
         key_size=spec.key_size,

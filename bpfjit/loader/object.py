@@ -80,10 +80,19 @@ def open_object(
     .config file has them (y, n, m, "a string"). Raises ObjectError, CompileError or BtfError for what cannot be
     read, LoadError for an object that makes no sense, each naming the file.
     """
+    data = source_bytes(source, include=include)
+    return Object(open_bytes(data, source).spec, btf=btf, kconfig=kconfig, pin_root=pin_root)
+
+
+def source_bytes(source: str | Path, *, include: Sequence[str] = ()) -> bytes:
+    """The object file's bytes, of a `.bpf.c` compiled. Raises ObjectError, CompileError."""
     path = Path(source)
-    data = compile_c(path, include=include) if path.suffix == ".c" else _read(path)
-    spec = read_object(data, object_name(str(source)), str(source))
-    return Object(spec, btf=btf, kconfig=kconfig, pin_root=pin_root)
+    return compile_c(path, include=include) if path.suffix == ".c" else _read(path)
+
+
+def open_bytes(data: bytes, source: str | Path, *, name: str = "") -> Object:
+    """Open an object file's bytes; `source` is what errors call it. Raises ObjectError, BtfError, LoadError."""
+    return Object(read_object(data, name or object_name(str(source)), str(source)))
 
 
 def _read(path: Path) -> bytes:

@@ -11,12 +11,12 @@ from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.spec.kinds import MapType
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
-from runtime import Map, lib
+from runtime import Map, ffi, lib
 
 from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from ..objects import MapObject
 from . import held_maps, map_btf
-from .fd import btf_of, install, map_of
+from .fd import ObjectFile, btf_of, install, map_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -202,8 +202,39 @@ def get_next_key(kernel: Kernel, caller: Caller, map_fd: int, key: int, followin
 def freeze(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
     """BPF_MAP_FREEZE: from now on no syscall writes the map. Raises EPERM for one that is frozen already."""
     m = map_of(caller, attr.map_fd, writing=True)
+    if m.written_through:
+        raise refuse(errno.EBUSY, f"map {m.name} is mapped for writing")
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen already")
     m.frozen = True
     m.native.ptr.frozen = True
     return 0
+
+
+def mmap(caller: Caller, fd: int, size: int, writable: bool) -> memoryview:
+    """mmap(2) of an array's elements, shared: its memory itself, which keeps the map for as long as it is in use.
+
+    Raises EBADF, ENODEV for other files, EACCES, EPERM for a frozen map, EINVAL for one that cannot be mapped so.
+    """
+    file = caller.fds.get(fd)
+    m = file.object if isinstance(file, ObjectFile) else None
+    if not isinstance(m, MapObject):
+        raise refuse(errno.ENODEV, f"fd {fd} is no map")
+    if not file.may_read or (writable and not file.may_write):
+        raise refuse(errno.EACCES, f"map fd {fd} does not allow {'writing' if writable else 'reading'}")
+    room = -(-m.value_size // 8) * 8 * m.max_entries
+    # A mapping through an fd that may not write is not shared, and maps know no other.
+    if not m.flags & uapi.BPF_F_MMAPABLE or not 0 < size <= room or not file.may_write:
+        raise refuse(errno.EINVAL, f"map {m.name} cannot be mapped, {size} of {room} bytes")
+    if writable and (m.frozen or m.flags & uapi.BPF_F_RDONLY_PROG):
+        raise refuse(errno.EPERM if m.frozen else errno.EACCES, f"map {m.name} cannot be mapped for writing")
+    memory = ffi.gc(ffi.cast("char *", m.native.direct), lambda _: _unmap(m, writable))
+    m.get()
+    m.written_through += writable
+    view = memoryview(ffi.buffer(memory, size))
+    return view if writable else view.toreadonly()
+
+
+def _unmap(m: MapObject, writable: bool) -> None:
+    m.written_through -= writable
+    m.put()

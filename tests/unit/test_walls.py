@@ -20,6 +20,7 @@ RANKS = {
     "bpfjit.verifier": 2,
     "bpfjit.interp": 2,
     "bpfjit.jit": 2,
+    "bpfjit.light": 1,  # skeletons' own loader, which needs nothing of the compiler
     "bpfjit.isa": 1,
     "bpfjit.btf": 1,
     "bpfjit.spec": 1,
