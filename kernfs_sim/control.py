@@ -234,6 +234,11 @@ def _read_fd(kernel: Kernel, remote: Remote, code: int, number: int, payload: by
     return len(data), data
 
 
+def _fdinfo(kernel: Kernel, remote: Remote, code: int, number: int, payload: bytes) -> tuple[int, bytes]:
+    file: Any = remote.fds.get(code)
+    return 0, file.fdinfo().encode()
+
+
 def _fire(kernel: Kernel, remote: Remote, code: int, number: int, payload: bytes) -> tuple[int, bytes]:
     if not remote.cred.may(CAP_SYS_ADMIN):
         raise refuse(errno.EPERM, "events are for root to fire")
@@ -263,6 +268,7 @@ _ASKS: dict[int, _Asked] = {
     Ask.CALL: _call,
     Ask.CLOSE: _close,
     Ask.READ_FD: _read_fd,
+    Ask.FDINFO: _fdinfo,
     Ask.FIRE: _fire,
     Ask.CONFIG: _config,
     Ask.SYMBOLS: _symbols,

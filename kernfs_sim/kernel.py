@@ -82,6 +82,13 @@ class SimBpf:
         """mmap(2) of a map: its memory, without a copy. Raises OSError."""
         return bpf_maps.mmap(self.caller, fd, size, writable)
 
+    def fdinfo(self, fd: int) -> str:
+        text: str = self.caller.fds.get(fd).fdinfo()
+        return text
+
+    def possible_cpus(self) -> int:
+        return self.kernel.native.cpus
+
     def config(self) -> Mapping[str, int | str]:
         return CONFIG
 

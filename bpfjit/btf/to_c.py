@@ -8,7 +8,8 @@ from .types import COMPOSITES, ENUMS, Btf, BtfId, Kind, Type
 
 _BANNER = """/* SPDX-License-Identifier: MIT */
 /* Generated from the BTF of bpfjit's simulated kernel: do not edit. */
-#ifndef __VMLINUX_H__
+"""
+_OPEN = """#ifndef __VMLINUX_H__
 #define __VMLINUX_H__
 
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
@@ -148,18 +149,19 @@ def _kfuncs(printer: _Printer) -> str:
     return f"{_KSYM}{''.join(lines)}#endif\n" if lines else ""
 
 
-def c_from_btf(btf: Btf, skip: Iterable[BtfId] = ()) -> str:
+def c_from_btf(btf: Btf, skip: Iterable[BtfId] = (), *, banner: str = _BANNER) -> str:
     """A vmlinux.h of every named type, each after what it needs, and of the functions tagged as kernel functions."""
     printer = _Printer(btf)
     printer.done.update(skip)
+    left_out = set(printer.done)
     forwards = [
         f"{'union' if t.kind is Kind.UNION or t.fwd_union else 'struct'} {t.name};\n"
-        for _, t in btf.items()
-        if (t.kind in COMPOSITES or t.kind is Kind.FWD) and t.name
+        for i, t in btf.items()
+        if (t.kind in COMPOSITES or t.kind is Kind.FWD) and t.name and i not in left_out
     ]
     named = {t.ref for _, t in btf.items() if t.kind is Kind.TYPEDEF}  # by a typedef, which is printed with its body
     for type_id, t in btf.items():
         anonymous_enum = t.kind in ENUMS and not t.name and t.values and type_id not in named
         if (t.name and (t.kind in COMPOSITES or t.kind in ENUMS or t.kind is Kind.TYPEDEF)) or anonymous_enum:
             printer.define(type_id)
-    return _BANNER + "".join(forwards) + "\n" + "\n".join(printer.out) + _kfuncs(printer) + _FOOTER
+    return banner + _OPEN + "".join(forwards) + "\n" + "\n".join(printer.out) + _kfuncs(printer) + _FOOTER

@@ -17,6 +17,9 @@ NOUNS = {
     "prog": "prog",
     "raw": "raw",
     "iter": "iter",
+    "map": "map",
+    "link": "link",
+    "btf": "btf",
     "mount": "mount",
     "event": "event",
     "gen": "gen",
@@ -24,7 +27,7 @@ NOUNS = {
     "completion": "completion",
 }
 # Nouns of the contract that nobody has built: said so, rather than "invalid choice".
-LATER = ("map", "link", "btf", "dumper")
+LATER = ("dumper",)
 
 
 def build_parser(nouns: Sequence[str] = tuple(NOUNS)) -> common.Parser:

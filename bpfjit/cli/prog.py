@@ -1,4 +1,4 @@
-"""bpfjit prog run | dump: a program by itself."""
+"""bpfjit prog: a program of an object by itself (run, dump), and bpftool's verbs on programs in a kernel."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from ..isa.text import disasm
 from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
 from . import common
+from .reach import HANDLES, add_kernel
 
 if TYPE_CHECKING:
     from ..loader import Object
     from ..loader.bpf import Bpf
     from ..program import Verified
 
-KINDS = ("xlated", "facts", "ir", "asm")
+KINDS = ("xlated", "jited", "facts", "ir", "asm")
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("prog", help="run a program on given input, or look into it")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|dump")
+    parser = commands.add_parser("prog", help="run a program on given input, look into it, or into those of a kernel")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|dump|show|list|pin|load|loadall")
     run_ = verbs.add_parser("run", help="run a program once or many times on a packet or context")
     common.add_source(run_)
+    _add_words(run_, "after a PROG in SOURCE's place: data_in FILE [data_out FILE] [ctx_in FILE] [ctx_out FILE] [repeat N]")
     run_.add_argument("--prog", metavar="NAME")
     common.add_engine(run_)
     for name, what in (("data-in", "packet"), ("data-out", "packet"), ("ctx-in", "context"), ("ctx-out", "context")):
@@ -37,14 +39,41 @@ def add(commands: Any) -> None:
         )
     run_.add_argument("--repeat", type=int, default=1, metavar="N", help="executions (the mean of their times is told)")
     run_.add_argument("--kernel", choices=("sim", "live"), default="sim")
+    run_.add_argument("--mount", metavar="DIR", help="where PROG is: the mounted kernel at DIR")
     common.add_output(run_)
     run_.set_defaults(command=run)
     dump_ = verbs.add_parser("dump", help="print a program at a stage of its way to native code")
     dump_.add_argument("kind", choices=KINDS)
     common.add_source(dump_)
+    _add_words(dump_, "after a PROG in SOURCE's place: [file FILE] [opcodes] [linum]")
     dump_.add_argument("--prog", metavar="NAME")
+    dump_.add_argument("--kernel", choices=("mount", "live"), default="mount", help="where PROG is")
+    dump_.add_argument("--mount", metavar="DIR", help="where PROG is: the mounted kernel at DIR")
     common.add_output(dump_)
     dump_.set_defaults(command=dump)
+    for verb, what in (
+        ("show", "[PROG]: programs, all or those named"),
+        ("list", "as show"),
+        ("pin", "PROG FILE: give a program a name in bpffs"),
+        ("load", "OBJ FILE [pinmaps DIR]: load an object, pin its first program"),
+        ("loadall", "OBJ DIR [pinmaps DIR]: load an object, pin all of its programs"),
+    ):
+        words = verbs.add_parser(
+            verb, help=what, description=f"{verb} {what}. PROG is id N, tag T, name NAME or pinned FILE."
+        )
+        words.add_argument("words", nargs="*", metavar="…", help=what)
+        add_kernel(words)
+        words.set_defaults(command=_object_verb)
+
+
+def _add_words(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("words", nargs="*", metavar="…", help=what)
+
+
+def _object_verb(args: argparse.Namespace) -> int:
+    from . import prog_object
+
+    return prog_object.VERBS[args.verb](args)
 
 
 def only_prog(obj: Object, name: str | None) -> str:
@@ -58,7 +87,7 @@ def only_prog(obj: Object, name: str | None) -> str:
     return name
 
 
-def _read(path: str | None) -> bytes:
+def read_input(path: str | None) -> bytes:
     if path is None:
         return b""
     try:
@@ -81,6 +110,13 @@ def _write(path: str | None, data: bytes) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.source in HANDLES["prog"]:
+        from . import prog_object
+
+        args.kernel = "live" if args.kernel == "live" else "mount"
+        return prog_object.run(args, [args.source, *args.words])
+    if args.words:
+        raise UsageError(f"what is '{args.words[0]}'?")
     if not 0 < args.repeat < 1 << 32:
         raise UsageError(f"--repeat {args.repeat}, wanted 1 to {(1 << 32) - 1}")
     obj = common.open_source(args, args.source)
@@ -89,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--data-in and --ctx-in cannot both be standard input")
     if args.data_out == args.ctx_out == "-":
         raise UsageError("--data-out and --ctx-out cannot both be standard output")
-    data, ctx = _read(args.data_in), _read(args.ctx_in)
+    data, ctx = read_input(args.data_in), read_input(args.ctx_in)
     if args.kernel == "live":
         from ..loader import live_bpf
 
@@ -167,6 +203,14 @@ def _run(
 
 
 def dump(args: argparse.Namespace) -> int:
+    if args.source in HANDLES["prog"]:
+        from . import prog_object
+
+        return prog_object.dump(args, args.kind, [args.source, *args.words])
+    if args.words:
+        raise UsageError(f"what is '{args.words[0]}'?")
+    if args.kind == "jited":
+        raise UsageError("dump jited wants a PROG in a kernel; of a SOURCE there is asm")
     from kernfs_sim import Kernel
 
     obj = common.open_source(args, args.source)

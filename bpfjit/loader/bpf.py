@@ -58,6 +58,18 @@ class Bpf(Protocol):
         ...
 
 
+class OpenBpf(Bpf, Protocol):
+    """A kernel that can be looked into besides: what Linux tells in files, beside bpf(2)."""
+
+    def fdinfo(self, fd: int) -> str:
+        """The lines of /proc/PID/fdinfo/N of an fd that a call returned. Raises OSError."""
+        ...
+
+    def possible_cpus(self) -> int:
+        """How many values a per-CPU map's element has."""
+        ...
+
+
 def kernel_btf(bpf: Bpf) -> RawBtf:
     """The kernel's own types: BTF id 1, read through bpf(2) once. Raises OSError where it may not be read."""
     if bpf.types is None:
@@ -99,6 +111,14 @@ class LiveBpf:
     def mmap(self, fd: int, size: int, writable: bool) -> mmap.mmap:
         """mmap(2) of a map. Raises OSError."""
         return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0))
+
+    def fdinfo(self, fd: int) -> str:
+        return Path(f"/proc/self/fdinfo/{fd}").read_text()
+
+    def possible_cpus(self) -> int:
+        """From /sys/devices/system/cpu/possible: "0-3", "0-1,4"."""
+        ranges = Path("/sys/devices/system/cpu/possible").read_text().strip().split(",")
+        return 1 + int(ranges[-1].rpartition("-")[2])
 
     def config(self) -> Mapping[str, int | str]:
         """From /proc/config.gz or /boot/config-RELEASE, as far as they are there."""

@@ -80,6 +80,12 @@ class MountBpf:
         """Let an event happen, as a scenario's [[event]] names it. Raises UsageError, EPERM for all but root."""
         self._ask(Ask.FIRE, 0, 0, json.dumps(dict(event)).encode())
 
+    def fdinfo(self, fd: int) -> str:
+        return self._ask(Ask.FDINFO, fd)[1].decode()
+
+    def possible_cpus(self) -> int:
+        return int(self.server["cpus"])
+
     def config(self) -> Mapping[str, int | str]:
         found: dict[str, int | str] = json.loads(self._ask(Ask.CONFIG)[1])
         return found

@@ -25,6 +25,7 @@ class Ask(IntEnum):
     FIRE = 5  # payload: an event as JSON, by a scenario's keys
     CONFIG = 6  # RETURN has the kernel's configuration as JSON
     SYMBOLS = 7  # payload: names as JSON. RETURN has addresses
+    FDINFO = 9  # code: fd. RETURN has the lines of its fdinfo
     ANSWER = 8  # to READ and WRITE. code: 0 or an errno; payload: the bytes read
 
 

@@ -104,6 +104,11 @@ def _xlated(kernel: Kernel, prog: ProgObject) -> bytes:
         src = uapi.BPF_PSEUDO_MAP_VALUE if value else uapi.BPF_PSEUDO_MAP_FD
         insns[pc] = insns[pc]._replace(src=src, imm=prog.maps[ref.map_index].id)
         insns[pc + 1] = insns[pc + 1]._replace(imm=ref.value_off or 0)
+    starts = [s.start for s in prog.verified.facts.subprogs]
+    for pc, insn in enumerate(insns):
+        # As Linux's JIT leaves calls of the program's own functions: the distance in off, the function's number in imm.
+        if insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL and pc + 1 + insn.imm in starts:
+            insns[pc] = insn._replace(off=(insn.imm + 0x8000) % 0x10000 - 0x8000, imm=starts.index(pc + 1 + insn.imm))
     return encode(insns)
 
 
