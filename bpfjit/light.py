@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import ctypes
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -327,6 +328,9 @@ class Light(Skeleton):
             create = uapi.MapCreate(
                 map_type=uapi.BPF_MAP_TYPE_ARRAY, key_size=4, value_size=size, max_entries=1, map_name=_LOADER_NAME_MAP
             )
+            if self.SIGNATURE:
+                create.excl_prog_hash_size = 32
+                create.excl_prog_hash = memory.put(hashlib.sha256(self.INSNS).digest())
             map_fd = bpf(uapi.BPF_MAP_CREATE, bytearray(create.pack()))
             held.append(map_fd)
             update = uapi.MapElem(map_fd=map_fd, key=memory.put(bytes(4)), value=memory.put(self.DATA))

@@ -31,6 +31,7 @@ from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
 from .fs.kernfs import DataFile, KernfsDir, new_sysfs
 from .fs.vfs import RootFs, Vfs
 from .idr import Idr
+from .keyrings import Keyrings
 from .namespaces import NamespaceSet
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
 from .routes import Routes
@@ -100,15 +101,18 @@ class Kernel:
     """A kernel with bpf(2), cgroups, tasks, tracepoints and its file systems mounted where Linux has them.
 
     cpus: simulated CPUs (1 to 64). engine: "jit", or "interp" for the checking interpreter. cache: keep compiled
-    code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). Paths are those
+    code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). require_signatures: refuse programs without
+    one that a certificate of `keyrings` vouches for (loaded by a signed loader program they need none). Paths are those
     of the simulated system; every call is made as `caller` (this process as root, unless another is given).
     Raises OSError as the kernel would. A context manager: close() gives everything back.
     """
 
-    def __init__(self, cpus: int = 1, *, engine: str = "jit", cache: bool = True) -> None:
+    def __init__(self, cpus: int = 1, *, engine: str = "jit", cache: bool = True, require_signatures: bool = False) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine {engine!r}, wanted one of {', '.join(ENGINES)}")
         self.engine = engine
+        self.require_signatures = require_signatures
+        self.keyrings = Keyrings()
         directory = default_directory() if cache else None
         self._cache = ObjectCache(directory) if directory is not None else None
         self.native = KernelHandle(cpus)

@@ -92,6 +92,7 @@ class MapObject(Object):
         self.tail_owner: TailOwner | None = None  # what the programs of a prog array are like
         self.users = 0
         self.on_last_user: Callable[[MapObject], None] | None = None
+        self.exclusive_to = b""  # the digest of the one program that may use it
         self.written_through = 0  # mappings of its memory that may write
         self.btf: BtfObject | None = None
         self.btf_key_type_id = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ACCESS = uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
 _PROG_ACCESS = uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG
 _NO_NODE = (1 << 32) - 1
+_SHA256_BYTES = 32
 
 
 def object_name(raw: bytes) -> str:
@@ -45,9 +46,9 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     name = object_name(attr.map_name)
     if attr.map_ifindex and row.offload:
         raise refuse(errno.EOPNOTSUPP, f"no device {attr.map_ifindex} takes a {row.name} map")
-    exclusive = attr.excl_prog_hash or attr.excl_prog_hash_size
-    if attr.map_ifindex or attr.btf_vmlinux_value_type_id or exclusive:
-        raise refuse(errno.EINVAL, f"a {row.name} map takes no device, struct_ops type or exclusive program here")
+    if attr.map_ifindex or attr.btf_vmlinux_value_type_id:
+        raise refuse(errno.EINVAL, f"a {row.name} map takes no device or struct_ops type here")
+    exclusive_to = _exclusive_to(caller, attr)
     if attr.btf_key_type_id and not attr.btf_value_type_id:
         raise refuse(errno.EINVAL, f"key type {attr.btf_key_type_id} without a value type")
     template = held_maps.template_of(caller, attr.inner_map_fd) if row.holds == "map" else None
@@ -65,6 +66,7 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         fields=[(f.kind, f.offset, f.size, 0) for f in record.fields],
     )
     m = MapObject(native, row, name, record)
+    m.exclusive_to = exclusive_to
     m.template = template
     if row.holds == "prog":
         m.on_last_user = lambda unused: held_maps.clear(kernel, unused)
@@ -85,6 +87,15 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
 def _forget(kernel: Kernel, m: MapObject) -> None:
     kernel.maps.remove(m.id)
     held_maps.clear(kernel, m)
+
+
+def _exclusive_to(caller: Caller, attr: uapi.MapCreate) -> bytes:
+    """The digest of the one program that may use the map, empty for all. Raises EINVAL for no SHA-256, EFAULT."""
+    if not attr.excl_prog_hash and not attr.excl_prog_hash_size:
+        return b""
+    if not attr.excl_prog_hash or attr.excl_prog_hash_size != _SHA256_BYTES:
+        raise refuse(errno.EINVAL, f"exclusive program's hash of {attr.excl_prog_hash_size} bytes, wanted {_SHA256_BYTES}")
+    return caller.read(attr.excl_prog_hash, _SHA256_BYTES)
 
 
 def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:

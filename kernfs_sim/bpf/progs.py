@@ -20,11 +20,11 @@ from bpfjit.verifier import Env, verify
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN, Caller, read_string
 from ..objects import BtfObject, MapObject, ProgObject
-from . import core_relos, held_maps
+from . import core_relos, held_maps, signature
 from .fd import btf_of, install_new, map_of, prog_of
 from .maps import object_name
 from .refs import References
-from .tag import tag_of
+from .tag import digest_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -51,10 +51,12 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     if log_level & ~7 or bool(log_level) != bool(attr.log_buf) or bool(attr.log_buf) != bool(attr.log_size):
         if log_level & ~7 or bool(attr.log_buf) != bool(attr.log_size) or (not log_level and attr.log_buf):
             raise refuse(errno.EINVAL, f"log level {log_level} with a buffer of {attr.log_size} bytes at {attr.log_buf:#x}")
-    insns = decode(caller.read(attr.insns, attr.insn_cnt * 8))
+    raw = caller.read(attr.insns, attr.insn_cnt * 8)
+    insns = decode(raw)
     name = object_name(attr.prog_name)
     btf = btf_of(caller, attr.prog_btf_fd) if attr.prog_btf_fd else None
     gpl = read_string(caller, attr.license, 128).decode("utf-8", "replace") in _GPL
+    signature.check(kernel, caller, attr, raw)
     used = References(caller, attr.fd_array, attr.fd_array_cnt)
     try:
         privileged = caller.cred.may(CAP_PERFMON) or caller.cred.may(CAP_SYS_ADMIN)
@@ -63,6 +65,8 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
             if attr.core_relo_cnt and btf is not None and (attr.func_info_cnt or attr.line_info_cnt):
                 core_relos.apply(caller, attr, insns, btf.types, kernel.btf.types)
             used.resolve(insns)
+            digest = digest_of(insns)
+            used.check_exclusive(digest)
             maps = tuple(used.maps)
             program = _program(kernel, caller, attr, name, insns, maps, used.refs, btf, gpl)
             verified = verify(program, env)
@@ -81,7 +85,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
         raise
     prog = ProgObject(kernel.native, verified, native, maps, btf.get() if btf is not None else None)
     prog.fd_btfs = tuple(used.btfs)
-    prog.tag = tag_of(insns)
+    prog.tag = digest[:8]
     prog.uid = caller.cred.uid
     prog.attach_btf_id = attr.attach_btf_id
     prog.load_flags = attr.prog_flags
@@ -141,8 +145,6 @@ def _check(caller: Caller, attr: uapi.ProgLoad) -> None:
     sleepable = attr.prog_flags & uapi.BPF_F_SLEEPABLE
     if attr.prog_type == uapi.BPF_PROG_TYPE_SYSCALL and not sleepable:
         raise refuse(errno.EINVAL, "syscall programs can only be sleepable")
-    if attr.signature:
-        raise refuse(errno.EINVAL, "signatures are not simulated yet")
 
 
 def map_infos(maps: tuple[MapObject, ...]) -> tuple[MapInfo, ...]:

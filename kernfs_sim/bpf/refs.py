@@ -66,6 +66,14 @@ class References:
                 pc += 1
             pc += 1
 
+    def check_exclusive(self, digest: bytes) -> None:
+        """Raises Rejected (EACCES) for a map that another program has to itself.
+
+        Linux 6.18 looks at the maps of a counted fd_array before it knows the digest, and so refuses all there.
+        """
+        if any(m.exclusive_to not in (b"", digest) for m in self.maps):
+            _reject("program's hash doesn't match map's excl_prog_hash", errno.EACCES)
+
     def release(self) -> None:
         for obj in (*self.maps, *self.btfs):
             obj.put()

@@ -9,8 +9,8 @@ from bpfjit.isa.encoding import LD_IMM64, Insn, encode
 from bpfjit.uapi import bpf as uapi
 
 
-def tag_of(insns: Sequence[Insn]) -> bytes:
-    """prog_tag: the first 8 bytes of SHA-256 over the instructions as submitted, map references' immediates zeroed."""
+def digest_of(insns: Sequence[Insn]) -> bytes:
+    """A program's digest: SHA-256 over the instructions as submitted, the immediates of map fds zeroed."""
     cleared, pc = list(insns), 0
     while pc < len(cleared):
         insn = cleared[pc]
@@ -20,4 +20,9 @@ def tag_of(insns: Sequence[Insn]) -> bytes:
                 cleared[pc + 1] = cleared[pc + 1]._replace(imm=0)
             pc += 1
         pc += 1
-    return hashlib.sha256(encode(cleared)).digest()[:8]
+    return hashlib.sha256(encode(cleared)).digest()
+
+
+def tag_of(insns: Sequence[Insn]) -> bytes:
+    """prog_tag: the first 8 bytes of the digest."""
+    return digest_of(insns)[:8]

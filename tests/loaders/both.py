@@ -31,6 +31,7 @@ class Side:
     def __init__(self, bpf: Any, kernel: Kernel | None) -> None:
         self.bpf = bpf
         self.kernel = kernel
+        self.is_live = kernel is None
         self.log = ""
         self._fds: list[int] = []
 
