@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 STAMP := $(VENV)/.installed
 NATIVE := $(wildcard runtime/src/*.c runtime/include/*.h) runtime/build.py
 
-.PHONY: run test check bench gen fmt sanitize clean
+.PHONY: compiled run test check bench gen fmt sanitize clean
 
 run: $(STAMP)
 	$(BIN)/bpfjit view examples/wait_latency.bpf.c --scenario examples/web.toml
@@ -41,9 +41,15 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 	$(BIN)/python tools/compiler.py || $(PIP) -e '.[clang]'
 	touch $@
 
+# The verifier's hot modules compiled in place (a wheel has them compiled); edited ones run from source again until the next time.
+compiled: $(STAMP)
+	$(PIP) 'cython>=3.1' 'setuptools>=68'
+	BPFJIT_COMPILE=1 $(BIN)/python setup.py -q build_ext --inplace
+	touch bpfjit/verifier/*.so
+
 # The runtime under ThreadSanitizer and AddressSanitizer; `python tests/stress/sanitize.py --seconds 60` for longer.
 sanitize: $(STAMP)
 	$(BIN)/python tests/stress/sanitize.py
 
 clean:
-	rm -rf build *.egg-info runtime/_rt*.so runtime/_rt.c $(STAMP)
+	rm -rf build *.egg-info bpfjit/verifier/*.so runtime/_rt*.so runtime/_rt.c $(STAMP)

@@ -1,6 +1,13 @@
-"""The verifier: Program -> Verified, or Rejected. Agreement with Linux 6.18 is its measure."""
+"""The verifier: Program -> Verified, or Rejected. Agreement with Linux 6.18 is its measure.
 
-from .check import verify
-from .walk import Env
+Its hot modules may be compiled (setup.py): types for that stand in the .pxd files, the modules are the same plain Python.
+"""
+
+from . import _source
+
+_source.prefer_if_needed(__path__)
+
+from .check import verify  # noqa: E402
+from .walk import Env  # noqa: E402
 
 __all__ = ["Env", "verify"]

@@ -9,20 +9,25 @@ from . import tnum
 from .state import S32_MAX, S32_MIN, S64_MAX, Reg, s32, s64
 from .tnum import U32, U64
 
-HIGH = U64 ^ U32
-_S64_SIGN, _S32_SIGN = 1 << 63, 1 << 31
+# Names with an underscore are C numbers in the compiled module (bounds.pxd): unsigned 64 bits for tnums and unsigned
+# bounds, signed for signed ones. No expression may need more than that.
+_U64, _U32 = U64, U32
+_HIGH = U64 ^ U32
+_SIGN64, _SIGN32 = 1 << 63, 1 << 31
+_LOW63, _LOW31 = S64_MAX, S32_MAX
+_S32_MIN, _S32_MAX = S32_MIN, S32_MAX
 
 
 def _from_tnum(r: Reg) -> None:
     value, mask = r.value, r.mask
     high = value | mask
-    r.smin = max(r.smin, s64(value | mask & _S64_SIGN))
-    r.smax = min(r.smax, s64(value | mask & S64_MAX))
+    r.smin = max(r.smin, s64(value | mask & _SIGN64))
+    r.smax = min(r.smax, s64(value | mask & _LOW63))
     r.umin = max(r.umin, value)
     r.umax = min(r.umax, high)
-    v32, m32 = value & U32, mask & U32
-    r.s32min = max(r.s32min, s32(v32 | m32 & _S32_SIGN))
-    r.s32max = min(r.s32max, s32(v32 | m32 & S32_MAX))
+    v32, m32 = value & _U32, mask & _U32
+    r.s32min = max(r.s32min, s32(v32 | m32 & _SIGN32))
+    r.s32max = min(r.s32max, s32(v32 | m32 & _LOW31))
     r.u32min = max(r.u32min, v32)
     r.u32max = min(r.u32max, v32 | m32)
 
@@ -31,7 +36,7 @@ def _signs_64(r: Reg) -> None:
     if s64(r.umin) <= s64(r.umax):
         r.smin = max(r.smin, s64(r.umin))
         r.smax = min(r.smax, s64(r.umax))
-    low, high = r.smin & U64, r.smax & U64
+    low, high = r.smin & _U64, r.smax & _U64
     if low <= high:
         r.umin = max(r.umin, low)
         r.umax = min(r.umax, high)
@@ -48,7 +53,7 @@ def _signs_32(r: Reg) -> None:
     if s32(r.u32min) <= s32(r.u32max):
         r.s32min = max(r.s32min, s32(r.u32min))
         r.s32max = min(r.s32max, s32(r.u32max))
-    low, high = r.s32min & U32, r.s32max & U32
+    low, high = r.s32min & _U32, r.s32max & _U32
     if low <= high:
         r.u32min = max(r.u32min, low)
         r.u32max = min(r.u32max, high)
@@ -60,52 +65,61 @@ def _signs_32(r: Reg) -> None:
         r.u32min = max(r.u32min, low)
 
 
-def _narrow_32(r: Reg) -> None:
-    """The low half from the whole: where the high half is one value, or two neighbours around a sign change."""
-    for low, high in ((r.umin, r.umax), (r.smin & U64, r.smax & U64)):
-        if low >> 32 == high >> 32:
-            if low & U32 <= high & U32:
-                r.u32min = max(r.u32min, low & U32)
-                r.u32max = min(r.u32max, high & U32)
-            if s32(low) <= s32(high):
-                r.s32min = max(r.s32min, s32(low))
-                r.s32max = min(r.s32max, s32(high))
-        elif (low >> 32) + 1 & U32 == high >> 32 and s32(low) < 0 <= s32(high):
+def _narrow_32_by(r: Reg, low: int, high: int) -> None:
+    if low >> 32 == high >> 32:
+        if low & _U32 <= high & _U32:
+            r.u32min = max(r.u32min, low & _U32)
+            r.u32max = min(r.u32max, high & _U32)
+        if s32(low) <= s32(high):
             r.s32min = max(r.s32min, s32(low))
             r.s32max = min(r.s32max, s32(high))
+    elif (low >> 32) + 1 & _U32 == high >> 32 and s32(low) < 0 <= s32(high):
+        r.s32min = max(r.s32min, s32(low))
+        r.s32max = min(r.s32max, s32(high))
+
+
+def _narrow_32(r: Reg) -> None:
+    """The low half from the whole: where the high half is one value, or two neighbours around a sign change."""
+    _narrow_32_by(r, r.umin, r.umax)
+    _narrow_32_by(r, r.smin & _U64, r.smax & _U64)
 
 
 def _narrow_64(r: Reg) -> None:
     """The whole from the low half: its high half kept, the low half at its own bounds."""
-    r.umin = max(r.umin, r.umin & HIGH | r.u32min)
-    r.umax = min(r.umax, r.umax & HIGH | r.u32max)
-    r.smin = max(r.smin, s64(r.smin & HIGH | r.u32min))
-    r.smax = min(r.smax, s64(r.smax & HIGH | r.u32max))
-    if r.s32min >= 0 and r.smin >= S32_MIN and r.smax <= S32_MAX:
+    r.umin = max(r.umin, r.umin & _HIGH | r.u32min)
+    r.umax = min(r.umax, r.umax & _HIGH | r.u32max)
+    r.smin = max(r.smin, s64(r.smin & _HIGH | r.u32min))
+    r.smax = min(r.smax, s64(r.smax & _HIGH | r.u32max))
+    if r.s32min >= 0 and r.smin >= _S32_MIN and r.smax <= _S32_MAX:
         # A sign-extended 32-bit value whose sign is known to be plus.
         r.smin, r.smax = r.s32min, r.s32max
-        r.umin, r.umax = r.s32min, r.s32max
+        r.umin, r.umax = r.s32min & _U32, r.s32max & _U32
 
 
 def _to_tnum(r: Reg) -> None:
     if r.umin > r.umax or r.u32min > r.u32max:
         return  # a contradiction: this path cannot be, whatever is said of it holds
-    v, m = tnum.intersect(r.value, r.mask, *tnum.range_(r.umin, r.umax))
-    v32, m32 = tnum.intersect(v & U32, m & U32, *tnum.range_(r.u32min, r.u32max))
-    r.value, r.mask = v & HIGH | v32, m & HIGH | m32
+    bv, bm = tnum.range_(r.umin, r.umax)
+    v, m = tnum.intersect(r.value, r.mask, bv, bm)
+    bv, bm = tnum.range_(r.u32min, r.u32max)
+    v32, m32 = tnum.intersect(v & _U32, m & _U32, bv, bm)
+    r.value, r.mask = v & _HIGH | v32, m & _HIGH | m32
 
 
 def sync(r: Reg) -> None:
     """Narrow everything by everything else, as far as one round goes (Linux does the same steps)."""
     if not r.mask:
-        r.set_const(r.value)  # all is known: bounds that say otherwise are of a path that cannot be
+        r.know(r.value)  # all is known: bounds that say otherwise are of a path that cannot be
         return
     _from_tnum(r)
-    for _ in range(2):
-        _signs_64(r)
-        _narrow_32(r)
-        _signs_32(r)
-        _narrow_64(r)
+    _signs_64(r)
+    _narrow_32(r)
+    _signs_32(r)
+    _narrow_64(r)
+    _signs_64(r)
+    _narrow_32(r)
+    _signs_32(r)
+    _narrow_64(r)
     _signs_64(r)
     _to_tnum(r)
     _from_tnum(r)
@@ -117,57 +131,57 @@ def is_contradiction(r: Reg) -> bool:
 
 def zero_extend(r: Reg) -> None:
     """After a 32-bit operation: the high half becomes 0."""
-    r.value &= U32
-    r.mask &= U32
+    r.value &= _U32
+    r.mask &= _U32
     r.umin, r.umax = r.u32min, r.u32max
     if r.s32min >= 0:
         r.smin, r.smax = r.s32min, r.s32max
     else:
-        r.smin, r.smax = 0, U32
+        r.smin, r.smax = 0, s64(_U32)
     sync(r)
 
 
 def truncate(r: Reg, size_bytes: int) -> None:
     """Keep the low bytes, zero-extended (a narrow load or spill)."""
-    if size_bytes == 8:
+    if size_bytes >= 8:
         return
-    full = (1 << size_bytes * 8) - 1
-    r.value, r.mask = tnum.cast(r.value, r.mask, size_bytes)
+    full = _U64 >> (64 - size_bytes * 8)
+    r.value, r.mask = r.value & full, r.mask & full
     if r.umin & ~full == r.umax & ~full:
         r.umin, r.umax = r.umin & full, r.umax & full
     else:
         r.umin, r.umax = 0, full
-    r.smin, r.smax = r.umin, r.umax
+    r.smin, r.smax = s64(r.umin), s64(r.umax)
     if size_bytes < 4:
         r.u32min, r.u32max = r.umin, r.umax
-        r.s32min, r.s32max = r.umin, r.umax
+        r.s32min, r.s32max = s64(r.umin), s64(r.umax)
     sync(r)
 
 
 def sign_extend(r: Reg, size_bytes: int, width: int = 64) -> None:
     """Sign-extend the low bytes to `width` bits (32: the high half becomes 0)."""
     bits = size_bytes * 8
-    sign = 1 << (bits - 1)
-    full = (1 << bits) - 1
-    top = (1 << width) - 1
+    full = _U64 >> (64 - bits)
+    sign = (full >> 1) + 1
+    most = s64(full >> 1)  # the largest value of so many bytes; the smallest is -most - 1
+    above = (_U64 >> (64 - width)) ^ full
     v, m = r.value & full, r.mask & full
-
-    def extend(x: int) -> int:
-        return (x | (top ^ full)) if x & sign else x
-
     low, high = r.smin, r.smax
-    fits = -sign <= low and high < sign and width == 64
+    fits = -most - 1 <= low and high <= most and width == 64
     if m & sign:
-        v, m = v & (sign - 1), extend(m)
-    else:
-        v, m = extend(v), m
-    r.value, r.mask = v & ~m & U64, m
+        v, m = v & (full >> 1), m | above
+    elif v & sign:
+        v = v | above
+    r.value, r.mask = v & ~m & _U64, m
     r.unbound()
     if width == 64:
-        r.smin, r.smax = (low, high) if fits else (-sign, sign - 1)
+        if fits:
+            r.smin, r.smax = low, high
+        else:
+            r.smin, r.smax = -most - 1, most
         if bits <= 32:
-            r.s32min, r.s32max = max(S32_MIN, -sign), min(S32_MAX, sign - 1)
+            r.s32min, r.s32max = -most - 1, most
     else:
-        r.s32min, r.s32max = -sign, sign - 1
-        r.umin, r.umax, r.smin, r.smax = 0, U32, 0, U32
+        r.s32min, r.s32max = -most - 1, most
+        r.umin, r.umax, r.smin, r.smax = 0, _U32, 0, s64(_U32)
     sync(r)

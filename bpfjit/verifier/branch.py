@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from . import tnum
 from .bounds import is_contradiction, sync
 from .state import Reg, s32, s64
 from .tnum import U32, U64
 
-_SIGN64, _SIGN32 = 1 << 63, 1 << 31
+# Names with an underscore are C numbers in the compiled module (branch.pxd).
+_U64, _U32 = U64, U32
 
 # The other way of a condition, and the condition with its operands exchanged.
 NEGATED = {
@@ -52,193 +51,212 @@ class _View:
             self.value, self.mask = r.value, r.mask
             self.umin, self.umax, self.smin, self.smax = r.umin, r.umax, r.smin, r.smax
         else:
-            self.value, self.mask = r.value & U32, r.mask & U32
+            self.value, self.mask = r.value & _U32, r.mask & _U32
             self.umin, self.umax, self.smin, self.smax = r.u32min, r.u32max, r.s32min, r.s32max
 
 
-def _equal(a: _View, b: _View) -> bool | None:
+_NEVER, _ALWAYS, _EITHER = 0, 1, 2
+_OUTCOMES = (False, True, None)
+
+
+def _equal(a: _View, b: _View) -> int:
     if not a.mask and not b.mask:
-        return a.value == b.value
-    if (a.value ^ b.value) & ~a.mask & ~b.mask:
-        return False  # a bit known in both differs
+        return _ALWAYS if a.value == b.value else _NEVER
+    if (a.value ^ b.value) & ~a.mask & ~b.mask & _U64:
+        return _NEVER  # a bit known in both differs
     if a.umin > b.umax or a.umax < b.umin or a.smin > b.smax or a.smax < b.smin:
-        return False
-    return None
+        return _NEVER
+    return _EITHER
 
 
-def _jset(a: _View, b: _View) -> bool | None:
+def _jset(a: _View, b: _View) -> int:
     if a.value & b.value:
-        return True
-    if not (a.value | a.mask) & (b.value | b.mask):
-        return False
-    return None
+        return _ALWAYS
+    return _EITHER if (a.value | a.mask) & (b.value | b.mask) else _NEVER
 
 
-def _less(amin: int, amax: int, bmin: int, bmax: int) -> bool | None:
-    return True if amax < bmin else False if amin >= bmax else None
+def _below(a: _View, b: _View) -> int:
+    return _ALWAYS if a.umax < b.umin else _NEVER if a.umin >= b.umax else _EITHER
 
 
-def _not(x: bool | None) -> bool | None:
-    return None if x is None else not x
+def _signed_below(a: _View, b: _View) -> int:
+    return _ALWAYS if a.smax < b.smin else _NEVER if a.smin >= b.smax else _EITHER
 
 
-_DECIDE: dict[str, Callable[[_View, _View], bool | None]] = {
-    "jeq": _equal,
-    "jne": lambda a, b: _not(_equal(a, b)),
-    "jset": _jset,
-    "jlt": lambda a, b: _less(a.umin, a.umax, b.umin, b.umax),
-    "jge": lambda a, b: _not(_less(a.umin, a.umax, b.umin, b.umax)),
-    "jgt": lambda a, b: _less(b.umin, b.umax, a.umin, a.umax),
-    "jle": lambda a, b: _not(_less(b.umin, b.umax, a.umin, a.umax)),
-    "jslt": lambda a, b: _less(a.smin, a.smax, b.smin, b.smax),
-    "jsge": lambda a, b: _not(_less(a.smin, a.smax, b.smin, b.smax)),
-    "jsgt": lambda a, b: _less(b.smin, b.smax, a.smin, a.smax),
-    "jsle": lambda a, b: _not(_less(b.smin, b.smax, a.smin, a.smax)),
-}
+def _not(outcome: int) -> int:
+    return outcome if outcome == _EITHER else 1 - outcome
+
+
+def _outcome(name: str, a: _View, b: _View) -> int:
+    if name == "jeq":
+        return _equal(a, b)
+    if name == "jne":
+        return _not(_equal(a, b))
+    if name == "jlt":
+        return _below(a, b)
+    if name == "jge":
+        return _not(_below(a, b))
+    if name == "jgt":
+        return _below(b, a)
+    if name == "jle":
+        return _not(_below(b, a))
+    if name == "jslt":
+        return _signed_below(a, b)
+    if name == "jsge":
+        return _not(_signed_below(a, b))
+    if name == "jsgt":
+        return _signed_below(b, a)
+    if name == "jsle":
+        return _not(_signed_below(b, a))
+    return _jset(a, b)
 
 
 def decide(name: str, width: int, a: Reg, b: Reg) -> bool | None:
     """Whether `a name b` is always true, never, or (None) unknown, for two scalars."""
-    outcome = _DECIDE[name](_View(a, width), _View(b, width))
-    if outcome is None and width == 64 and name in ("jeq", "jne") and _equal(_View(a, 32), _View(b, 32)) is False:
+    outcome = _outcome(name, _View(a, width), _View(b, width))
+    if outcome == _EITHER and width == 64 and name in ("jeq", "jne") and _equal(_View(a, 32), _View(b, 32)) == _NEVER:
         return name == "jne"  # low halves that differ
-    return outcome
+    return _OUTCOMES[outcome]
 
 
-def _set_umin(r: Reg, width: int, value: int) -> None:
+def _set_unsigned(r: Reg, width: int, low: int, high: int) -> None:
+    """Narrow to [low, high]."""
     if width == 64:
-        r.umin = max(r.umin, value)
+        r.umin, r.umax = max(r.umin, low), min(r.umax, high)
     else:
-        r.u32min = max(r.u32min, value)
+        r.u32min, r.u32max = max(r.u32min, low), min(r.u32max, high)
 
 
-def _set_umax(r: Reg, width: int, value: int) -> None:
+def _set_signed(r: Reg, width: int, low: int, high: int) -> None:
     if width == 64:
-        r.umax = min(r.umax, value)
+        r.smin, r.smax = max(r.smin, low), min(r.smax, high)
     else:
-        r.u32max = min(r.u32max, value)
-
-
-def _set_smin(r: Reg, width: int, value: int) -> None:
-    if width == 64:
-        r.smin = max(r.smin, value)
-    else:
-        r.s32min = max(r.s32min, value)
-
-
-def _set_smax(r: Reg, width: int, value: int) -> None:
-    if width == 64:
-        r.smax = min(r.smax, value)
-    else:
-        r.s32max = min(r.s32max, value)
+        r.s32min, r.s32max = max(r.s32min, low), min(r.s32max, high)
 
 
 def _set_tnum(r: Reg, width: int, v: int, m: int) -> None:
     if width == 64:
-        r.value, r.mask = tnum.intersect(r.value, r.mask, v, m)
+        nv, nm = tnum.intersect(r.value, r.mask, v, m)
+        r.value, r.mask = nv, nm
     else:
-        low = tnum.intersect(r.value & U32, r.mask & U32, v & U32, m & U32)
-        r.value, r.mask = r.value & ~U32 & U64 | low[0], r.mask & ~U32 & U64 | low[1]
+        nv, nm = tnum.intersect(r.value & _U32, r.mask & _U32, v & _U32, m & _U32)
+        r.value, r.mask = r.value & ~_U32 & _U64 | nv, r.mask & ~_U32 & _U64 | nm
 
 
 def _take_eq(a: Reg, b: Reg, width: int) -> None:
     va, vb = _View(a, width), _View(b, width)
-    for r, o in ((a, vb), (b, va)):
-        _set_umin(r, width, o.umin)
-        _set_umax(r, width, o.umax)
-        _set_smin(r, width, o.smin)
-        _set_smax(r, width, o.smax)
-        if not (va.value ^ vb.value) & ~va.mask & ~vb.mask:
-            _set_tnum(r, width, o.value, o.mask)
+    alike = not (va.value ^ vb.value) & ~va.mask & ~vb.mask & _U64
+    _set_unsigned(a, width, vb.umin, vb.umax)
+    _set_signed(a, width, vb.smin, vb.smax)
+    _set_unsigned(b, width, va.umin, va.umax)
+    _set_signed(b, width, va.smin, va.smax)
+    if alike:
+        _set_tnum(a, width, vb.value, vb.mask)
+        _set_tnum(b, width, va.value, va.mask)
+
+
+def _take_ne_one(r: Reg, o: Reg, width: int) -> None:
+    """Of use only where the other is a constant at an end of the range."""
+    v, w = _View(o, width), _View(r, width)
+    if v.mask:
+        return
+    value = v.value & (_U64 if width == 64 else _U32)
+    signed = s64(value) if width == 64 else s32(value)
+    if w.umin == value and value < w.umax:
+        _set_unsigned(r, width, value + 1, w.umax)
+    if w.umax == value and value > w.umin:
+        _set_unsigned(r, width, w.umin, value - 1)
+    if w.smin == signed and signed < w.smax:
+        _set_signed(r, width, signed + 1, w.smax)
+    if w.smax == signed and signed > w.smin:
+        _set_signed(r, width, w.smin, signed - 1)
 
 
 def _take_ne(a: Reg, b: Reg, width: int) -> None:
-    """Of use only where one is a constant at an end of the other's range."""
-    for r, o in ((a, b), (b, a)):
-        v = _View(o, width)
-        if v.mask:
-            continue
-        full, sign = (U64, s64) if width == 64 else (U32, s32)
-        w = _View(r, width)
-        value = v.value & full
-        if w.umin == value:
-            _set_umin(r, width, value + 1)
-        if w.umax == value:
-            _set_umax(r, width, value - 1)
-        if w.smin == sign(value):
-            _set_smin(r, width, sign(value) + 1)
-        if w.smax == sign(value):
-            _set_smax(r, width, sign(value) - 1)
+    _take_ne_one(a, b, width)
+    _take_ne_one(b, a, width)
 
 
-def _take_jset(a: Reg, b: Reg, width: int) -> None:
-    for r, o in ((a, b), (b, a)):
-        v = _View(o, width)
-        if not v.mask and v.value and not v.value & (v.value - 1):  # one bit: it is set
-            low = r.value | v.value, r.mask & ~v.value & U64
-            r.value, r.mask = low
+def _set_bits(r: Reg, o: Reg, width: int) -> None:
+    v = _View(o, width)
+    if not v.mask and v.value and not v.value & (v.value - 1):  # one bit: it is set
+        r.value, r.mask = r.value | v.value, r.mask & ~v.value & _U64
 
 
-def _take_jnset(a: Reg, b: Reg, width: int) -> None:
-    for r, o in ((a, b), (b, a)):
-        v = _View(o, width)
-        if not v.mask:
-            r.value, r.mask = r.value & ~v.value & U64, r.mask & ~v.value & U64
+def _clear_bits(r: Reg, o: Reg, width: int) -> None:
+    v = _View(o, width)
+    if not v.mask:
+        r.value, r.mask = r.value & ~v.value & _U64, r.mask & ~v.value & _U64
 
 
 def _take_lt(a: Reg, b: Reg, width: int) -> None:
     va, vb = _View(a, width), _View(b, width)
-    _set_umax(a, width, vb.umax - 1)
-    _set_umin(b, width, va.umin + 1)
+    if vb.umax > 0 and va.umin < vb.umax:
+        _set_unsigned(a, width, va.umin, vb.umax - 1)
+        _set_unsigned(b, width, va.umin + 1, vb.umax)
 
 
 def _take_le(a: Reg, b: Reg, width: int) -> None:
     va, vb = _View(a, width), _View(b, width)
-    _set_umax(a, width, vb.umax)
-    _set_umin(b, width, va.umin)
+    _set_unsigned(a, width, va.umin, vb.umax)
+    _set_unsigned(b, width, va.umin, vb.umax)
 
 
 def _take_slt(a: Reg, b: Reg, width: int) -> None:
     va, vb = _View(a, width), _View(b, width)
-    _set_smax(a, width, vb.smax - 1)
-    _set_smin(b, width, va.smin + 1)
+    if va.smin < vb.smax:
+        _set_signed(a, width, va.smin, vb.smax - 1)
+        _set_signed(b, width, va.smin + 1, vb.smax)
 
 
 def _take_sle(a: Reg, b: Reg, width: int) -> None:
     va, vb = _View(a, width), _View(b, width)
-    _set_smax(a, width, vb.smax)
-    _set_smin(b, width, va.smin)
+    _set_signed(a, width, va.smin, vb.smax)
+    _set_signed(b, width, va.smin, vb.smax)
 
 
-def _mirror(take: Callable[[Reg, Reg, int], None]) -> Callable[[Reg, Reg, int], None]:
-    return lambda a, b, width: take(b, a, width)
+def _take(name: str, a: Reg, b: Reg, width: int) -> None:
+    if name == "jeq":
+        _take_eq(a, b, width)
+    elif name == "jne":
+        _take_ne(a, b, width)
+    elif name == "jset":
+        _set_bits(a, b, width)
+        _set_bits(b, a, width)
+    elif name == "jnset":
+        _clear_bits(a, b, width)
+        _clear_bits(b, a, width)
+    elif name == "jlt":
+        _take_lt(a, b, width)
+    elif name == "jle":
+        _take_le(a, b, width)
+    elif name == "jgt":
+        _take_lt(b, a, width)
+    elif name == "jge":
+        _take_le(b, a, width)
+    elif name == "jslt":
+        _take_slt(a, b, width)
+    elif name == "jsle":
+        _take_sle(a, b, width)
+    elif name == "jsgt":
+        _take_slt(b, a, width)
+    else:
+        _take_sle(b, a, width)
 
 
-_TAKE: dict[str, Callable[[Reg, Reg, int], None]] = {
-    "jeq": _take_eq,
-    "jne": _take_ne,
-    "jset": _take_jset,
-    "jnset": _take_jnset,
-    "jlt": _take_lt,
-    "jle": _take_le,
-    "jgt": _mirror(_take_lt),
-    "jge": _mirror(_take_le),
-    "jslt": _take_slt,
-    "jsle": _take_sle,
-    "jsgt": _mirror(_take_slt),
-    "jsge": _mirror(_take_sle),
-}
+def narrowed(r: Reg, before: Reg) -> Reg:
+    """`r` with all that follows from what was just learnt; what was known before where that contradicts itself."""
+    sync(r)
+    if is_contradiction(r):
+        # This way cannot be taken; Linux goes on with what it knew, which holds of nothing as well.
+        r.value, r.mask = before.value, before.mask
+        r.unbound()
+        sync(r)
+    return r
 
 
 def narrow(name: str, width: int, a: Reg, b: Reg) -> tuple[Reg, Reg]:
     """Two scalars as they are once `a name b` holds."""
     a2, b2 = a.copy(), b.copy()
-    _TAKE[name](a2, b2, width)
-    for r, before in ((a2, a), (b2, b)):
-        sync(r)
-        if is_contradiction(r):
-            # This way cannot be taken; Linux goes on with what it knew, which holds of nothing as well.
-            r.value, r.mask = before.value, before.mask
-            r.unbound()
-            sync(r)
-    return a2, b2
+    _take(name, a2, b2, width)
+    return narrowed(a2, a), narrowed(b2, b)

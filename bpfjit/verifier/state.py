@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from . import tnum
 from .refs import Held
 from .tnum import U32, U64
 
@@ -51,14 +50,17 @@ OR_NULL, RDONLY, TRUSTED, RCU, UNTRUSTED = 1, 2, 4, 8, 16
 ALLOC, PERCPU, NON_OWN, USER = 32, 64, 128, 256
 
 
+# Names with an underscore are C numbers in the compiled module (state.pxd).
+_U64, _SIGN64, _U32, _SIGN32 = U64, 1 << 63, U32, 1 << 31
+_S64_MIN, _S64_MAX, _S32_MIN, _S32_MAX = S64_MIN, S64_MAX, S32_MIN, S32_MAX
+
+
 def s64(value: int) -> int:
-    value &= U64
-    return value - (1 << 64) if value >> 63 else value
+    return ((value & _U64) ^ _SIGN64) - _SIGN64
 
 
 def s32(value: int) -> int:
-    value &= U32
-    return value - (1 << 32) if value >> 31 else value
+    return ((value & _U32) ^ _SIGN32) - _SIGN32
 
 
 class Reg:
@@ -143,19 +145,23 @@ class Reg:
 
     def unbound(self) -> None:
         """Forget the bounds (not the tnum)."""
-        self.smin, self.smax, self.umin, self.umax = S64_MIN, S64_MAX, 0, U64
-        self.s32min, self.s32max, self.u32min, self.u32max = S32_MIN, S32_MAX, 0, U32
+        self.smin, self.smax, self.umin, self.umax = _S64_MIN, _S64_MAX, 0, _U64
+        self.s32min, self.s32max, self.u32min, self.u32max = _S32_MIN, _S32_MAX, 0, _U32
 
     def set_unknown(self) -> None:
-        self.value, self.mask = tnum.UNKNOWN
+        self.value, self.mask = 0, _U64
         self.unbound()
 
     def set_const(self, value: int) -> None:
-        value &= U64
+        """The value is known; a negative one is meant in two's complement."""
+        self.know(value & U64)
+
+    def know(self, value: int) -> None:
+        """As set_const(), for a number that is unsigned already."""
         self.value, self.mask = value, 0
         self.umin = self.umax = value
         self.smin = self.smax = s64(value)
-        self.u32min = self.u32max = value & U32
+        self.u32min = self.u32max = value & _U32
         self.s32min = self.s32max = s32(value)
 
 

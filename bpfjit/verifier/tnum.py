@@ -1,7 +1,8 @@
 """Tristate numbers: 64 bits of which each is 0, 1 or unknown, as (value, mask) with mask 1 for unknown.
 
 Source: "Sound, Precise, and Fast Abstract Interpretation with Tristate Numbers" (CGO 2022) and RFC 9669's
-arithmetic; results are checked by property tests against concrete arithmetic.
+arithmetic; results are checked by property tests against concrete arithmetic. Compiled, numbers are C's unsigned 64
+bits (tnum.pxd), so no expression may pass through a value beyond them that is not cut off afterwards.
 """
 
 from __future__ import annotations
@@ -11,52 +12,57 @@ U32 = 0xFFFFFFFF
 Tnum = tuple[int, int]
 
 UNKNOWN: Tnum = (0, U64)
+_U64 = U64  # names with an underscore are C numbers in the compiled module
 
 
 def const(value: int) -> Tnum:
-    return value & U64, 0
+    return value & _U64, 0
 
 
 def range_(low: int, high: int) -> Tnum:
     """The smallest tnum that holds every unsigned value in [low, high]."""
-    bits = (low ^ high).bit_length()
-    if bits > 63:
-        return UNKNOWN
-    delta = (1 << bits) - 1
-    return low & ~delta & U64, delta
+    differ = low ^ high
+    # Every bit below the highest that differs.
+    differ |= differ >> 1
+    differ |= differ >> 2
+    differ |= differ >> 4
+    differ |= differ >> 8
+    differ |= differ >> 16
+    differ |= differ >> 32
+    return low & ~differ & _U64, differ
 
 
 def add(av: int, am: int, bv: int, bm: int) -> Tnum:
-    sm, sv = (am + bm) & U64, (av + bv) & U64
-    sigma = (sm + sv) & U64
+    sm, sv = (am + bm) & _U64, (av + bv) & _U64
+    sigma = (sm + sv) & _U64
     mu = (sigma ^ sv) | am | bm
-    return sv & ~mu & U64, mu
+    return sv & ~mu & _U64, mu
 
 
 def sub(av: int, am: int, bv: int, bm: int) -> Tnum:
-    dv = (av - bv) & U64
-    alpha, beta = (dv + am) & U64, (dv - bm) & U64
+    dv = (av - bv) & _U64
+    alpha, beta = (dv + am) & _U64, (dv - bm) & _U64
     mu = (alpha ^ beta) | am | bm
-    return dv & ~mu & U64, mu
+    return dv & ~mu & _U64, mu
 
 
 def and_(av: int, am: int, bv: int, bm: int) -> Tnum:
     alpha, beta, v = av | am, bv | bm, av & bv
-    return v, alpha & beta & ~v & U64
+    return v, alpha & beta & ~v & _U64
 
 
 def or_(av: int, am: int, bv: int, bm: int) -> Tnum:
     v, mu = av | bv, am | bm
-    return v, mu & ~v & U64
+    return v, mu & ~v & _U64
 
 
 def xor(av: int, am: int, bv: int, bm: int) -> Tnum:
     v, mu = av ^ bv, am | bm
-    return v & ~mu & U64, mu
+    return v & ~mu & _U64, mu
 
 
 def mul(av: int, am: int, bv: int, bm: int) -> Tnum:
-    acc_v, acc_m = (av * bv) & U64, 0
+    acc_v, acc_m = (av * bv) & _U64, 0
     while av or am:
         if av & 1:
             acc_v, acc_m = add(acc_v, acc_m, 0, bm)
@@ -64,13 +70,13 @@ def mul(av: int, am: int, bv: int, bm: int) -> Tnum:
             acc_v, acc_m = add(acc_v, acc_m, 0, bv | bm)
         av >>= 1
         am >>= 1
-        bv = (bv << 1) & U64
-        bm = (bm << 1) & U64
-    return acc_v & ~acc_m & U64, acc_m
+        bv = (bv << 1) & _U64
+        bm = (bm << 1) & _U64
+    return acc_v & ~acc_m & _U64, acc_m
 
 
 def lsh(av: int, am: int, n: int) -> Tnum:
-    return (av << n) & U64, (am << n) & U64
+    return (av << n) & _U64, (am << n) & _U64
 
 
 def rsh(av: int, am: int, n: int) -> Tnum:
@@ -79,26 +85,29 @@ def rsh(av: int, am: int, n: int) -> Tnum:
 
 def arsh(av: int, am: int, n: int, width: int) -> Tnum:
     """Arithmetic shift of the low `width` bits; the sign bit's trit is what comes in."""
-    full = (1 << width) - 1
+    full = _U64 >> (64 - width)
     av, am = av & full, am & full
-    top = 1 << (width - 1)
-    v = (av - (top << 1) if av & top else av) >> n & full
-    m = (am - (top << 1) if am & top else am) >> n & full
-    return v & ~m, m
+    high = full ^ (full >> n)
+    v, m = av >> n, am >> n
+    if av >> (width - 1):
+        v |= high
+    if am >> (width - 1):
+        m |= high
+    return v & ~m & _U64, m
 
 
 def intersect(av: int, am: int, bv: int, bm: int) -> Tnum:
     """What is in both (which must not be disjoint)."""
     v, mu = av | bv, am & bm
-    return v & ~mu & U64, mu
+    return v & ~mu & _U64, mu
 
 
 def contains(av: int, am: int, bv: int, bm: int) -> bool:
     """Whether every value of b is one of a."""
-    return not (bm & ~am) and (bv & ~am & U64) == av
+    return not (bm & ~am) and (bv & ~am & _U64) == av
 
 
 def cast(v: int, m: int, size: int) -> Tnum:
     """The low `size` bytes."""
-    full = (1 << size * 8) - 1
+    full = _U64 >> (64 - size * 8)
     return v & full, m & full

@@ -1,0 +1,57 @@
+cimport cython
+from .tnum cimport u64
+
+ctypedef long long i64
+
+cdef u64 _U64, _SIGN64, _U32, _SIGN32
+cdef i64 _S64_MIN, _S64_MAX, _S32_MIN, _S32_MAX
+
+cpdef i64 s64(u64 value)
+cpdef i64 s32(u64 value)
+
+@cython.final
+cdef class Reg:
+    cdef public int type, flags, map, btf_id, frame
+    cdef public i64 id, off, size, range, ref
+    cdef public u64 value, mask, umin, umax, u32min, u32max
+    cdef public i64 smin, smax, s32min, s32max
+    cpdef Reg copy(self)
+    cpdef void unbound(self)
+    cpdef void set_unknown(self)
+    cpdef void know(self, u64 value)
+
+cpdef Reg scalar()
+cpdef Reg unknown_scalar()
+cpdef Reg pointer(int type_, int flags=*)
+
+@cython.final
+cdef class Slot:
+    cdef public bytes kinds
+    cdef public Reg reg
+
+@cython.final
+cdef class Frame:
+    cdef public int number, subprog, call_site
+    cdef public bint callback
+    cdef public i64 rounds
+    cdef public object precise, life
+    cdef public list regs
+    cdef public dict stack
+    cpdef Frame copy(self)
+
+@cython.final
+cdef class Step:
+    cdef public Step before
+    cdef public int pc, came_from, count, frame, slot
+    cdef public tuple linked
+
+@cython.final
+cdef class State:
+    cdef public list frames
+    cdef public object held
+    cdef public State parent
+    cdef public Step steps
+    cdef public i64 branches, unrolled
+    cdef public int first_pc, last_pc, pc
+    cdef public bint clean, evicted, is_kept
+    cpdef State copy(self)
