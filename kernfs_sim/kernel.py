@@ -18,8 +18,7 @@ from bpfjit.program import Binding, Verified
 from bpfjit.spec.targets import TRACEPOINTS
 from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib, ok
 
-from .bpf import cgroup_attach, commands
-from .bpf import maps as bpf_maps
+from .bpf import cgroup_attach, commands, map_mmap
 from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
 from .bpf.show import map_text
@@ -79,9 +78,13 @@ class SimBpf:
     def close(self, fd: int) -> None:
         self.caller.fds.close(fd)
 
-    def mmap(self, fd: int, size: int, writable: bool) -> memoryview:
+    def mmap(self, fd: int, size: int, writable: bool, offset: int = 0) -> memoryview:
         """mmap(2) of a map: its memory, without a copy. Raises OSError."""
-        return bpf_maps.mmap(self.caller, fd, size, writable)
+        return map_mmap.mmap(self.caller, fd, size, writable, offset)
+
+    def poll(self, fd: int, timeout_ms: int) -> int:
+        """poll(2) of a ring buffer: POLLIN or POLLOUT, 0 when the time is over. Raises OSError."""
+        return map_mmap.poll(self.caller, fd, timeout_ms)
 
     def fdinfo(self, fd: int) -> str:
         text: str = self.caller.fds.get(fd).fdinfo()

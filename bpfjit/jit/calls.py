@@ -15,7 +15,7 @@ from .values import NULL, Value
 if TYPE_CHECKING:
     from .emit import FunctionEmitter
 
-_NUMBERS = frozenset({ArgKind.ANYTHING, ArgKind.SIZE, ArgKind.SIZE_OR_ZERO})
+_NUMBERS = frozenset({ArgKind.ANYTHING, ArgKind.SIZE, ArgKind.SIZE_OR_ZERO, ArgKind.ALLOC_SIZE})
 
 
 def _width(arg: Arg) -> int:

@@ -11,6 +11,7 @@ import mmap
 import os
 import platform
 import re
+import select
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,9 +109,15 @@ class LiveBpf:
     def close(self, fd: int) -> None:
         os.close(fd)
 
-    def mmap(self, fd: int, size: int, writable: bool) -> mmap.mmap:
+    def mmap(self, fd: int, size: int, writable: bool, offset: int = 0) -> mmap.mmap:
         """mmap(2) of a map. Raises OSError."""
-        return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0))
+        return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0), offset=offset)
+
+    def poll(self, fd: int, timeout_ms: int) -> int:
+        """poll(2) of a ring buffer: POLLIN or POLLOUT, 0 when the time is over."""
+        waiter = select.poll()
+        waiter.register(fd, select.POLLIN | select.POLLOUT)
+        return sum(events for _, events in waiter.poll(timeout_ms))
 
     def fdinfo(self, fd: int) -> str:
         return Path(f"/proc/self/fdinfo/{fd}").read_text()

@@ -27,6 +27,8 @@ class ArgKind(Enum):
     CALLBACK = auto()
     STR = auto()  # a constant string in a read-only map
     STACK_OR_NULL = auto()
+    ALLOC_SIZE = auto()  # a constant number of bytes, 0 too: the size of the memory returned
+    RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ CTX = Arg(ArgKind.CTX)
 CALLBACK = Arg(ArgKind.CALLBACK)
 STR = Arg(ArgKind.STR)
 STACK_OR_NULL = Arg(ArgKind.STACK_OR_NULL)
+ALLOC_SIZE = Arg(ArgKind.ALLOC_SIZE)
+RINGBUF_MEM = Arg(ArgKind.RINGBUF_MEM)
 
 
 def fixed_mem(size: int) -> Arg:
@@ -74,6 +78,7 @@ class RetKind(Enum):
     MAP_VALUE_OR_NULL = auto()
     BTF_PTR = auto()  # a trusted, non-null pointer to `ret_btf`
     BTF_PTR_OR_NULL = auto()  # a plain one
+    RINGBUF_MEM_OR_NULL = auto()  # as many bytes as the ALLOC_SIZE argument says
 
 
 INTEGER, VOID, MAP_VALUE_OR_NULL = RetKind.INTEGER, RetKind.VOID, RetKind.MAP_VALUE_OR_NULL
@@ -95,7 +100,8 @@ class Helper:
     types that may call it, `symbol` the runtime's function (r1-r5 as u64, u64 back). `inline` names
     the lowering that the JIT knows, `min_ret`/`max_ret` what an INTEGER result is known to lie in.
     `changes_packet`: packet pointers are invalid after the call. `writes_map`: of a map that programs may
-    not write it is refused. `map_use`: it takes maps whose row has this use.
+    not write it is refused. `map_use`: it takes maps whose row has this use. `acquires`: what it returns is a reference
+    that must be given back; `releases`: the argument (1-based) that gives one back.
     """
 
     id: int
@@ -116,6 +122,8 @@ class Helper:
     writes_map: bool = False
     map_use: str = ""
     takes_packet: bool = False  # what it reads or writes may lie in the packet
+    acquires: bool = False
+    releases: int = 0
 
 
 class FieldKind(Enum):
@@ -218,7 +226,8 @@ class MapType:
     be addressed by ld_imm64. walk_order: of its elements ("": the keys' own). `tests`: a lookup asks whether the
     value given is there. btf_key: the kind that its key has in BTF, "" any, "none": no BTF at all. offload: a type
     that a device could hold. holds: what its values are, put in by fd and seen by syscalls as ids: "map", "prog",
-    "cgroup". inner: it may be a map's inner map. elem_iterator: iter/bpf_map_elem walks its elements.
+    "cgroup". ring: its memory is a ring of records. inner: it may be a map's inner map. elem_iterator:
+    iter/bpf_map_elem walks its elements.
     """
 
     id: int
@@ -244,6 +253,7 @@ class MapType:
     btf_key: str = ""
     offload: bool = False
     holds: str = ""
+    ring: bool = False
     inner: bool = True
     elem_iterator: bool = False
 

@@ -16,6 +16,7 @@ _MAX_HASH_ELEMENT = _KMALLOC_MAX - 48  # less Linux's own part of an element: ke
 _MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
 _LPM_KEY = (4 + 1, 4 + 256)  # a length in bits and 1 to 256 bytes
 _NONE = (0, 0)
+_RING = (4096, 1 << 31)  # whole pages, a power of two
 
 _ELEMENTS = frozenset({"lookup", "update", "delete", "for_each"})
 _PER_CPU = _ELEMENTS | {"percpu_lookup"}
@@ -210,6 +211,28 @@ MAP_TYPES: tuple[MapType, ...] = (
         extra=0xF,
         tests=True,
         btf_key="void",
+    ),
+    MapType(
+        uapi.BPF_MAP_TYPE_RINGBUF,
+        "ringbuf",
+        uapi.BPF_F_NUMA_NODE,
+        frozenset({"ringbuf"}),
+        key=_NONE,
+        value=_NONE,
+        entries=_RING,
+        ring=True,
+        for_each=False,
+    ),
+    MapType(
+        uapi.BPF_MAP_TYPE_USER_RINGBUF,
+        "user_ringbuf",
+        uapi.BPF_F_NUMA_NODE,
+        frozenset({"user_ringbuf"}),
+        key=_NONE,
+        value=_NONE,
+        entries=_RING,
+        ring=True,
+        for_each=False,
     ),
 )
 MAP_TYPE_BY_ID = {row.id: row for row in MAP_TYPES}

@@ -14,8 +14,8 @@ from ..uapi import bpf as uapi
 from . import btf_walk, ctx, held, mem, stack
 from . import state as st
 from .bounds import sync
-from .log import type_name
-from .state import OR_NULL, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
+from .log import tnum_text, type_name
+from .state import OR_NULL, RINGBUF, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
 from .walk import Walk
 
 
@@ -52,6 +52,9 @@ class Call:
             self._argument(i + 1, arg)
         if self.map_index >= 0:
             self._map()
+        if self.row.releases and not held.release(self.w, self.w.regs[self.row.releases].ref):
+            row = self.row
+            self.w.reject(f"func bpf_{row.name}#{row.id} reference has not been acquired before", errno.EINVAL)
 
     def _argument(self, regno: int, arg: Arg) -> None:
         w, kind = self.w, arg.kind
@@ -95,6 +98,17 @@ class Call:
             if reg.type != T.FUNC:
                 self._mismatch(regno, reg, "func")
             self.callback = reg.frame
+        elif kind is ArgKind.ALLOC_SIZE:
+            if reg.type != SCALAR:
+                self._mismatch(regno, reg, "scalar")
+            if not reg.is_const:
+                w.reject(f"R{regno} is not a known constant'")
+            w.precise(regno)
+            self.size_max = reg.value
+        elif kind is ArgKind.RINGBUF_MEM:
+            if reg.type != T.MEM or not reg.flags & RINGBUF or reg.flags & OR_NULL:
+                self._mismatch(regno, reg, "ringbuf_mem")
+            self._released(regno, reg)
         elif kind is ArgKind.STR:
             self._constant_string(regno, reg)
         elif kind is ArgKind.STACK_OR_NULL:
@@ -123,6 +137,17 @@ class Call:
             return False
         stack.need_word(self.w, self.w.regs[2])
         return True
+
+    def _released(self, regno: int, reg: Reg) -> None:
+        """An argument that gives back a reference is that reference itself."""
+        w = self.w
+        if reg.off:
+            what = "must have zero offset when passed to release func or trusted arg to kfunc"
+            w.reject(f"R{regno} {what}", errno.EINVAL)
+        if not reg.is_const or reg.value:
+            w.reject(f"variable {type_name(reg)} access var_off={tnum_text(reg.value, reg.mask)} disallowed")
+        if not reg.ref:
+            w.reject(f"R{regno} must be referenced when passed to release function", errno.EINVAL)
 
     def _mismatch(self, regno: int, reg: Reg, wanted: str) -> None:
         self.w.reject(f"R{regno} type={type_name(reg)} expected={wanted}")
@@ -185,6 +210,9 @@ class Call:
         elif row.ret is RetKind.BTF_PTR_OR_NULL:
             r = st.pointer(T.BTF, OR_NULL)
             r.btf_id, r.id = _struct_id(w, row.ret_btf), w.new_id()
+        elif row.ret is RetKind.RINGBUF_MEM_OR_NULL:
+            r = st.pointer(T.MEM, OR_NULL | RINGBUF)
+            r.size = self.size_max
         elif row.ret is RetKind.BTF_PTR:
             r = st.pointer(T.BTF, TRUSTED)
             r.btf_id = _struct_id(w, row.ret_btf)
@@ -195,6 +223,8 @@ class Call:
                 r.smin, r.smax = -4095, sizes[row.ret_size_arg].umax
                 r.s32min, r.s32max = -4095, min(sizes[row.ret_size_arg].umax, st.S32_MAX)
                 sync(r)
+        if row.acquires:
+            r.id = r.ref = held.acquire(w)
         regs[0] = r
         w.leave(r)
         return r

@@ -6,7 +6,7 @@ from ..btf import Btf, RawBtf
 from ..isa.text import disasm
 from ..program import Program
 from . import state as st
-from .state import OR_NULL, RCU, RDONLY, TRUSTED, UNTRUSTED, Frame, Reg, T
+from .state import OR_NULL, RCU, RDONLY, RINGBUF, TRUSTED, UNTRUSTED, Frame, Reg, T
 from .tnum import U32, U64
 
 _TYPE = {
@@ -33,10 +33,25 @@ _TYPE = {
 }
 
 
+_PREFIXES = (
+    (RDONLY, "rdonly_"),
+    (TRUSTED, "trusted_"),
+    (RCU, "rcu_"),
+    (UNTRUSTED, "untrusted_"),
+    (RINGBUF, "ringbuf_"),
+)
+
+
 def type_name(r: Reg) -> str:
     """A register's type as logs name it: "trusted_ptr_or_null_", "map_value_or_null", "fp"."""
     prefix = ""
-    for flag, text in ((RDONLY, "rdonly_"), (TRUSTED, "trusted_"), (RCU, "rcu_"), (UNTRUSTED, "untrusted_")):
+    for flag, text in (
+        (RDONLY, "rdonly_"),
+        (TRUSTED, "trusted_"),
+        (RCU, "rcu_"),
+        (UNTRUSTED, "untrusted_"),
+        (RINGBUF, "ringbuf_"),
+    ):
         if r.flags & flag:
             prefix += text
     name = "buf" if r.type == T.MEM and r.size < 0 else _TYPE[T(r.type)]

@@ -11,12 +11,12 @@ from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.spec.kinds import MapType
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
-from runtime import Map, ffi, lib
+from runtime import Map, lib
 
 from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from ..objects import MapObject
 from . import held_maps, map_btf
-from .fd import ObjectFile, btf_of, install, map_of
+from .fd import btf_of, install, map_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -105,6 +105,8 @@ def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
     for what, size, (low, high) in sizes:
         if not low <= size <= high:
             raise refuse(errno.EINVAL, f"{shape}: wanted a {what} of {low} to {high} bytes")
+    if row.ring and attr.max_entries & (attr.max_entries - 1):
+        raise refuse(errno.EINVAL, f"{shape}: wanted a power of two")
     if not row.entries[0] <= attr.max_entries:
         raise refuse(errno.EINVAL, f"{shape}: wanted at least {row.entries[0]} entries")
     if flags & row.unsupported_flags:
@@ -220,32 +222,3 @@ def freeze(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int:
     m.frozen = True
     m.native.ptr.frozen = True
     return 0
-
-
-def mmap(caller: Caller, fd: int, size: int, writable: bool) -> memoryview:
-    """mmap(2) of an array's elements, shared: its memory itself, which keeps the map for as long as it is in use.
-
-    Raises EBADF, ENODEV for other files, EACCES, EPERM for a frozen map, EINVAL for one that cannot be mapped so.
-    """
-    file = caller.fds.get(fd)
-    m = file.object if isinstance(file, ObjectFile) else None
-    if not isinstance(m, MapObject):
-        raise refuse(errno.ENODEV, f"fd {fd} is no map")
-    if not file.may_read or (writable and not file.may_write):
-        raise refuse(errno.EACCES, f"map fd {fd} does not allow {'writing' if writable else 'reading'}")
-    room = -(-m.value_size // 8) * 8 * m.max_entries
-    # A mapping through an fd that may not write is not shared, and maps know no other.
-    if not m.flags & uapi.BPF_F_MMAPABLE or not 0 < size <= room or not file.may_write:
-        raise refuse(errno.EINVAL, f"map {m.name} cannot be mapped, {size} of {room} bytes")
-    if writable and (m.frozen or m.flags & uapi.BPF_F_RDONLY_PROG):
-        raise refuse(errno.EPERM if m.frozen else errno.EACCES, f"map {m.name} cannot be mapped for writing")
-    memory = ffi.gc(ffi.cast("char *", m.native.direct), lambda _: _unmap(m, writable))
-    m.get()
-    m.written_through += writable
-    view = memoryview(ffi.buffer(memory, size))
-    return view if writable else view.toreadonly()
-
-
-def _unmap(m: MapObject, writable: bool) -> None:
-    m.written_through -= writable
-    m.put()

@@ -116,6 +116,12 @@ u64 rt_map_memory_bytes(struct bpf_map *map);
 void *rt_map_direct(struct bpf_map *map);
 int rt_map_owns(struct bpf_map *map, u64 addr, u64 size);
 
+/* -- ring buffers: their memory from the consumer's page on, an eventfd that wakeups count up, whether poll() is ready -- */
+void *rt_ring_memory(struct bpf_map *map, u64 *size);
+int rt_ring_event(struct bpf_map *map);
+void rt_ring_seen(struct bpf_map *map);
+int rt_ring_ready(struct bpf_map *map);
+
 /* -- views: one kernel object shown through a program, read as kernfs serves a seq_file -- */
 struct rt_view *rt_view_open(struct rt_kernel *k, rt_prog_fn fn, void *object);
 void rt_view_close(struct rt_view *v);

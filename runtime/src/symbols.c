@@ -16,6 +16,12 @@
 	X(rt_tail_enter)                                                                                               \
 	X(rt_tail_leave)                                                                                               \
 	X(rt_current_task_under_cgroup)                                                                                \
+	X(rt_ringbuf_reserve)                                                                                          \
+	X(rt_ringbuf_submit)                                                                                           \
+	X(rt_ringbuf_discard)                                                                                          \
+	X(rt_ringbuf_output)                                                                                           \
+	X(rt_ringbuf_query)                                                                                            \
+	X(rt_user_ringbuf_drain)                                                                                       \
 	X(rt_map_lookup_percpu_elem)                                                                                   \
 	X(rt_for_each_map_elem)                                                                                        \
 	X(rt_loop)                                                                                                     \

@@ -9,13 +9,14 @@ from ..kinds import Helper
 from .maps import MAP_HELPERS
 from .net import NET_HELPERS
 from .objects import OBJECT_HELPERS
+from .rings import RING_HELPERS
 from .syscall import SYSCALL_HELPERS
 from .system import SYSTEM_HELPERS
 from .tracing import TRACING_HELPERS
 
 HELPERS: tuple[Helper, ...] = tuple(
     sorted(
-        (*MAP_HELPERS, *SYSTEM_HELPERS, *TRACING_HELPERS, *NET_HELPERS, *OBJECT_HELPERS, *SYSCALL_HELPERS),
+        (*MAP_HELPERS, *SYSTEM_HELPERS, *TRACING_HELPERS, *NET_HELPERS, *OBJECT_HELPERS, *RING_HELPERS, *SYSCALL_HELPERS),
         key=lambda h: h.id,
     )
 )
