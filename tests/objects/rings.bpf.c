@@ -33,7 +33,7 @@ int produce(struct order *o)
 			data[i] = o->data[i];
 		return bpf_ringbuf_output(&ring, data, o->count & 63, o->flags);
 	}
-	for (number = 0; number < (o->count & 1023); number++) {
+	for (number = 0; number < (o->count & 255); number++) {
 		struct record *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 
 		if (!r)
