@@ -35,7 +35,7 @@ def call(f: FunctionEmitter, insn: Insn) -> None:
     lowering = inline.INLINE.get(row.inline)
     index = f.facts.call_map.get(f.pc, -1)
     if lowering is None or not lowering(f, f.program.maps[index] if index >= 0 else None, index):
-        _helper(f, row)
+        f.set(0, helper(f, row))
     _forget(f)
 
 
@@ -55,7 +55,8 @@ def function(f: FunctionEmitter, index: int, given: Mapping[int, Value]) -> Valu
     return f.assign(width, f"call {Value('', width).type} @{name}({', '.join(args)})")
 
 
-def _helper(f: FunctionEmitter, row: Helper) -> None:
+def helper(f: FunctionEmitter, row: Helper) -> Value:
+    """Call the runtime's function; what it returns."""
     # trace_printk takes up to three more values than its row names.
     widths = [_width(a) for a in row.args] + [64] * (5 - len(row.args) if "..." in row.decl else 0)
     returns = 64 if row.ret in (RetKind.INTEGER, RetKind.VOID) else 0
@@ -66,4 +67,4 @@ def _helper(f: FunctionEmitter, row: Helper) -> None:
     for i, w in enumerate(widths):
         v = f.regs.get(i + 1, Value("0", 64))
         args.append(str(f.to_int(v) if w else f.to_ptr(v)))
-    f.set(0, f.assign(returns, f"call {ret} @{row.symbol}({', '.join(args)})"))
+    return f.assign(returns, f"call {ret} @{row.symbol}({', '.join(args)})")

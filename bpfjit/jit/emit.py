@@ -17,7 +17,11 @@ from . import calls, mem, tail
 from .memory import metadata
 from .values import NULL, ZERO, Lines, Value
 
-_INTRINSICS = [*(f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)), "declare i16 @llvm.cttz.i16(i16, i1)"]
+_INTRINSICS = [
+    *(f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)),
+    "declare i16 @llvm.cttz.i16(i16, i1)",
+    "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+]
 _MAX_CONSTANT = 1 << 16  # bytes of a constant map that are compiled in
 
 
@@ -111,6 +115,8 @@ class FunctionEmitter(Lines):
         self.fn = name
         self.entry = name.split(".")[0]
         self.regs: dict[int, Value] = {}
+        self.allocas: list[str] = []
+        self.constant_at: dict[str, tuple[int, int]] = {}  # an address within a constant: (map index, offset)
         self.pc = sub.start
         self.blocks = self._find_blocks()
 
@@ -153,6 +159,16 @@ class FunctionEmitter(Lines):
                 blocks[t].preds.append(b.start)
         return blocks
 
+    def pcs(self, start: int, before: int) -> list[int]:
+        """The instructions of a block, those from `before` on left out (-1: none)."""
+        found, pc = [], start
+        while pc != before:
+            found.append(pc)
+            if pc == self.blocks[start].end:
+                break
+            pc = self._targets(pc)[0]
+        return found
+
     def _order(self) -> list[int]:
         """Blocks so that each comes after one of its predecessors (the entry first)."""
         seen, order, todo = set(), [], [self.function.start]
@@ -165,7 +181,7 @@ class FunctionEmitter(Lines):
             todo += reversed(self._targets(self.blocks[start].end))
         return order
 
-    def _defs(self, pc: int) -> list[tuple[int, str]]:
+    def defs(self, pc: int) -> list[tuple[int, str]]:
         """Registers an instruction writes, and what it leaves there: "p" pointer, "z" the number 0, "i" other."""
         insn = self.insns[pc]
         kind = "p" if self.facts.result[pc] == ValueKind.POINTER else "i"
@@ -200,7 +216,7 @@ class FunctionEmitter(Lines):
                 kinds = dict(kinds)
                 pc = start
                 while True:
-                    for r, k in self._defs(pc):
+                    for r, k in self.defs(pc):
                         if k == "i" and self._copies(pc):
                             k = kinds.get(self.insns[pc].src, "i") if kinds.get(self.insns[pc].src) == "z" else k
                         kinds[r] = k
@@ -242,6 +258,7 @@ class FunctionEmitter(Lines):
         for start in order:
             self._block(self.blocks[start], widths[start], entry_regs)
             texts[start], self.out = self.out, []
+        prologue[1:1] = self.allocas
         lines = []
         # Conversions for phis go to the ends of blocks, so all phis come before any text is put together.
         phis = {start: self._phi_lines(self.blocks[start], entry_regs, texts, prologue) for start in order}
@@ -317,6 +334,13 @@ class FunctionEmitter(Lines):
         cast = f"ptrtoint {v} to i64" if width else f"inttoptr {v} to ptr"
         text.insert(len(text) - 1, f"  {name} = {cast}")
         return Value(name, width)
+
+    def offset(self, base: Value, by: int | Value) -> Value:
+        address = super().offset(base, by)
+        if isinstance(by, int) and base.text in self.constant_at:
+            index, at = self.constant_at[base.text]
+            self.constant_at[address.text] = (index, at + by)
+        return address
 
     def label(self, name: str) -> str:
         self._count += 1
@@ -409,7 +433,10 @@ class FunctionEmitter(Lines):
         if ref is not None and ref.value_off is None:
             self.set(insn.dst, self.module.map_symbol(ref.map_index))
         elif ref is not None:
-            self.set(insn.dst, self.offset(self.module.map_values(ref.map_index), ref.value_off or 0))
+            values = self.module.map_values(ref.map_index)
+            if self.program.maps[ref.map_index].constant is not None:
+                self.constant_at[values.text] = (ref.map_index, 0)
+            self.set(insn.dst, self.offset(values, ref.value_off or 0))
         elif insn.src == uapi.BPF_PSEUDO_FUNC:
             index = self.module.subprog_at[self.pc + insn.imm + 1]
             self.module.addresses_taken.add(index)

@@ -15,13 +15,12 @@ import llvmlite
 import llvmlite.binding as llvm
 from llvmlite.binding.newpassmanagers import NewPassManager
 
-from runtime import offsets
-
 from ..program import Binding, Verified
 from . import source
 from .cache import ObjectCache
 from .emit import Emitter
 from .image import functions, line_offsets, text
+from .memory import at
 
 CALL_CONVENTION = 2  # the version of what native code and runtime assume of each other
 
@@ -191,7 +190,7 @@ def addresses(symbols: Mapping[str, str], binding: Binding) -> dict[str, int]:
     found = {}
     for name in symbols:
         if name == "rt_this_cpu":  # no address: an offset from the thread's own
-            found[name] = offsets()["cpu"] % (1 << 64)
+            found[name] = at("cpu") % (1 << 64)
         elif name.startswith("map"):
             index, _, values = name[3:].partition(".")
             found[name] = (binding.values if values else binding.maps)[int(index)]

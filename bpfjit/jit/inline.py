@@ -6,17 +6,14 @@ A lowering gets the emitter at the call and the map that it is on, if that is on
 from __future__ import annotations
 
 import errno
-import functools
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from runtime import offsets
-
 from ..program import MapInfo
-from . import calls, tail
+from . import calls, printf, tail
 from .hash import lookup_function
-from .memory import INVARIANT, RUNTIME
+from .memory import INVARIANT, RUNTIME, at, layout
 from .values import NULL, ZERO, Value
 
 if TYPE_CHECKING:
@@ -28,14 +25,9 @@ _LONGEST_KEY = 64  # of a hash that is searched in place
 _FUNCTION = re.compile(r"@\w+\.(\d+)$")
 
 
-@functools.cache
-def _at() -> dict[str, int]:
-    return offsets()
-
-
 def field(f: FunctionEmitter, base: Value, name: str, width: int, facts: str = INVARIANT) -> Value:
     """The member `name` of the structure at `base`; width 0 for a pointer."""
-    address = f.offset(base, _at()[name])
+    address = f.offset(base, at(name))
     return f.assign(width, f"load {Value('', width).type}, ptr {address.text}, align {width // 8 or 8}{facts}")
 
 
@@ -83,13 +75,13 @@ def _percpu_array(f: FunctionEmitter, m: MapInfo, index: int) -> Value:
 def _hash(f: FunctionEmitter, m: MapInfo, index: int) -> Value | None:
     if m.key_size > _LONGEST_KEY:
         return None
-    at = ZERO
+    offset = ZERO
     if m.type.per_cpu:
-        at = f.mul(f.zext(field(f, this_cpu(f), "cpu.index", 32), 64), f.const(64, _stride(m)))
+        offset = f.mul(f.zext(field(f, this_cpu(f), "cpu.index", 32), 64), f.const(64, _stride(m)))
     lru = m.type.lookup == "lru_hash"
     name = f"hash.lookup.{m.key_size}" + (".lru" if lru else "")
-    f.module.library[name] = lookup_function(name, m.key_size, _at(), lru=lru)
-    return f.assign(0, f"call fastcc ptr @{name}({f.module.map_symbol(index)}, {f.ptr_of(2)}, {at})")
+    f.module.library[name] = lookup_function(name, m.key_size, layout(), lru=lru)
+    return f.assign(0, f"call fastcc ptr @{name}({f.module.map_symbol(index)}, {f.ptr_of(2)}, {offset})")
 
 
 _LOOKUPS: dict[str, Callable[[FunctionEmitter, MapInfo, int], Value | None]] = {
@@ -141,10 +133,10 @@ def _cgroup_id(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     """task->cgroups->dfl_cgrp->kn->id."""
 
     def read(task: Value) -> Value:
-        at = task
+        step = task
         for name in ("task.cgroups", "css_set.dfl_cgrp", "cgroup.kn"):
-            at = field(f, at, name, 0, RUNTIME)
-        return field(f, at, "kernfs_node.id", 64, RUNTIME)
+            step = field(f, step, name, 0, RUNTIME)
+        return field(f, step, "kernfs_node.id", 64, RUNTIME)
 
     return _of_task(f, 0, read)
 
@@ -190,4 +182,8 @@ INLINE: dict[str, Lowering] = {
     "cgroup_id": _cgroup_id,
     "loop": _loop,
     "tail_call": tail.call,
+    "seq_printf": printf.seq_printf,
+    "seq_write": printf.seq_write,
+    "snprintf": printf.snprintf,
+    "trace_printk": printf.trace_printk,
 }

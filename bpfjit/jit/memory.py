@@ -6,6 +6,10 @@ its own, and an access whose address is surely of one kind cannot meet an access
 
 from __future__ import annotations
 
+import functools
+
+from runtime import offsets
+
 from ..program import Region
 
 _SCOPED = (Region.STACK, Region.CTX, Region.PACKET, Region.MAP_VALUE, Region.KERNEL)
@@ -13,6 +17,17 @@ _NAMES = (*(r.name or "" for r in _SCOPED), "RUNTIME")
 # Far from the numbers that a listing's debug locations take (source.py).
 _FIRST = 1 << 20
 _EMPTY, _DOMAIN, _SCOPE, _LIST, _OTHERS = (_FIRST + 1000 * i for i in range(5))
+
+
+@functools.cache
+def layout() -> dict[str, int]:
+    """Where the runtime's structures have their members, in bytes ("hash.mask")."""
+    return offsets()
+
+
+def at(member: str) -> int:
+    return layout()[member]
+
 
 INVARIANT = f", !invariant.load !{_EMPTY}"
 

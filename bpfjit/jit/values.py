@@ -20,6 +20,11 @@ class Value(NamedTuple):
     def type(self) -> str:
         return f"i{self.width}" if self.width else "ptr"
 
+    @property
+    def number(self) -> int | None:
+        """A constant's value, signed; None for what is computed."""
+        return int(self.text) if self.width > 1 and (self.text[0] == "-" or self.text.isdigit()) else None
+
     def __str__(self) -> str:
         return f"{self.type} {self.text}"
 
@@ -119,14 +124,20 @@ class Lines:
     def select(self, c: Value, a: Value, b: Value) -> Value:
         return self.assign(a.width, f"select i1 {c.text}, {a}, {b}")
 
+    def _resized(self, how: str, a: Value, width: int) -> Value:
+        return a if a.width == width else self.assign(width, f"{how} {a} to i{width}")
+
     def trunc(self, a: Value, width: int) -> Value:
-        return a if a.width == width else self.assign(width, f"trunc {a} to i{width}")
+        known = a.number
+        return self.const(width, known) if known is not None else self._resized("trunc", a, width)
 
     def zext(self, a: Value, width: int) -> Value:
-        return a if a.width == width else self.assign(width, f"zext {a} to i{width}")
+        known = a.number
+        return self.const(width, known & (1 << a.width) - 1) if known is not None else self._resized("zext", a, width)
 
     def sext(self, a: Value, width: int) -> Value:
-        return a if a.width == width else self.assign(width, f"sext {a} to i{width}")
+        known = a.number
+        return self.const(width, known) if known is not None else self._resized("sext", a, width)
 
     def bswap(self, a: Value) -> Value:
         return self.assign(a.width, f"call {a.type} @llvm.bswap.{a.type}({a})")

@@ -415,6 +415,28 @@ static int render(struct rt_kernel *k, struct rt_out *out, const char *f, const 
 	return 0;
 }
 
+/* One number or character as a conversion says that native code has taken apart: see put.c. */
+char *rt_put_spec(char *at, u64 arg, u64 conversion, u64 flags, s64 width)
+{
+	struct rt_out out = { .buf = at, .size = SIZE_MAX };
+	struct spec s = {
+		.width = (int)width,
+		.left = !!(flags & 1),
+		.zero = !!(flags & 2),
+		.plus = !!(flags & 4),
+		.space = !!(flags & 8),
+		.bits = flags & 16 ? 64 : 32,
+		.conversion = (char)conversion,
+	};
+	char c = (char)arg;
+
+	if (s.conversion == 'c')
+		put_padded(&out, &s, &c, 1);
+	else
+		put_number(&out, &s, arg);
+	return at + out.count;
+}
+
 int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs)
 {
 	struct rt_out nowhere = { 0 };

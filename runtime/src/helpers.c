@@ -273,18 +273,13 @@ s64 rt_loop(u64 nr_loops, u64 (*callback)(u64 index, void *ctx, u64, u64, u64), 
 /* -- the trace log -- */
 
 #define TRACE_BYTES (1u << 20)
+#define TRACE_LINE 1024
 
-s64 rt_trace_printk(const char *fmt, u64 fmt_size, u64 a, u64 b, u64 c)
+/* Text into the log; how much of it. A line is cut at what Linux's buffer holds. */
+s64 rt_trace_text(const char *text, u64 count)
 {
 	struct rt_kernel *k = rt_this_cpu->kernel;
-	u64 args[3] = { a, b, c };
-	char text[1024];
-	struct rt_out out = { .buf = text, .size = sizeof(text) };
-	int err = rt_bprintf(k, &out, fmt, (u32)fmt_size, args, 3);
-
-	if (err)
-		return err;
-	size_t n = out.count < sizeof(text) ? out.count : sizeof(text) - 1;
+	size_t n = count < TRACE_LINE ? count : TRACE_LINE - 1;
 
 	pthread_mutex_lock(&k->lock);
 	if (!k->trace && (k->trace = malloc(TRACE_BYTES)))
@@ -295,6 +290,16 @@ s64 rt_trace_printk(const char *fmt, u64 fmt_size, u64 a, u64 b, u64 c)
 	}
 	pthread_mutex_unlock(&k->lock);
 	return (s64)n;
+}
+
+s64 rt_trace_printk(const char *fmt, u64 fmt_size, u64 a, u64 b, u64 c)
+{
+	u64 args[3] = { a, b, c };
+	char text[TRACE_LINE];
+	struct rt_out out = { .buf = text, .size = sizeof(text) };
+	int err = rt_bprintf(rt_this_cpu->kernel, &out, fmt, (u32)fmt_size, args, 3);
+
+	return err ? err : rt_trace_text(text, out.count);
 }
 
 s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size)

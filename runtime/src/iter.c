@@ -24,7 +24,7 @@ const struct rt_iter_ops *rt_iter_walk(const char *name)
 
 struct rt_iter *rt_iter_open(struct rt_kernel *k, rt_prog_fn fn, const struct rt_iter_how *how, u64 session_id)
 {
-	struct rt_iter *it = calloc(1, sizeof(*it));
+	struct rt_iter *it = rt_kobj_alloc(k, sizeof(*it)); /* programs read its meta, a kernel object as any */
 
 	if (!it)
 		return NULL;
@@ -37,7 +37,7 @@ struct rt_iter *rt_iter_open(struct rt_kernel *k, rt_prog_fn fn, const struct rt
 	if (how->ops == &rt_iter_map_elem_ops) {
 		it->values = malloc(rt_map_value_bytes(how->subject));
 		if (!it->values) {
-			free(it);
+			rt_kobj_free_rcu(k, it, sizeof(*it));
 			return NULL;
 		}
 	}
@@ -50,7 +50,7 @@ void rt_iter_close(struct rt_iter *it)
 		return;
 	free(it->seq.buf);
 	free(it->values);
-	free(it);
+	rt_kobj_free_rcu(it->kernel, it, sizeof(*it));
 }
 
 static int overflowed(const struct seq_file *seq)

@@ -50,6 +50,12 @@
 	X(rt_trace_printk)                                                                                             \
 	X(rt_seq_printf)                                                                                               \
 	X(rt_seq_write)                                                                                                \
+	X(rt_put_u64)                                                                                                  \
+	X(rt_put_s64)                                                                                                  \
+	X(rt_put_hex)                                                                                                  \
+	X(rt_put_spec)                                                                                                 \
+	X(rt_put_text)                                                                                                 \
+	X(rt_trace_text)                                                                                               \
 	X(rt_bpf_sys_bpf)                                                                                              \
 	X(rt_bpf_sys_close)                                                                                            \
 	X(rt_btf_find_by_name_kind)                                                                                    \

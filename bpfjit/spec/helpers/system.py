@@ -90,6 +90,7 @@ SYSTEM_HELPERS = (
         args=(UNINIT_MEM.or_null(), SIZE_OR_ZERO, STR, MEM.or_null(), SIZE_OR_ZERO),
         ret=INTEGER,
         symbol="rt_snprintf",
+        inline="snprintf",
         groups=ALL,
         gpl=True,
     ),
