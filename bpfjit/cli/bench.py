@@ -20,8 +20,8 @@ from . import common
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("bpfjit", "interp", "kernel", "native")
 # A table's module has measure(quick) -> (rows, geomeans, notes); it is imported when it is asked for.
-TABLES = {"jit": "bench_jit", "read": "bench_read"}
-LATER = ("iter", "maps", "load")
+TABLES = {"jit": "bench_jit", "read": "bench_read", "maps": "bench_maps", "load": "bench_load"}
+LATER = ("iter",)
 Measured = tuple[list["Row"], dict[str, Any], list[str]]
 
 

@@ -3,6 +3,7 @@
 #include "rt.h"
 
 #define STRIDE 128
+#define AHEAD 16 /* elements whose memory is asked for before the first of them is read */
 
 /*
  * Keys and values from *pos on, at most `count`: how many. With `take` they are deleted too. *pos is
@@ -18,18 +19,30 @@ s64 rt_map_read_batch(struct bpf_map *map, u64 *pos, char *keys, char *values, u
 		struct rt_cpu *cpu = rt_enter(m->kernel);
 		u64 stop = n + STRIDE < count ? n + STRIDE : count;
 
-		while (n < stop) {
+		while (n < stop && at.pos != ~0ULL) {
+			u64 found = 0, room = stop - n < AHEAD ? stop - n : AHEAD;
+			char *ahead[AHEAD];
 			void *key, *value;
-			char *k = keys + n * map->key_size, *v = values + n * m->value_bytes;
 
-			if (!map->ops->walk(m, &at, &key, &value)) {
-				at.pos = ~0ULL;
-				break;
+			/* A walk's elements lie anywhere: their cache misses overlap when all are asked for at once. */
+			while (found < room) {
+				if (!map->ops->walk(m, &at, &key, &value)) {
+					at.pos = ~0ULL;
+					break;
+				}
+				__builtin_prefetch(key);
+				ahead[found++] = key;
+				if (key == (void *)&at.index)
+					break; /* an array's key is the cursor's own, and gone with the next step */
 			}
-			memcpy(k, key, map->key_size);
-			if (take ? map->ops->take(m, k, v, flags) : map->ops->copy_out(m, k, v, flags))
-				continue; /* deleted under our hands */
-			n++;
+			for (u64 i = 0; i < found; i++) {
+				char *k = keys + n * map->key_size, *v = values + n * m->value_bytes;
+
+				memcpy(k, ahead[i], map->key_size);
+				if (take ? map->ops->take(m, k, v, flags) : map->ops->copy_out(m, k, v, flags))
+					continue; /* deleted under our hands */
+				n++;
+			}
 		}
 		rt_leave(cpu);
 	}

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bpfjit.cli import bench_jit, bench_read
+from bpfjit.cli import bench_jit, bench_load, bench_maps, bench_read
 from bpfjit.cli.bench import Progress, Row, geomean, quartiles
 from bpfjit.cli.bench_plot import plot
 
@@ -193,3 +193,26 @@ def test_what_the_empty_program_costs_is_taken_off_each_engine() -> None:
     }
     assert bench_jit._less_the_empty(rows) == {"bpfjit": 1.0, "kernel": 20.0}
     assert list(rows) == ["one"] and rows["one"].samples == {"bpfjit": [10.0], "kernel": [100.0, 0.1]}
+
+
+def test_maps_are_measured_one_by_one_and_in_batches(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_maps, "QUICK_ELEMENTS", 300)
+    monkeypatch.setattr(bench_maps, "QUICK_ROUNDS", 1)
+    answer = cli("bench", "maps", "--quick", "-j").json
+    rows = {row["what"]: row for row in answer["rows"]}
+    wanted = [f"{s.name} {op}" for s in bench_maps.SHAPES for op in ("update", "lookup", "update_batch", "lookup_batch")]
+    assert list(rows) == wanted
+    assert all(row["bpfjit_ns"] > 0 for row in rows.values())
+    assert rows["hash u64 lookup_batch"]["elements"] == 300 and rows["hash u64 lookup"]["elements"] == 1
+    assert set(answer["geomeans"]) == {"speedup_kernel_single", "speedup_kernel_batch"}
+
+
+def test_loads_are_measured_compiled_and_cached(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [p for p in bench_load.sources() if p.name in ("empty.bpf.c", "parse.bpf.c")]
+    monkeypatch.setattr(bench_load, "sources", lambda: few)
+    monkeypatch.setattr(bench_load, "QUICK_ROUNDS", 1)
+    answer = cli("bench", "load", "--quick", "-j").json
+    assert [row["what"] for row in answer["rows"]] == ["empty", "parse"]
+    for row in answer["rows"]:
+        assert row["bpfjit_ns"] > 0 and row["cached_ns"] > 0 and 0 < row["verified_ns"] < row["bpfjit_ns"] * 10
+    assert set(answer["geomeans"]) == {"speedup_kernel", "speedup_kernel_cached"}
