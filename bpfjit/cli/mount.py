@@ -55,7 +55,7 @@ def mount(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _until_told() -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
-    """wait() returns once SIGINT or SIGTERM came or end() was called: meanwhile both signals do nothing else."""
+    """wait() returns once SIGINT, SIGTERM or SIGHUP came or end() was called: meanwhile they do nothing else."""
     # A pipe: a handler may run within any call, and must not wait for a lock that call holds.
     told, tell = os.pipe()
 
@@ -65,7 +65,7 @@ def _until_told() -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
     def wait() -> None:
         os.read(told, 1)
 
-    before = {number: signal.signal(number, lambda *_: end()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: end()) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield wait, end
     finally:

@@ -152,12 +152,14 @@ class Notifier:
         for sb in filesystems:
             sb.on_add.append(self._added)
             sb.on_drop.append(self._dropped)
+            sb.on_chattr.append(self._changed)
             self._watched.append(sb)
 
     def stop(self) -> None:
         for sb in self._watched:
             sb.on_add.remove(self._added)
             sb.on_drop.remove(self._dropped)
+            sb.on_chattr.remove(self._changed)
         self._watched = []
         self._queue.put(None)
 
@@ -201,8 +203,7 @@ class Notifier:
             self._tell(wire.inval_entry(number, os.fsencode(name)))
             self._tell(wire.inval_inode(number))
 
-    def changed(self, inode: Inode) -> None:
-        """An inode's attributes changed otherwise."""
+    def _changed(self, inode: Inode) -> None:
         number = self._nodes.number_of(inode)
         if number is not None:
             self._tell(wire.inval_inode(number))

@@ -39,7 +39,8 @@ class Stat:
 class SuperBlock:
     """A mounted file system: its magic number, inode numbers, and who is told when a name comes or goes.
 
-    `on_add` and `on_drop` are called with the directory and the name, once it is there or gone.
+    `on_add` and `on_drop` are called with the directory and the name, once it is there or gone; `on_chattr` with an inode
+    whose mode or owner has changed.
     """
 
     def __init__(self, fstype: str, magic: int) -> None:
@@ -47,6 +48,7 @@ class SuperBlock:
         self.magic = magic
         self.on_add: list[Callable[[Directory, str], None]] = []
         self.on_drop: list[Callable[[Directory, str], None]] = []
+        self.on_chattr: list[Callable[[Inode], None]] = []
         self._inos = itertools.count(2)
 
     def new_ino(self) -> int:
@@ -128,7 +130,12 @@ class Inode:
 
     def chmod(self, mode: int) -> None:
         self.mode = stat.S_IFMT(self.mode) | (mode & 0o7777)
+        self._changed()
+
+    def _changed(self) -> None:
         self.ctime_ns = time.time_ns()
+        for tell in self.sb.on_chattr:
+            tell(self)
 
     def chown(self, uid: int, gid: int) -> None:
         """A new owner (-1 keeps); a file loses its set-id bits, as for everyone on Linux."""
@@ -138,7 +145,7 @@ class Inode:
             self.mode &= ~stat.S_ISUID
             if self.mode & stat.S_IXGRP:
                 self.mode &= ~stat.S_ISGID
-        self.ctime_ns = time.time_ns()
+        self._changed()
 
     # -- operations ----------------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ import ctypes
 import os
 import subprocess
 import tempfile
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,29 +117,47 @@ def _let_everyone_mount(scratch: str) -> None:
         subprocess.run(command, check=True)
 
 
+def _become_nobody(scratch: str) -> None:
+    _let_everyone_mount(scratch)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def in_child(run: Callable[[], None]) -> int:
+    """Fork a process that does this and ends: its pid. What it raises is printed, and its exit code is 1 then."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            run()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return pid
+
+
+def ended_well(pid: int) -> bool:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 @contextlib.contextmanager
 def served_by_user(data: Path) -> Iterator[Place]:
     """The same served by a process of an ordinary user, through fusermount3."""
     with directory(NOBODY) as where, tempfile.TemporaryDirectory() as scratch, example_kernel(data) as kernel:
         ready_r, ready_w = os.pipe()
         stop_r, stop_w = os.pipe()
-        pid = os.fork()
-        if not pid:
-            code = 1
-            try:
-                os.close(stop_w)
-                _let_everyone_mount(scratch)
-                os.setgroups([])
-                os.setresgid(NOBODY, NOBODY, NOBODY)
-                os.setresuid(NOBODY, NOBODY, NOBODY)
-                with FuseMount(kernel, where):
-                    os.write(ready_w, b"ready")
-                    os.read(stop_r, 1)
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
+
+        def serve() -> None:
+            os.close(stop_w)
+            _become_nobody(scratch)
+            with FuseMount(kernel, where):
+                os.write(ready_w, b"ready")
+                os.read(stop_r, 1)
+
+        pid = in_child(serve)
         for fd in (ready_w, stop_r):
             os.close(fd)
         try:
@@ -147,5 +166,31 @@ def served_by_user(data: Path) -> Iterator[Place]:
         finally:
             os.close(ready_r)
             os.close(stop_w)
-            _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
+            well = ended_well(pid)
+        assert well
+
+
+def user_is_killed_and_mounts_again(data: Path) -> bool:
+    """An ordinary user's server is killed; whether the user's next one finds that and serves."""
+    with directory(NOBODY) as where, tempfile.TemporaryDirectory() as scratch, example_kernel(data) as kernel:
+
+        def both() -> None:
+            _become_nobody(scratch)
+            ready_r, ready_w = os.pipe()
+
+            def first() -> None:
+                with FuseMount(kernel, where):
+                    os.write(ready_w, b"x")
+                    time.sleep(30)
+
+            pid = in_child(first)
+            os.close(ready_w)
+            assert os.read(ready_r, 1) == b"x"
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            with FuseMount(kernel, where) as mount:
+                assert mount.cleaned
+                served = subprocess.run(["ls", f"{where}/sys/fs/bpf"], capture_output=True, text=True, check=True)
+                assert served.stdout == "wait_show\n"
+
+        return ended_well(in_child(both))

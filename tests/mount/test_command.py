@@ -21,7 +21,7 @@ from bpfjit.cli.main import build_parser
 from bpfjit.loader import mount_bpf
 from bpfjit.uapi.mounts import mounted_on
 
-from .mounts import SCENARIO, directory, need_fuse
+from .mounts import SCENARIO, directory, need_fuse, user_is_killed_and_mounts_again
 
 BPFJIT = str(Path(sys.executable).parent / "bpfjit")
 
@@ -193,6 +193,11 @@ def test_kill_9_in_the_middle_of_reads(where: str, wait_object: Path) -> None:
         _, err = child.communicate(timeout=10)
     assert err == f"bpfjit: {where}: the mount of a killed run was cleaned away\n"
     assert mounted_on(where) is None
+
+
+def test_an_ordinary_users_killed_server(wait_object: Path) -> None:
+    need_fuse()
+    assert user_is_killed_and_mounts_again(wait_object)
 
 
 WORDS = (["DIR"], ["--scenario", "F"], ["a.o", "b.o"], ["--cgroup", "/*"])

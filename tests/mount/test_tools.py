@@ -151,6 +151,7 @@ def test_others_read_what_they_may(fuse: tuple[Kernel, FuseMount]) -> None:
 
 
 def test_what_changes_behind_the_mount_is_seen_in_it(fuse: tuple[Kernel, FuseMount]) -> None:
+    os.stat(f"{fuse[1].directory}/{CG}/web")
     kernel, mount = fuse
     top = f"{mount.directory}/{CG}"
     before = os.stat(top).st_nlink
@@ -163,6 +164,11 @@ def test_what_changes_behind_the_mount_is_seen_in_it(fuse: tuple[Kernel, FuseMou
     with pytest.raises(FileNotFoundError):
         os.stat(f"{top}/late")
     assert os.stat(top).st_nlink == before
+    kernel.vfs.chmod(kernel.caller, "/sys/fs/cgroup/web", 0o700)
+    kernel.vfs.chown(kernel.caller, "/sys/fs/cgroup/web", 7, 8)
+    assert mount.server.notifier.flush(1)
+    st = os.stat(f"{top}/web")
+    assert (st.st_mode & 0o777, st.st_uid, st.st_gid) == (0o700, 7, 8)
 
 
 def test_a_cgroup_removed_while_its_file_is_read(fuse: tuple[Kernel, FuseMount]) -> None:
