@@ -19,11 +19,12 @@ ALL_CAPABILITIES = frozenset(range(41))
 
 @dataclass(frozen=True, slots=True)
 class Cred:
-    """Credentials: effective ids and capabilities."""
+    """Credentials: effective ids, capabilities, supplementary groups."""
 
     uid: int = 0
     gid: int = 0
     capabilities: frozenset[int] = ALL_CAPABILITIES
+    groups: frozenset[int] = frozenset()
 
     def may(self, capability: int) -> bool:
         return capability in self.capabilities

@@ -22,7 +22,7 @@ from bpfjit.errors import UsageError, refuse
 from bpfjit.uapi import control as wire
 from bpfjit.uapi.control import Ask, Say
 
-from .caller import ALL_CAPABILITIES, CAP_SYS_ADMIN, Cred, FdTable
+from .caller import CAP_SYS_ADMIN, Cred, FdTable
 from .fs.fuse_nodes import IdMap
 from .namespaces import INITIAL, Namespaces
 from .scenario import play_event
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _ANSWER_S = 10.0  # how long a caller may take to serve its own memory
 _PER_UID, _IN_ALL = 32, 256  # connections
 _MOST_BYTES = 1 << 28  # of one caller's memory in one piece
+_SO_PEERGROUPS = 59
 _UCRED = struct.Struct("iII")
 
 
@@ -149,8 +150,7 @@ class Control:
                     sock.send(_failed(errno.EAGAIN if full else errno.EACCES, "no connection for you here"))
                 self._drop(sock)
                 continue
-            inner = self.ids.uid_in(uid)
-            cred = Cred(inner, self.ids.gid_in(gid), frozenset() if inner else ALL_CAPABILITIES)
+            cred = self.ids.cred(uid, gid, _groups_of(sock))
             thread = threading.Thread(
                 target=self._serve, args=(sock, Remote(sock, cred, pid, _umask_of(pid))), name="control-client", daemon=True
             )
@@ -179,6 +179,14 @@ class Control:
             remote.fds.close_all()
             self._drop(sock)
             self._threads.discard(threading.current_thread())
+
+
+def _groups_of(sock: socket.socket) -> tuple[int, ...]:
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * 65536)  # NGROUPS_MAX
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(raw) // 4}I", raw)
 
 
 def _umask_of(pid: int) -> int:

@@ -6,9 +6,10 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..caller import ALL_CAPABILITIES, Cred
 from . import fuse_wire as wire
 from .inode import Directory, Inode, SuperBlock
 
@@ -29,6 +30,12 @@ class IdMap:
 
     def gid_in(self, gid: int) -> int:
         return gid if not self.root_uid else 0 if gid == self.root_gid else _NOBODY
+
+    def cred(self, uid: int, gid: int, groups: Iterable[int]) -> Cred:
+        """The simulated credentials of one of this machine's processes: root has every capability, others none."""
+        inner = self.uid_in(uid)
+        inner_groups = frozenset(self.gid_in(group) for group in groups)
+        return Cred(inner, self.gid_in(gid), frozenset() if inner else ALL_CAPABILITIES, inner_groups)
 
     def uid_out(self, uid: int) -> int:
         return uid if not self.root_uid else _NOBODY if uid else self.root_uid

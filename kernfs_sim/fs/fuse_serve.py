@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from bpfjit.errors import refuse
 from runtime import FuseDevice
 
-from ..caller import ALL_CAPABILITIES, Cred, FdTable
+from ..caller import Cred, FdTable
 from ..namespaces import INITIAL, Namespaces
 from ..views import OpenView
 from . import fuse_wire as wire
@@ -65,6 +65,16 @@ class _Handle:
         self.file = file
         self.lock = threading.Lock()
         self.entries: list[tuple[bytes, Inode]] | None = None
+
+
+def _groups_of(pid: int) -> list[int]:
+    """A process's supplementary groups, which a request does not tell; none for a process that we do not see."""
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            line = next((line for line in f if line.startswith("Groups:")), "Groups:")
+    except OSError:
+        return []
+    return [int(group) for group in line.split()[1:]]
 
 
 _Handler = Callable[["Server", wire.Request], bytes]
@@ -143,9 +153,8 @@ class Server:
         if found is None:
             if len(self._callers) >= _MAX_CALLERS:
                 self._callers.clear()
-            uid = self.ids.uid_in(request.uid)
-            cred = Cred(uid, self.ids.gid_in(request.gid), frozenset() if uid else ALL_CAPABILITIES)
-            found = self._callers[key] = FuseCaller(cred, request.pid)
+            groups = _groups_of(request.pid) if request.uid else []
+            found = self._callers[key] = FuseCaller(self.ids.cred(request.uid, request.gid, groups), request.pid)
         return found
 
     def _inode(self, number: int) -> Inode:

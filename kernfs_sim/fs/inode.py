@@ -125,7 +125,7 @@ class Inode:
         cred = caller.cred
         if CAP_DAC_OVERRIDE in cred.capabilities:
             return True
-        shift = 6 if cred.uid == self.uid else 3 if cred.gid == self.gid else 0
+        shift = 6 if cred.uid == self.uid else 3 if self.gid == cred.gid or self.gid in cred.groups else 0
         return (self.mode >> shift) & want == want
 
     def chmod(self, mode: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 
 import pytest
 
@@ -148,6 +149,18 @@ def test_others_read_what_they_may(fuse: tuple[Kernel, FuseMount]) -> None:
     # bpffs is open to all: what a user makes there is his.
     assert other.sh(f"mkdir {BPF}/mine && stat -c %u {BPF}/mine").out == f"{NOBODY}\n"
     assert kernel.stat("/sys/fs/bpf/mine").st_uid == NOBODY
+
+
+def test_members_of_a_supplementary_group(fuse: tuple[Kernel, FuseMount]) -> None:
+    kernel, mount = fuse
+    kernel.vfs.chown(kernel.caller, "/sys/fs/cgroup/web/wait_show", 0, 4242)
+    kernel.vfs.chmod(kernel.caller, "/sys/fs/cgroup/web/wait_show", 0o640)
+    assert mount.server.notifier.flush(1)
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "cat", f"{mount.directory}/{CG}/web/wait_show"]
+    member = [*command[:3], "--groups=4242", *command[3:]]
+    assert subprocess.run(member, capture_output=True, check=False).stdout == b"2 0\n"
+    other = [*command[:3], "--groups=4243", *command[3:]]
+    assert b"Permission denied" in subprocess.run(other, capture_output=True, check=False).stderr
 
 
 def test_what_changes_behind_the_mount_is_seen_in_it(fuse: tuple[Kernel, FuseMount]) -> None:
