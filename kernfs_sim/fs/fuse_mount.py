@@ -172,7 +172,7 @@ class FuseMount:
             raise
         assert self.entry is not None
         try:
-            self.control = Control(kernel, self.entry.control, ids)
+            self.control = self._open_control(self.entry.control, ids)
         except OSError as e:
             self.close()
             raise refuse(e.errno or 0, f"{self.directory}: control socket: {os.strerror(e.errno or 0).lower()}") from None
@@ -197,6 +197,17 @@ class FuseMount:
         if not stat.S_ISDIR(os.fstat(self._lock_fd).st_mode):
             raise refuse(errno.ENOTDIR, f"{self.directory} is no directory")
         return _mount_as_root(self.directory) if os.geteuid() == 0 else _mount_as_user(self.directory)
+
+    def _open_control(self, address: bytes, ids: IdMap) -> Control:
+        """The control socket. Who had our device number before, and was unmounted by others, may be about to let go."""
+        end = time.monotonic() + _JOIN_S
+        while True:
+            try:
+                return Control(self.kernel, address, ids)
+            except OSError as e:
+                if e.errno != errno.EADDRINUSE or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def _handshake(self) -> None:
         """INIT: the kernel's first request, before any other; twice where it speaks a later major."""
@@ -250,11 +261,11 @@ class FuseMount:
         if self._closed:
             return
         self._closed = True
+        if self.control is not None:  # first: the address is the next one's that gets our device number
+            self.control.close()
         entry = mounted_on(self.directory)
         if entry is not None and self.entry is not None and entry.mount_id == self.entry.mount_id:
             self._take_down()
-        if self.control is not None:
-            self.control.close()
         end = time.monotonic() + _JOIN_S
         for worker in self._workers:
             if worker.is_alive():

@@ -142,7 +142,7 @@ void rt_fuse_forget(struct rt_fuse *f, u64 nodeid);
 u64 rt_fuse_reap(struct rt_fuse *f);
 u64 rt_fuse_tag(struct rt_fuse *f, u64 fh);
 s64 rt_fuse_read(struct rt_fuse *f, u64 fh, void *buf, size_t size, u64 pos);
-void rt_fuse_release(struct rt_fuse *f, u64 fh);
+int rt_fuse_release(struct rt_fuse *f, u64 fh);
 
 /* -- formats, for tests: bpf_seq_printf's rules into a plain buffer; the length or -errno -- */
 s64 rt_format(struct rt_kernel *k, char *out, size_t size, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs);

@@ -34,6 +34,7 @@ struct opened {
 	struct hot *hot; /* NULL: the slot is free */
 	struct rt_view *view;
 	u32 users; /* who reads now, and 1 for being open */
+	u32 closed; /* whoever still reads is the last */
 	u32 next_free;
 };
 
@@ -188,17 +189,28 @@ static u64 open_view(struct rt_fuse *f, u64 nodeid)
 	return slot < 0 ? 0 : OURS | slot;
 }
 
-/* The open of a handle with one user more, NULL for none. */
+/* With the lock held: the open of a handle, NULL for none. */
+static struct opened *find(struct rt_fuse *f, u64 fh)
+{
+	u64 slot = fh & ~OURS;
+
+	if (!(fh & OURS) || slot >= f->nopens || !f->opens[slot].hot || f->opens[slot].closed)
+		return NULL;
+	return &f->opens[slot];
+}
+
+/* The view of a handle with one user more, NULL for none. */
 static struct rt_view *use(struct rt_fuse *f, u64 fh, struct hot **hot)
 {
 	struct rt_view *view = NULL;
-	u64 slot = fh & ~OURS;
 
 	rt_spin_lock(&f->lock);
-	if (fh & OURS && slot < f->nopens && f->opens[slot].hot) {
-		f->opens[slot].users++;
-		*hot = f->opens[slot].hot;
-		view = f->opens[slot].view;
+	struct opened *o = find(f, fh);
+
+	if (o) {
+		o->users++;
+		*hot = o->hot;
+		view = o->view;
 	}
 	rt_spin_unlock(&f->lock);
 	return view;
@@ -255,14 +267,15 @@ s64 rt_fuse_read(struct rt_fuse *f, u64 fh, void *buf, size_t size, u64 pos)
 	return n;
 }
 
-void rt_fuse_release(struct rt_fuse *f, u64 fh)
+int rt_fuse_release(struct rt_fuse *f, u64 fh)
 {
-	struct hot *hot;
+	rt_spin_lock(&f->lock);
+	struct opened *o = find(f, fh);
 
-	if (use(f, fh, &hot)) {
-		unuse(f, fh);
-		unuse(f, fh);
-	}
+	if (o)
+		o->closed = 1;
+	rt_spin_unlock(&f->lock);
+	return o ? unuse(f, fh) : -EBADF;
 }
 
 /* The connection is gone and no thread is in here: every open is closed, every node retired. */
@@ -356,14 +369,8 @@ static int serve(struct rt_fuse *f, const char *buf, size_t size)
 	case FUSE_RELEASE: {
 		const struct fuse_release_in *in = body;
 
-		if (rest < sizeof(*in) || !use(f, in->fh, &hot))
-			return 0;
-		fh = in->fh;
-		int retired = __atomic_load_n(&hot->retired, __ATOMIC_ACQUIRE);
-
-		unuse(f, fh);
 		/* The caller has something to reap where a retired node goes. */
-		if (retired || unuse(f, fh))
+		if (rest < sizeof(*in) || rt_fuse_release(f, in->fh))
 			return 0;
 		answer(&to, 0, NULL, 0);
 		return 1;
