@@ -19,6 +19,7 @@
 
 #define BUCKETS 4096
 #define OURS (1UL << 63) /* in a file handle: an open of this file's */
+#define GONE (~0UL) /* the handle of none */
 
 struct hot {
 	struct hot *next; /* in its bucket; or on the list of the dead */
@@ -325,10 +326,10 @@ static void answer_text(void *ctx, s64 n, const char *text)
 }
 
 /* Whether a request was for here. */
-static int serve(struct rt_fuse *f, const char *buf, size_t size)
+static int serve(struct rt_fuse *f, char *buf, size_t size)
 {
 	const struct fuse_in_header *head = (const void *)buf;
-	const void *body = buf + sizeof(*head);
+	void *body = buf + sizeof(*head);
 	struct reply to = { f->fd, head->unique };
 	size_t rest = size - sizeof(*head);
 	struct hot *hot;
@@ -367,11 +368,18 @@ static int serve(struct rt_fuse *f, const char *buf, size_t size)
 		return 1;
 	}
 	case FUSE_RELEASE: {
-		const struct fuse_release_in *in = body;
+		struct fuse_release_in *in = body;
 
-		/* The caller has something to reap where a retired node goes. */
-		if (rest < sizeof(*in) || rt_fuse_release(f, in->fh))
+		if (rest < sizeof(*in))
 			return 0;
+		int died = rt_fuse_release(f, in->fh);
+
+		if (died < 0)
+			return 0;
+		if (died) { /* the caller has something to reap; the handle may be another open's by now */
+			in->fh = GONE;
+			return 0;
+		}
 		answer(&to, 0, NULL, 0);
 		return 1;
 	}

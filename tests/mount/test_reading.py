@@ -207,12 +207,13 @@ def test_readers_at_once_while_files_come_and_go(system: System) -> None:
                 continue
             if got not in whole:
                 wrong.append(got)
+            time.sleep(0.001)  # the interpreter is shared with those who change things
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
     link = system.loaded.links["lines_show"]
-    for _ in range(100):
+    for _ in range(40):
         system.kernel.write_text("/sys/fs/cgroup/web/lines_show", "rm")
         link.pin("/sys/fs/cgroup/web/lines_show")
         time.sleep(0.002)
