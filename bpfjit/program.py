@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
 from .btf import NO_FIELDS, Btf, FuncInfo, LineInfo, Record
-from .isa.encoding import Insn
-from .spec.kinds import MapType, ProgType
+from .isa.encoding import CALL, Insn
+from .spec.helpers import HELPER_BY_ID
+from .spec.kinds import Helper, MapType, ProgType
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,16 @@ class Verified:
 
 
 _VERIFIER_KEY = object()
+
+
+def helpers_of(verified: Verified) -> list[Helper]:
+    """The helpers that a program calls, each once."""
+    calls = {
+        insn.imm
+        for pc, insn in enumerate(verified.program.insns)
+        if insn.code == CALL and insn.src == 0 and verified.facts.visited[pc]
+    }
+    return [HELPER_BY_ID[i] for i in sorted(calls)]
 
 
 class Rejected(Exception):

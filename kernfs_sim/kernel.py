@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from bpfjit.btf import RawBtf, parse_btf
-from bpfjit.errors import refuse
+from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.interp import Machine
 from bpfjit.jit import Engine, ObjectCache, default_directory
-from bpfjit.program import Binding, Verified
+from bpfjit.program import Binding, Verified, helpers_of
 from bpfjit.spec.targets import TRACEPOINTS
 from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib, ok
 
@@ -251,7 +251,10 @@ class Kernel:
                 yield from list(m.held.values())
 
     def compile(self, verified: Verified, maps: tuple[MapObject, ...]) -> Any:
-        """Something that runs a verified program: native code, or the interpreter behind the same face."""
+        """Something that runs a verified program: native code, or the interpreter behind the same face. Raises ENOTSUPP."""
+        for row in helpers_of(verified):
+            if row.symbol not in self.symbols:
+                raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
         if self.engine == "interp":
             return Machine(verified, self.binding(maps))
         return self.jit.compile(verified, self.binding(maps))

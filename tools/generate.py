@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import struct
 import sys
 from pathlib import Path
@@ -52,6 +53,7 @@ ALTERNATIVES = {"LinkCreateCgroup": "expected_revision", "LinkCreateTracing": "c
 LAYOUTS = (
     "bpf_attr", "bpf_prog_info", "bpf_map_info", "bpf_btf_info", "bpf_link_info", "bpf_iter_link_info",
     "__sk_buff", "xdp_md", "bpf_sock", "bpf_sock_addr", "bpf_cgroup_dev_ctx", "bpf_sysctl", "bpf_sockopt",
+    "bpf_sock_ops", "sk_msg_md", "bpf_sk_lookup", "sk_reuseport_md", "bpf_tcp_sock", "bpf_flow_keys", "bpf_xdp_sock",
 )  # fmt: skip
 FORMS = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q", (4, True): "i", (8, True): "q"}
 
@@ -145,15 +147,7 @@ def helper_defs() -> str:
         "struct file;",
         "struct path;",
         "struct socket;",
-        "struct task_struct;",
-        "struct tcp6_sock;",
-        "struct tcp_request_sock;",
-        "struct tcp_sock;",
-        "struct tcp_timewait_sock;",
-        "struct udp6_sock;",
-        "struct unix_sock;",
-        "struct seq_file;",
-        "struct xdp_md;",
+        *(f"struct {name};" for name in sorted(set(re.findall(r"struct (\w+)", "".join(h.decl for h in spec.HELPERS))))),
         "",
     ]
     for h in spec.HELPERS:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..uapi import bpf as uapi
-from .contexts import SK_BUFF_CGROUP, layout
-from .kinds import CtxKind, CtxLayout, ProgType
+from .contexts import SK_BUFF_CGROUP, SOCK_FIRST, layout, pointers, with_port
+from .kinds import CtxKind, CtxLayout, FieldKind, ProgType
 
 _CURRENT = frozenset({"all"})
 
@@ -18,13 +18,15 @@ def _sock(attach_type: int) -> CtxLayout:
         hidden -= {"src_ip6", "src_port"}
     own = {"bound_dev_if", "mark", "priority"}
     bound = attach_type in (uapi.BPF_CGROUP_INET4_POST_BIND, uapi.BPF_CGROUP_INET6_POST_BIND)
-    return layout(
-        "bpf_sock",
-        hidden=hidden | (own if bound else set()),
-        writable=own,
-        whole=own,
-        words={"src_ip6", "dst_ip6"},
-        first={"family", "type", "protocol", "src_port", "dst_port", "state", "rx_queue_mapping"},
+    return with_port(
+        layout(
+            "bpf_sock",
+            hidden=hidden | (own if bound else set()),
+            writable=own,
+            whole=own,
+            words={"src_ip6", "dst_ip6"},
+            first=SOCK_FIRST,
+        )
     )
 
 
@@ -55,13 +57,14 @@ _UNIX = (
 
 def _sock_addr(attach_type: int) -> CtxLayout:
     """struct bpf_sock_addr: the addresses of the attach type's own family; what sendmsg sends from besides."""
-    hidden = {"sk", "user_ip4", "user_ip6", "msg_src_ip4", "msg_src_ip6"}
+    hidden = {"user_ip4", "user_ip6", "msg_src_ip4", "msg_src_ip6"}
     if attach_type in _V4:
         hidden -= {"user_ip4", *(("msg_src_ip4",) if attach_type == uapi.BPF_CGROUP_UDP4_SENDMSG else ())}
     if attach_type in _V6:
         hidden -= {"user_ip6", *(("msg_src_ip6",) if attach_type == uapi.BPF_CGROUP_UDP6_SENDMSG else ())}
     return layout(
         "bpf_sock_addr",
+        pointers("bpf_sock_addr", sk=FieldKind.SOCKET),
         hidden=hidden,
         writable={"user_ip4", "user_ip6", "user_port", "msg_src_ip4", "msg_src_ip6"},
         whole={"user_family", "family", "type", "protocol"},
@@ -74,7 +77,8 @@ def _sockopt(attach_type: int) -> CtxLayout:
     setting = attach_type == uapi.BPF_CGROUP_SETSOCKOPT
     return layout(
         "bpf_sockopt",
-        hidden={"sk", "optval", "optval_end"} | ({"retval"} if setting else set()),
+        pointers("bpf_sockopt", sk=FieldKind.SOCKET, optval=FieldKind.PACKET, optval_end=FieldKind.PACKET_END),
+        hidden=set() | ({"retval"} if setting else set()),
         writable={"optlen", "level", "optname"} if setting else {"optlen", "retval"},
         whole=words,
     )
@@ -109,6 +113,9 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         test_run=True,
         attach_types=(uapi.BPF_CGROUP_INET_INGRESS, uapi.BPF_CGROUP_INET_EGRESS),
         ret_ranges={uapi.BPF_CGROUP_INET_EGRESS: (0, 3)},
+        kfunc_hook="cgroup",
+        ctx_names=frozenset({"__sk_buff"}),
+        kern_ctx="sk_buff",
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_SOCK,
@@ -119,6 +126,8 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         ret_range=_YES_OR_NO,
         attach_types=_SOCK_TYPES,
         layouts={t: _sock(t) for t in _SOCK_TYPES},
+        kfunc_hook="cgroup",
+        ctx_names=frozenset({"bpf_sock"}),
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_DEVICE,
@@ -127,6 +136,8 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         _CURRENT,
         layout=layout("bpf_cgroup_dev_ctx", whole={"major", "minor"}),
         ret_range=_YES_OR_NO,
+        kfunc_hook="cgroup",
+        ctx_names=frozenset({"bpf_cgroup_dev_ctx"}),
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
@@ -142,6 +153,8 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
             uapi.BPF_CGROUP_INET4_BIND: (0, 3),
             uapi.BPF_CGROUP_INET6_BIND: (0, 3),
         },
+        kfunc_hook="cgroup",
+        ctx_names=frozenset({"bpf_sock_addr"}),
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_SYSCTL,
@@ -150,6 +163,8 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         _CURRENT,
         layout=layout("bpf_sysctl", writable={"file_pos"}),
         ret_range=_YES_OR_NO,
+        kfunc_hook="cgroup",
+        ctx_names=frozenset({"bpf_sysctl"}),
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT,
@@ -160,6 +175,8 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         ret_range=_YES_OR_NO,
         attach_types=_OPT_TYPES,
         layouts={t: _sockopt(t) for t in _OPT_TYPES},
+        kfunc_hook="cgroup",
+        ctx_names=frozenset({"bpf_sockopt"}),
     ),
 )
 

@@ -37,10 +37,21 @@ def layout(
     return CtxLayout(struct, uapi.LAYOUTS[struct].size, tuple(fields))
 
 
+SOCK_FIRST = {"family", "type", "protocol", "src_port", "state", "rx_queue_mapping"}
+
+
+def with_port(rows: CtxLayout) -> CtxLayout:
+    """bpf_sock's dst_port, of 4 bytes once, may still be read as that."""
+    port = uapi.LAYOUTS["bpf_sock"].fields["dst_port"][0]
+    return replace(rows, fields=(*rows.fields, CtxField("dst_port", port, 4, narrow=False)))
+
+
 # The runtime keeps the 64-bit packet pointers right behind the UAPI structure (runtime/include/rt.h).
 _XDP = uapi.LAYOUTS["xdp_md"].size
 _SKB = uapi.LAYOUTS["__sk_buff"].size
 _SKB_DATA: Native = {"data": (FieldKind.PACKET, _SKB), "data_end": (FieldKind.PACKET_END, _SKB + 8)}
+
+_SOCK_POINTER: Native = {"sk": (FieldKind.SOCK_COMMON, uapi.LAYOUTS["__sk_buff"].fields["sk"][0])}
 
 XDP_MD = layout(
     "xdp_md",
@@ -54,19 +65,117 @@ XDP_MD = layout(
 _POINTERS = {"data", "data_end", "data_meta", "flow_keys", "sk", "tc_classid", "tstamp", "hwtstamp", "tstamp_type"}
 _SOCKET = {"family", "remote_ip4", "local_ip4", "remote_ip6", "local_ip6", "remote_port", "local_port"}
 _TIMES = {"tstamp", "hwtstamp"}
-SK_BUFF_FILTER = layout("__sk_buff", writable={"cb"}, hidden=_POINTERS | _SOCKET | {"wire_len"})
+SK_BUFF_FILTER = layout("__sk_buff", _SOCK_POINTER, writable={"cb"}, hidden=_POINTERS - {"sk"} | _SOCKET | {"wire_len"})
 SK_BUFF_TC = layout(
     "__sk_buff",
-    {**_SKB_DATA, "data_meta": (FieldKind.PACKET_META, _SKB + 16)},
+    {**_SKB_DATA, **_SOCK_POINTER, "data_meta": (FieldKind.PACKET_META, _SKB + 16)},
     writable={"mark", "tc_index", "priority", "tc_classid", "cb", "tstamp", "queue_mapping"},
-    hidden={"flow_keys", "sk"} | _SOCKET,
+    hidden={"flow_keys"} | _SOCKET,
     whole=_TIMES,
 )
 SK_BUFF_CGROUP = layout(
     "__sk_buff",
-    _SKB_DATA,
+    {**_SKB_DATA, **_SOCK_POINTER},
     writable={"mark", "priority", "cb", "tstamp"},
-    hidden={"tc_classid", "data_meta", "wire_len", "flow_keys", "sk", "tstamp_type"},
+    hidden={"tc_classid", "data_meta", "wire_len", "flow_keys", "tstamp_type"},
     whole=_TIMES | {"remote_ip4", "local_ip4", "remote_ip6", "local_ip6"},
     words=_SOCKET,
 )
+SK_BUFF_LWT = layout(
+    "__sk_buff",
+    {**_SKB_DATA, **_SOCK_POINTER},
+    writable={"mark", "priority", "cb"},
+    hidden=_SOCKET | _TIMES | {"tc_classid", "data_meta", "wire_len", "flow_keys", "tstamp_type"},
+)
+SK_BUFF_LWT_XMIT = SK_BUFF_LWT
+SK_BUFF_PARSER = layout(
+    "__sk_buff",
+    {**_SKB_DATA, **_SOCK_POINTER},
+    writable={"tc_index", "priority"},
+    hidden=_TIMES | {"tc_classid", "data_meta", "wire_len", "flow_keys", "mark", "tstamp_type"},
+    whole={"remote_ip4", "local_ip4", "remote_ip6", "local_ip6"},
+    words=_SOCKET,
+)
+_FLOW = {"data", "data_end", "flow_keys"}
+FLOW_KEYS_BUFF = layout(
+    "__sk_buff",
+    {**_SKB_DATA, "flow_keys": (FieldKind.FLOW_KEYS, uapi.LAYOUTS["__sk_buff"].fields["flow_keys"][0])},
+    hidden=set(uapi.LAYOUTS["__sk_buff"].fields) - _FLOW,
+)
+
+
+def pointers(struct: str, **kinds: FieldKind) -> Native:
+    """Pointers that lie where the UAPI structure has them."""
+    return {name: (kind, uapi.LAYOUTS[struct].fields[name][0]) for name, kind in kinds.items()}
+
+
+_OPS = set(uapi.LAYOUTS["bpf_sock_ops"].fields)
+SOCK_OPS = layout(
+    "bpf_sock_ops",
+    pointers("bpf_sock_ops", sk=FieldKind.SOCKET_OR_NULL, skb_data=FieldKind.PACKET, skb_data_end=FieldKind.PACKET_END),
+    writable={"reply", "sk_txhash"},
+    hidden={"args"},
+    whole=_OPS - {"skb_tcp_flags"},
+    first={"skb_tcp_flags"},
+)
+SK_MSG = layout(
+    "sk_msg_md",
+    pointers("sk_msg_md", data=FieldKind.PACKET, data_end=FieldKind.PACKET_END, sk=FieldKind.SOCKET),
+    whole=set(uapi.LAYOUTS["sk_msg_md"].fields),
+)
+_LOOKUP = layout(
+    "bpf_sk_lookup",
+    pointers("bpf_sk_lookup", sk=FieldKind.SOCKET_OR_NULL),
+    hidden={"cookie", "__pad"},
+    words={"remote_ip6", "local_ip6"},
+)
+# The port of 2 bytes was one of 4 once, and may still be read as that.
+SK_LOOKUP = replace(_LOOKUP, fields=tuple(replace(f, size=4) if f.name == "remote_port" else f for f in _LOOKUP.fields))
+_REUSEPORT = layout(
+    "sk_reuseport_md",
+    pointers(
+        "sk_reuseport_md",
+        data=FieldKind.PACKET,
+        data_end=FieldKind.PACKET_END,
+        sk=FieldKind.SOCKET,
+        migrating_sk=FieldKind.SOCK_COMMON,
+    ),
+    whole={"hash"},
+    hidden={"eth_protocol"},
+)
+_HALVES = (
+    CtxField("eth_protocol", 20, 4, narrow=False),
+    CtxField("eth_protocol", 20, 2, narrow=False),
+    CtxField("eth_protocol", 22, 2, narrow=False),
+)
+SK_REUSEPORT = replace(_REUSEPORT, fields=(*_REUSEPORT.fields, *_HALVES))
+# pt_regs, a register at a time, then sample_period and addr.
+PERF_EVENT = CtxLayout(
+    "bpf_perf_event_data",
+    184,
+    (
+        *(CtxField(f"regs[{i}]", 8 * i, 8, narrow=False) for i in range(21)),
+        CtxField("sample_period", 168, 8),
+        CtxField("addr", 176, 8),
+    ),
+)
+NETFILTER_CTX = CtxLayout(
+    "bpf_nf_ctx",
+    16,
+    (
+        CtxField("state", 0, 8, FieldKind.BTF, native=0, btf="nf_hook_state"),
+        CtxField("skb", 8, 8, FieldKind.BTF, native=8, btf="sk_buff"),
+    ),
+)
+# Sockets as pointers of the verifier's own show them.
+SOCK_FIELDS = with_port(layout("bpf_sock", words={"src_ip6", "dst_ip6"}, first=SOCK_FIRST, hidden={"__pad"}))
+SOCK_COMMON_FIELDS = with_port(
+    layout(
+        "bpf_sock",
+        words={"src_ip6", "dst_ip6"},
+        first=SOCK_FIRST,
+        hidden={"__pad", "type", "protocol", "mark", "priority", "rx_queue_mapping"},
+    )
+)
+TCP_SOCK_FIELDS = layout("bpf_tcp_sock", whole=set(uapi.LAYOUTS["bpf_tcp_sock"].fields))
+XDP_SOCK_FIELDS = layout("bpf_xdp_sock", whole={"queue_id"})

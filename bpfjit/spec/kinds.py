@@ -29,6 +29,7 @@ class ArgKind(Enum):
     STACK_OR_NULL = auto()
     ALLOC_SIZE = auto()  # a constant number of bytes, 0 too: the size of the memory returned
     RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
+    SOCK_COMMON = auto()  # one of the verifier's own pointers to a socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ STR = Arg(ArgKind.STR)
 STACK_OR_NULL = Arg(ArgKind.STACK_OR_NULL)
 ALLOC_SIZE = Arg(ArgKind.ALLOC_SIZE)
 RINGBUF_MEM = Arg(ArgKind.RINGBUF_MEM)
+SOCK_COMMON = Arg(ArgKind.SOCK_COMMON)
 
 
 def fixed_mem(size: int) -> Arg:
@@ -79,6 +81,9 @@ class RetKind(Enum):
     BTF_PTR = auto()  # a trusted, non-null pointer to `ret_btf`
     BTF_PTR_OR_NULL = auto()  # a plain one
     RINGBUF_MEM_OR_NULL = auto()  # as many bytes as the ALLOC_SIZE argument says
+    SOCKET_OR_NULL = auto()
+    SOCK_COMMON_OR_NULL = auto()
+    TCP_SOCK_OR_NULL = auto()
 
 
 INTEGER, VOID, MAP_VALUE_OR_NULL = RetKind.INTEGER, RetKind.VOID, RetKind.MAP_VALUE_OR_NULL
@@ -101,7 +106,8 @@ class Helper:
     the lowering that the JIT knows, `min_ret`/`max_ret` what an INTEGER result is known to lie in.
     `changes_packet`: packet pointers are invalid after the call. `writes_map`: of a map that programs may
     not write it is refused. `map_use`: it takes maps whose row has this use. `acquires`: what it returns is a reference
-    that must be given back; `releases`: the argument (1-based) that gives one back.
+    that must be given back; `releases`: the argument (1-based) that gives one back; `passes_reference`: the argument
+    whose reference the result shares. Without a `symbol` the simulated kernel has no such helper.
     """
 
     id: int
@@ -121,6 +127,7 @@ class Helper:
     changes_packet: bool = False
     writes_map: bool = False
     map_use: str = ""
+    passes_reference: int = 0
     takes_packet: bool = False  # what it reads or writes may lie in the packet
     acquires: bool = False
     releases: int = 0
@@ -128,6 +135,11 @@ class Helper:
 
 class FieldKind(Enum):
     SCALAR = auto()
+    SOCK_COMMON = auto()  # a socket, or NULL
+    SOCKET = auto()
+    SOCKET_OR_NULL = auto()
+    FLOW_KEYS = auto()
+    BTF = auto()  # a trusted pointer to the kernel structure `btf`
     PACKET = auto()
     PACKET_META = auto()
     PACKET_END = auto()
@@ -152,6 +164,7 @@ class CtxField:
     widest: int = 8  # bytes of the widest access to an array of words
     at_start: bool = False  # a part of it is read at its first byte only
     parts_written: bool = False  # it may be written in parts: __sk_buff's cb
+    btf: str = ""
 
     @property
     def word(self) -> int:

@@ -6,6 +6,7 @@ from ..uapi import bpf as uapi
 from .cgroup_progs import CGROUP_PROG_TYPES
 from .contexts import SK_BUFF_FILTER, SK_BUFF_TC, XDP_MD
 from .kinds import CtxKind, ProgType
+from .socket_progs import SOCKET_PROG_TYPES
 
 _TRACE = frozenset({"all", "trace"})
 PROG_TYPES: tuple[ProgType, ...] = (
@@ -90,6 +91,7 @@ PROG_TYPES: tuple[ProgType, ...] = (
         kfunc_hook="syscall",
     ),
     *CGROUP_PROG_TYPES,
+    *SOCKET_PROG_TYPES,
 )
 PROG_TYPE_BY_ID = {row.id: row for row in PROG_TYPES}
 
@@ -99,7 +101,6 @@ RAW = ProgType(-1, "raw", CtxKind.MEMORY, frozenset({"all"}))
 
 
 def helper_groups(prog_type: ProgType, attach_type: int) -> frozenset[str]:
-    """The helper groups a program may call: iterators and views add the seq helpers."""
-    if attach_type in (uapi.BPF_TRACE_ITER, uapi.BPF_TRACE_VIEW):
-        return prog_type.groups | {"seq"}
-    return prog_type.groups
+    """The helper groups a program may call, its type's own name among them: iterators and views add the seq helpers."""
+    groups = prog_type.groups | {prog_type.name}
+    return groups | {"seq"} if attach_type in (uapi.BPF_TRACE_ITER, uapi.BPF_TRACE_VIEW) else groups

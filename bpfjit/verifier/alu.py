@@ -13,7 +13,7 @@ from .state import OR_NULL, SCALAR, Reg, T
 from .transfer import byte_swap, transfer
 from .walk import MAX_VAR_OFF, Walk
 
-_NO_ARITHMETIC = frozenset({T.PACKET_END, T.FUNC})
+_NO_ARITHMETIC = frozenset({T.PACKET_END, T.FUNC, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
 _BITWISE = {"and", "or", "xor"}
 
 

@@ -18,6 +18,14 @@ from .log import tnum_text, type_name
 from .state import OR_NULL, RINGBUF, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
 from .walk import Walk
 
+SOCKETS = frozenset({T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
+_SOCKETS = "sock_common, sock, tcp_sock, xdp_sock"
+_SOCKET_RESULTS = {
+    RetKind.SOCKET_OR_NULL: T.SOCKET,
+    RetKind.SOCK_COMMON_OR_NULL: T.SOCK_COMMON,
+    RetKind.TCP_SOCK_OR_NULL: T.TCP_SOCK,
+}
+
 
 def helper_of(w: Walk, insn: Insn) -> Helper:
     """The helper of a call, if this program may call it. Rejects what is unknown or not allowed."""
@@ -46,12 +54,15 @@ class Call:
         self.key: int | None = None
         self.callback: int | None = None
         self.size_max = 0
+        self.shared_ref = 0
 
     def check(self) -> None:
         for i, arg in enumerate(self.row.args):
             self._argument(i + 1, arg)
         if self.map_index >= 0:
             self._map()
+        if self.row.passes_reference:
+            self.shared_ref = self.w.regs[self.row.passes_reference].ref
         if self.row.releases and not held.release(self.w, self.w.regs[self.row.releases].ref):
             row = self.row
             self.w.reject(f"func bpf_{row.name}#{row.id} reference has not been acquired before", errno.EINVAL)
@@ -92,8 +103,17 @@ class Call:
                 self._mismatch(regno, reg, "ctx")
             if reg.off or not reg.is_const:
                 w.reject(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
+        elif kind is ArgKind.SOCK_COMMON or (kind is ArgKind.BTF_PTR and arg.btf == "sock_common" and reg.type in SOCKETS):
+            if reg.type not in SOCKETS or reg.flags & OR_NULL:
+                self._mismatch(regno, reg, arg.expected if arg.btf else _SOCKETS)
+            if self.row.releases == regno:
+                self._released(regno, reg)
+            elif reg.off or not reg.is_const or reg.value:
+                mem.check_pointer_offset(w, regno, reg)
         elif kind is ArgKind.BTF_PTR:
             self._btf_pointer(regno, reg, arg)
+            if self.row.releases == regno:
+                self._released(regno, reg)
         elif kind is ArgKind.CALLBACK:
             if reg.type != T.FUNC:
                 self._mismatch(regno, reg, "func")
@@ -207,6 +227,9 @@ class Call:
             r.map = inner if inner >= 0 else self.map_index
             if not finds:
                 r.flags, r.id = OR_NULL, w.new_id()
+        elif row.ret in _SOCKET_RESULTS:
+            r = st.pointer(_SOCKET_RESULTS[row.ret], OR_NULL)
+            r.id = w.new_id()
         elif row.ret is RetKind.BTF_PTR_OR_NULL:
             r = st.pointer(T.BTF, OR_NULL)
             r.btf_id, r.id = _struct_id(w, row.ret_btf), w.new_id()
@@ -225,6 +248,8 @@ class Call:
                 sync(r)
         if row.acquires:
             r.id = r.ref = held.acquire(w)
+        elif row.passes_reference:
+            r.ref = self.shared_ref
         regs[0] = r
         w.leave(r)
         return r

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..btf import VOID, Btf, BtfId, Kind
 from ..btf.types import COMPOSITES, ENUMS
 from ..program import Program
-from ..spec.kinds import CtxField, CtxKind, FieldKind
+from ..spec.kinds import CtxField, CtxKind, CtxLayout, FieldKind
 from ..spec.targets import CtxArg, Target
 from ..uapi import bpf as uapi
 from . import state as st
@@ -82,9 +82,8 @@ def _invalid(w: Walk, off: int, size: int) -> Refusal:
     return Refusal(f"invalid bpf_context access off={off} size={size}", errno.EACCES, w.pc)
 
 
-def _field(w: Walk, off: int, size: int, write: bool) -> tuple[CtxField, int]:
-    layout = w.program.type.layout_for(w.program.attach_type)
-    assert layout is not None
+def field_of(layout: CtxLayout, off: int, size: int, write: bool) -> CtxField | None:
+    """The member that an access reads or writes; None where no such access is allowed."""
     for f in layout.fields:
         if f.offset <= off < f.offset + f.size:
             inside = off + size <= f.offset + f.size and size <= f.widest and (f.narrow or size == f.word)
@@ -93,10 +92,9 @@ def _field(w: Walk, off: int, size: int, write: bool) -> tuple[CtxField, int]:
                 inside = off == f.offset and size == f.size
             if write and not (f.writable and (f.parts_written or size >= f.word)):
                 inside = False
-            if not inside:
-                break
-            return f, off - f.offset
-    raise _invalid(w, off, size)
+            if inside:
+                return f
+    return None
 
 
 def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]) -> Reg:
@@ -150,12 +148,34 @@ def _sized(size: int) -> Reg:
     return r
 
 
-_PACKET = {FieldKind.PACKET: T.PACKET, FieldKind.PACKET_META: T.PACKET_META, FieldKind.PACKET_END: T.PACKET_END}
+_POINTERS = {
+    FieldKind.PACKET: (T.PACKET, 0),
+    FieldKind.PACKET_META: (T.PACKET_META, 0),
+    FieldKind.PACKET_END: (T.PACKET_END, 0),
+    FieldKind.SOCK_COMMON: (T.SOCK_COMMON, OR_NULL),
+    FieldKind.SOCKET: (T.SOCKET, 0),
+    FieldKind.SOCKET_OR_NULL: (T.SOCKET, OR_NULL),
+    FieldKind.FLOW_KEYS: (T.FLOW_KEYS, 0),
+    FieldKind.BTF: (T.BTF, TRUSTED),
+}
 
 
 def _fields(w: Walk, off: int, size: int, write: bool) -> Reg:
-    field, _ = _field(w, off, size, write)
+    layout = w.program.type.layout_for(w.program.attach_type)
+    assert layout is not None
+    field = field_of(layout, off, size, write)
+    if field is None:
+        raise _invalid(w, off, size)
     if field.kind is FieldKind.SCALAR:
         return _sized(size)
     w.facts.native_off[w.pc] = field.native
-    return st.pointer(_PACKET[field.kind])
+    kind, flags = _POINTERS[field.kind]
+    r = st.pointer(kind, flags)
+    if flags & OR_NULL:
+        r.id = w.new_id()
+    if field.kind is FieldKind.BTF:
+        found = w.env.kernel_btf.find(Kind.STRUCT, field.btf) if w.env.kernel_btf is not None else None
+        if found is None:
+            w.reject(f"struct {field.btf} is not in the kernel's BTF", errno.EINVAL)
+        r.btf_id = found
+    return r

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..isa.encoding import Insn, X
 from . import branch, held
 from . import state as st
-from .state import OR_NULL, SCALAR, SLOT_BIT, SPILL, TRUSTED, Reg, Slot, State, T
+from .state import OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
 
@@ -23,14 +23,14 @@ def decide(w: Walk, name: str, width: int, dst: Reg, src: Reg) -> bool | None:
     return None
 
 
-_NEVER_NULL = frozenset({T.MAP_VALUE, T.MAP_KEY, T.MAP_PTR, T.MEM})
+_NEVER_NULL = frozenset({T.MAP_VALUE, T.MAP_KEY, T.MAP_PTR, T.MEM, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK})
 
 
 def _is_there(p: Reg) -> bool:
     """A pointer that Linux takes for surely not NULL when it is compared with 0."""
     if p.flags & OR_NULL:
         return False
-    return p.type in _NEVER_NULL or (p.type == T.BTF and bool(p.flags & TRUSTED))
+    return p.type in _NEVER_NULL or (p.type == T.BTF and held.is_trusted(p))
 
 
 def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken: State) -> None:

@@ -21,15 +21,13 @@ from ..uapi import bpf as uapi
 from . import ctx, held, iters, mem
 from . import state as st
 from .cfg import Summary
-from .log import tnum_text, type_name
+from .log import type_name
 from .refusal import Refusal
 from .state import ALLOC, OR_NULL, RCU, RDONLY, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
 from .walk import Walk
 
 _MAX_NESTING = 4
 _SCALARS = frozenset({Kind.INT, *ENUMS})
-# Pointers that may be handed on with any offset; into structures only with a constant one; others with none.
-_ANY_OFFSET = frozenset({T.STACK, T.PACKET, T.PACKET_META, T.MAP_KEY, T.MAP_VALUE, T.MEM, T.SCALAR})
 
 
 class ArgClass(Enum):
@@ -206,7 +204,7 @@ class KfuncSite:
         if self.flags & Kf.RELEASE and reg.ref:
             if reg.off or not reg.is_const or reg.value:
                 w.reject(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc", errno.EINVAL)
-        check_pointer_offset(w, regno, reg)
+        mem.check_pointer_offset(w, regno, reg)
 
     def _context(self, i: int, p: Param, reg: Reg) -> None:
         if reg.type != T.CTX:
@@ -343,19 +341,6 @@ class KfuncSite:
         r.flags = RDONLY if self.mem_rdonly else 0
         r.ref = self.ref
         return r
-
-
-def check_pointer_offset(w: Walk, regno: int, reg: Reg) -> None:
-    """A pointer as an argument: memory may have any offset, a structure a constant one, others none. Rejects."""
-    if reg.type in _ANY_OFFSET:
-        return
-    fixed_ok = reg.type == T.BTF
-    if reg.off < 0:
-        w.reject(f"negative offset {type_name(reg)} ptr R{regno} off={reg.off} disallowed")
-    if reg.off and not fixed_ok:
-        w.reject(f"dereference of modified {type_name(reg)} ptr R{regno} off={reg.off} disallowed")
-    if not reg.is_const or reg.value:
-        w.reject(f"variable {type_name(reg)} access var_off={tnum_text(reg.value, reg.mask)} disallowed")
 
 
 def both_ways(w: Walk, regno: int, size: int, args: tuple[ctx.Argument, ...]) -> None:

@@ -30,6 +30,7 @@ _TYPE = {
     T.ITER: "iter",
     T.DYNPTR: "dynptr_ptr",
     T.IRQ_FLAG: "irq_flag",
+    T.FLOW_KEYS: "flow_keys",
 }
 
 

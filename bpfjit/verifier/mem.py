@@ -6,6 +6,7 @@ import errno
 
 from ..btf import Kind
 from ..program import Region
+from ..spec.contexts import SOCK_COMMON_FIELDS, SOCK_FIELDS, TCP_SOCK_FIELDS, XDP_SOCK_FIELDS
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
 from . import btf_walk, ctx, held, stack
@@ -140,8 +141,42 @@ def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bo
     return r
 
 
+_SOCKETS = {
+    T.SOCKET: SOCK_FIELDS,
+    T.SOCK_COMMON: SOCK_COMMON_FIELDS,
+    T.TCP_SOCK: TCP_SOCK_FIELDS,
+    T.XDP_SOCK: XDP_SOCK_FIELDS,
+}
+
+
+def _socket(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
+    """A socket as the kernel shows it to programs: the members of bpf_sock and its like, read only."""
+    if write:
+        w.reject(f"R{regno} cannot write into {type_name(reg)}")
+    if reg.smin < 0:
+        w.reject(f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check.")
+    at = reg.off + off
+    if not reg.is_const:
+        w.reject(f"variable {type_name(reg)} access var_off={tnum_text(reg.value, reg.mask)} disallowed")
+    if at < 0 or at % size or ctx.field_of(_SOCKETS[T(reg.type)], at, size, False) is None:
+        w.reject(f"R{regno} invalid {type_name(reg)} access off={at} size={size}")
+    w.touch(Region.KERNEL)
+    return sized_scalar(size)
+
+
+_FLOW_KEYS_BYTES = uapi.LAYOUTS["bpf_flow_keys"].size
+
+
+def _flow_keys(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
+    at = reg.off + off
+    if at < 0 or at + size > _FLOW_KEYS_BYTES:
+        w.reject(f"invalid access to flow keys off={off} size={size}")
+    w.touch(Region.MEMORY)
+    return sized_scalar(size)
+
+
 # An access through these is compiled for what they are: the same instruction may meet no other kind.
-_APART = frozenset({T.CTX, T.BTF})
+_APART = frozenset({T.CTX, T.BTF, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
 
 
 def _one_kind(w: Walk, reg: Reg) -> None:
@@ -186,6 +221,10 @@ def access(
         return _memory(w, reg, regno, off, size, write)
     if reg.type == T.BTF:
         return _kernel_object(w, reg, regno, off, size, write)
+    if reg.type in _SOCKETS:
+        return _socket(w, reg, regno, off, size, write)
+    if reg.type == T.FLOW_KEYS:
+        return _flow_keys(w, reg, regno, off, size, write)
     if reg.type == T.MAP_KEY:
         if write:
             w.reject(f"write to change key R{regno} not allowed")
@@ -215,6 +254,23 @@ def _map_pointer(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
     btf_walk.member_at(btf, map_id, off, size, w.pc)
     w.touch(Region.KERNEL)
     return sized_scalar(size)
+
+
+# Pointers that may be handed on with any offset; into structures only with a constant one; others with none.
+_ANY_OFFSET = frozenset({T.STACK, T.PACKET, T.PACKET_META, T.MAP_KEY, T.MAP_VALUE, T.MEM, T.SCALAR})
+
+
+def check_pointer_offset(w: Walk, regno: int, reg: Reg) -> None:
+    """A pointer as an argument: memory may have any offset, a structure a constant one, others none. Rejects."""
+    if reg.type in _ANY_OFFSET:
+        return
+    fixed_ok = reg.type == T.BTF
+    if reg.off < 0:
+        w.reject(f"negative offset {type_name(reg)} ptr R{regno} off={reg.off} disallowed")
+    if reg.off and not fixed_ok:
+        w.reject(f"dereference of modified {type_name(reg)} ptr R{regno} off={reg.off} disallowed")
+    if not reg.is_const or reg.value:
+        w.reject(f"variable {type_name(reg)} access var_off={tnum_text(reg.value, reg.mask)} disallowed")
 
 
 _MAX_SIZE = 1 << 29  # BPF_MAX_VAR_SIZ

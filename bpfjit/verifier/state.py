@@ -40,6 +40,7 @@ class T(IntEnum):
     ITER = 17  # in stack slots alone
     DYNPTR = 18
     IRQ_FLAG = 19
+    FLOW_KEYS = 20
 
 
 NOT_INIT, SCALAR, STACK = int(T.NOT_INIT), int(T.SCALAR), int(T.STACK)

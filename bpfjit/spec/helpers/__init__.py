@@ -6,6 +6,7 @@ Which program types may call which helper was read off Linux 6.18 by loading one
 from __future__ import annotations
 
 from ..kinds import Helper
+from .linux import LINUX_HELPERS
 from .maps import MAP_HELPERS
 from .net import NET_HELPERS
 from .objects import OBJECT_HELPERS
@@ -16,7 +17,16 @@ from .tracing import TRACING_HELPERS
 
 HELPERS: tuple[Helper, ...] = tuple(
     sorted(
-        (*MAP_HELPERS, *SYSTEM_HELPERS, *TRACING_HELPERS, *NET_HELPERS, *OBJECT_HELPERS, *RING_HELPERS, *SYSCALL_HELPERS),
+        (
+            *MAP_HELPERS,
+            *SYSTEM_HELPERS,
+            *TRACING_HELPERS,
+            *NET_HELPERS,
+            *OBJECT_HELPERS,
+            *RING_HELPERS,
+            *SYSCALL_HELPERS,
+            *LINUX_HELPERS,
+        ),
         key=lambda h: h.id,
     )
 )

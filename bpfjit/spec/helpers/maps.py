@@ -76,7 +76,7 @@ MAP_HELPERS = (
         args=(MAP_PTR, ANYTHING),
         ret=INTEGER,
         symbol="rt_current_task_under_cgroup",
-        groups=frozenset({"trace", "net"}),
+        groups=ALL,
         map_use="under_cgroup",
     ),
     Helper(

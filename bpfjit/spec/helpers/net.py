@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..kinds import ANYTHING, CTX, INTEGER, SIZE, UNINIT_MEM, Helper
 
+_READERS = frozenset({"skb", "lwt_in", "lwt_out", "lwt_xmit", "lwt_seg6local", "sk_skb", "sk_reuseport", "flow_dissector"})
+
 NET_HELPERS = (
     Helper(
         26,
@@ -12,7 +14,9 @@ NET_HELPERS = (
         args=(CTX, ANYTHING, UNINIT_MEM, SIZE),
         ret=INTEGER,
         symbol="rt_skb_load_bytes",
-        groups=frozenset({"skb"}),
+        groups=frozenset(
+            ["skb", "lwt_in", "lwt_out", "lwt_xmit", "lwt_seg6local", "sk_skb", "sk_reuseport", "flow_dissector"]
+        ),
     ),
     Helper(
         44,

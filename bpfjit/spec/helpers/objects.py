@@ -7,6 +7,9 @@ from ..kinds import ANYTHING, INTEGER, MEM, SIZE, SIZE_OR_ZERO, UNINIT_MEM, Arg,
 SEQ = frozenset({"seq"})
 TRACE = frozenset({"trace"})
 TRACING = frozenset({"tracing"})
+SOCKETS = frozenset({"socket_filter", "sched_cls", "sched_act", "xdp", "cgroup_skb", "cgroup_sock_addr", "flow_dissector"})
+SOCKETS |= {"lwt_in", "lwt_out", "lwt_xmit", "lwt_seg6local", "sock_ops", "sk_skb", "sk_msg", "sk_lookup"}
+SOCKETS |= {"tracing", "syscall"}
 _SOCK_COMMON = Arg(ArgKind.BTF_PTR, btf="sock_common", expected="sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_")
 
 
@@ -20,7 +23,7 @@ def _cast(id_: int, name: str, struct: str) -> Helper:
         ret=RetKind.BTF_PTR_OR_NULL,
         ret_btf=struct,
         symbol=f"rt_skc_to_{name}",
-        groups=TRACING,
+        groups=SOCKETS,
     )
 
 
@@ -46,7 +49,7 @@ OBJECT_HELPERS = (
         args=(UNINIT_MEM, SIZE, MEM, SIZE, ANYTHING),
         ret=INTEGER,
         symbol="rt_snprintf_btf",
-        groups=TRACE,
+        groups=frozenset({"all"}),
         gpl=True,
     ),
     Helper(
@@ -67,7 +70,7 @@ OBJECT_HELPERS = (
         ret=RetKind.BTF_PTR_OR_NULL,
         ret_btf="socket",
         symbol="rt_sock_from_file",
-        groups=TRACING,
+        groups=TRACING | {"syscall"},
     ),
     _cast(178, "unix_sock", "unix_sock"),
 )

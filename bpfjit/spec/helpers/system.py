@@ -82,7 +82,12 @@ SYSTEM_HELPERS = (
         groups=ALL,
         gpl=True,
     ),
-    _plain(160, "ktime_get_coarse_ns", "__u64 (*%s)(void)", groups=frozenset({"net"})),
+    _plain(
+        160,
+        "ktime_get_coarse_ns",
+        "__u64 (*%s)(void)",
+        groups=frozenset({"net", "cgroup_sock", "cgroup_sysctl", "cgroup_sock_addr"}),
+    ),
     Helper(
         165,
         "snprintf",
