@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
@@ -15,7 +17,7 @@ from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.interp import Machine
 from bpfjit.jit import Engine, ObjectCache, default_directory
 from bpfjit.program import Binding, Verified, helpers_of
-from bpfjit.spec.targets import TRACEPOINTS
+from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
 from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib, ok
 
 from .bpf import cgroup_attach, commands, map_mmap
@@ -25,9 +27,12 @@ from .bpf.show import map_text
 from .bpf.upcalls import Upcalls
 from .caller import Caller, InProcess, user_of
 from .cgroup import Cgroup, CgroupFs
+from .dumpers import open_dumper
+from .fs.bpfdump import BpfDump
 from .fs.bpffs import Pin, new_bpffs
 from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
 from .fs.kernfs import DataFile, KernfsDir, new_sysfs
+from .fs.procfs import new_procfs
 from .fs.vfs import RootFs, Vfs
 from .idr import Idr
 from .keyrings import Keyrings
@@ -35,7 +40,8 @@ from .namespaces import NamespaceSet
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
 from .routes import Routes
 from .sockets import Sockets
-from .targets.objects import Published, describe_link, describe_map, describe_prog
+from .targets.added import AddedTarget, add_target
+from .targets.objects import Published, describe_link, describe_map, describe_prog, new_map_directories
 from .targets.registry import Targets
 from .task import Task, Tasks
 from .views import ViewBatch
@@ -155,15 +161,31 @@ class Kernel:
     def _mount(self) -> None:
         root = self.vfs.root
         assert isinstance(root, RootFs)
-        for name in ("sys", "tmp"):
+        for name in ("proc", "sys", "tmp"):
             root.mkdir(self.caller, name, 0o755)
-        self.vfs.mount(self.caller, "/sys", new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel/btf")))
-        btf = self.vfs.lookup(self.caller, "/sys/kernel/btf")
-        assert isinstance(btf, KernfsDir)
+        self.sysfs = new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel/btf", "/kernel/bpfdump"))
+        self.vfs.mount(self.caller, "/sys", self.sysfs)
+        btf = self.sysfs_directory("/kernel/btf")
         btf.add("vmlinux", DataFile(btf, 0o444, self.btf.data))
+        self.vfs.mount(self.caller, "/proc", new_procfs(self))
+        self.sysfs_directory("/kernel").add("bpf_map", new_map_directories(self))
+        self.dumpers = BpfDump(functools.partial(open_dumper, self))
+        for row in ITER_TARGETS:
+            self.dumpers.add_target(row)
+        self.vfs.mount(self.caller, "/sys/kernel/bpfdump", self.dumpers.root)
         self._bpffs = new_bpffs(map_text, self._open_link_pin)
         self.vfs.mount(self.caller, "/sys/fs/bpf", self._bpffs)
         self.vfs.mount(self.caller, "/sys/fs/cgroup", self.cgroups.root)
+
+    def sysfs_directory(self, path: str) -> KernfsDir:
+        """A directory of sysfs, by its path below /sys."""
+        at: Directory = self.sysfs
+        for name in path.strip("/").split("/"):
+            found = at.lookup(name)
+            assert isinstance(found, KernfsDir), path
+            at = found
+        assert isinstance(at, KernfsDir)
+        return at
 
     @classmethod
     def from_scenario(cls, path: str | Path, *, engine: str = "jit", cache: bool = True) -> Kernel:
@@ -217,6 +239,24 @@ class Kernel:
             if isinstance(inode, Directory):
                 self._drop_names(inode)
             directory.drop(name)
+
+    def replace_btf(self, data: bytes, types: RawBtf) -> None:
+        """The kernel's types, with more of them behind those that there were."""
+        self.btf.data, self.btf.types = data, types
+        ok(lib.rt_kernel_types(self.native.ptr, data, len(data)), "the kernel's BTF")
+        self.bpf.types = None  # which the loader reads once
+        btf = self.sysfs_directory("/kernel/btf")
+        btf.remove("vmlinux")
+        btf.add("vmlinux", DataFile(btf, 0o444, data))
+
+    def add_target(self, name: str, c: str | type[ctypes.Structure], struct: str = "") -> AddedTarget:
+        """A target of one's own: iterators (SEC("iter/NAME")), views and dumpers of it can be loaded from now on.
+
+        c: the structure, as C declarations or as a ctypes.Structure; `struct` names it where that is not the target's
+        name. Objects are added to what is returned, by number; they live in kernel memory and are walked natively.
+        Views of them are pinned in /sys/kernel/NAME/NUMBER/. Raises EEXIST for a name that is taken, BtfError for bad C.
+        """
+        return add_target(self, name, c, struct)
 
     def caller_bpf(self, caller: Caller) -> SimBpf:
         """bpf(2) for another caller."""

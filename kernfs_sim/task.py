@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
@@ -39,7 +39,9 @@ class Task:
         self.pid = pid
         self.tgid = leader.pid if leader is not None else pid
         self.leader = leader or self
-        self.comm = comm
+        self.threads = 0  # of the process, kept by its leader
+        self.leader.threads += 1
+        self.comm: str = comm
         self.net = net
         self.numbers = numbers
         self.c: Any = native.new("struct task_struct")
@@ -82,6 +84,7 @@ class Tasks:
         self.namespaces = namespaces
         self.home: Cgroup | None = None
         self._by_pid = namespaces.pid[""].by_nr
+        self.on_exit: list[Callable[[Task], None]] = []  # told of a task that has gone
 
     def create(
         self,
@@ -153,8 +156,11 @@ class Tasks:
     def remove(self, task: Task) -> None:
         """The task exits."""
         self._leave(task)
+        task.leader.threads -= 1
         for ns, nr in task.numbers.items():
             ns.remove(nr)
+        for tell in self.on_exit:
+            tell(task)
         task.c.files = task.c.mm = ffi.NULL  # whoever still holds the task finds it without
         task.files.leave()
         task.mm.leave()

@@ -27,7 +27,7 @@ class TaskMm(Held):
     def __init__(self, native: KernelHandle) -> None:
         super().__init__(native)
         self.c: Any = None  # struct mm_struct
-        self.count = 0
+        self.areas: list[tuple[Any, FileRow | None]] = []  # struct vm_area_struct, and the file behind it
         self._index: Index | None = None
         self._files: dict[FileRow, KernelFile] = {}
         self._tasks: list[Any] = []
@@ -42,11 +42,12 @@ class TaskMm(Held):
     def leave(self) -> None:
         self._users -= 1
         if not self._users:
-            lib.rt_rcu_barrier(self.native.ptr)  # the index goes with this object, and readers may be in it
             for file in self._files.values():
                 file.put()
             self._files = {}
             self.free()
+            if self._index is not None and self.native.ptr != ffi.NULL:
+                lib.rt_rcu_barrier(self.native.ptr)  # the index goes with this object, and readers may be in it
 
     def add(self, start: int, end: int, flags: int, file: FileRow | None = None, offset: int = 0) -> Any:
         """One area [start, end) of whole pages; `offset` into the file in bytes. Raises EINVAL."""
@@ -66,8 +67,8 @@ class TaskMm(Held):
                 mm.exe_file = made.c
         assert self._index is not None
         self._index.add(end - 1, vma)  # the first at or after an address is the one that ends beyond it
-        self.count += 1
-        mm.map_count = self.count
+        self.areas.append((vma, file))
+        mm.map_count = len(self.areas)
         mm.total_vm += (end - start) // _PAGE
         return vma
 

@@ -26,14 +26,29 @@ _BULK_BYTES = 64  # room that a batch gives each text at first
 
 
 class Views:
-    """What a directory shows of exposed objects: `target` is the view target, `subject` its kernel object."""
+    """What a directory shows of exposed objects: `target` is the view target, `subject` its kernel object.
 
-    def __init__(self, native: KernelHandle, target: str, subject: Any, scratch: list[Any]) -> None:
+    owner: what the subject belongs to, where the directory itself does not keep it; each read does.
+    """
+
+    def __init__(
+        self, native: KernelHandle, target: str, subject: Any, scratch: list[Any], owner: Object | None = None
+    ) -> None:
         self.native = native
         self.target = target
         self.subject = subject
         self.subjects = ffi.new("void *[1]", [subject])
         self.scratch = scratch  # buffers of one page that no reader uses now
+        self.owner = owner
+
+    def keep(self) -> Object | None:
+        """A reference to the owner, for a read. Raises ENODEV where it is about to go."""
+        if self.owner is None:
+            return None
+        if not self.owner.refs:
+            raise refuse(errno.ENODEV, "the object has gone")
+        owner: Object = self.owner.get()
+        return owner
 
     def open(self, inode: ExposedFile, flags: int) -> OpenFile:
         return OpenView(self, inode, flags)
@@ -44,6 +59,7 @@ class Views:
         backing = inode.backing
         prog = view_link(backing.object if backing is not None else None, self.target, inode.name).prog.get()
         inode.get()  # and with it the object that is shown
+        kept = self.keep()
         native = self.native
         native.hold()
         try:
@@ -59,6 +75,8 @@ class Views:
             native.drop()
             inode.put()
             prog.put()
+            if kept is not None:
+                kept.put()
         if n == 1:
             return data
         if n != -errno.EOVERFLOW:
@@ -102,6 +120,11 @@ class OpenView(OpenFile):
         assert self._prog is not None
         return self._prog
 
+    @property
+    def lasting(self) -> bool:
+        """Whether what is shown stays for as long as the file is open."""
+        return self._views.owner is None
+
     def shown(self) -> tuple[ProgObject, Any]:
         """The program and the kernel object that it is run for. Raises ENXIO and EACCES as view_link() does."""
         return self._program(), self._views.subject
@@ -113,7 +136,12 @@ class OpenView(OpenFile):
         prog = self._program()
         if view is None:
             view = self._view = View(views.native, prog.fn, views.subject)
-        data = view.read(min(size, MAX_READ_BYTES), pos, ffi.NULL)
+        kept = views.keep()
+        try:
+            data = view.read(min(size, MAX_READ_BYTES), pos, ffi.NULL)
+        finally:
+            if kept is not None:
+                kept.put()
         prog.check_fault()
         return data
 

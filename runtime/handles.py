@@ -90,6 +90,13 @@ class KernelHandle:
             raise MemoryError(f"no room for a {ctype}")
         return ffi.cast(pointer, obj)
 
+    def new_bytes(self, size_bytes: int) -> CData:
+        """A zeroed kernel object of whatever structure, as a char *."""
+        obj = lib.rt_kobj_alloc(self._open(), size_bytes)
+        if obj == ffi.NULL:
+            raise MemoryError(f"no room for {size_bytes} bytes")
+        return ffi.cast("char *", obj)
+
     def string(self, text: bytes) -> CData:
         """A NUL-terminated string on the heap of kernel objects; give it back with free(it, len + 1)."""
         obj = ffi.cast("char *", lib.rt_kobj_alloc(self._open(), len(text) + 1))

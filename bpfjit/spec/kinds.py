@@ -285,4 +285,5 @@ class Section:
     sleepable: bool = False
     exact: bool = False
     frags: bool = False  # XDP that takes packets in several buffers
+    dumper: bool = False  # what follows the slash is a directory of bpfdump
     unsupported: str = ""  # why the loader cannot load it

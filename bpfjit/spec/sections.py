@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .kinds import Section
 
 
@@ -27,6 +29,10 @@ _SOCK_ADDR = {
 }
 # sendmsg and recvmsg hooks are those of UDP sockets.
 _SOCK_ADDR = {k: v.replace("_INET", "_UDP") if k[:7] in ("sendmsg", "recvmsg") else v for k, v in _SOCK_ADDR.items()}
+
+_ITER = _btf("iter", "TRACE_ITER", attach="iter", btf_prefix="bpf_iter_")
+# The proposal for bpfdump names a target by its directory, with or without the mount before it.
+_BPFDUMP = "/sys/kernel/bpfdump/"
 
 SECTIONS: tuple[Section, ...] = (
     Section("socket", "SOCKET_FILTER"),
@@ -71,7 +77,8 @@ SECTIONS: tuple[Section, ...] = (
     *_btf("fmod_ret", "MODIFY_RETURN"),
     *_btf("lsm", "LSM_MAC", btf_prefix="bpf_lsm_", prog_type="LSM"),
     Section("lsm_cgroup", "LSM", "LSM_CGROUP", btf_prefix="bpf_lsm_", btf_attach=True),
-    *_btf("iter", "TRACE_ITER", attach="iter", btf_prefix="bpf_iter_"),
+    *_ITER,
+    *(replace(row, prefix=row.prefix.replace("iter", "dump"), dumper=True) for row in _ITER),
     Section("view", "TRACING", "TRACE_VIEW", attach="view", btf_prefix="bpf_view_", btf_attach=True),
     Section("syscall", "SYSCALL", sleepable=True, exact=True),
     Section("cgroup_skb/ingress", "CGROUP_SKB", "CGROUP_INET_INGRESS"),
@@ -120,7 +127,7 @@ def match_section(name: str) -> tuple[Section, str] | None:
     while True:
         row = _BY_PREFIX.get(head)
         if row is not None and not (tail and row.exact):
-            return row, tail
+            return row, tail.removeprefix(_BPFDUMP).replace("/", "_") if row.dumper else tail
         head, slash, last = head.rpartition("/")
         if not slash:
             return None

@@ -24,13 +24,14 @@ class CtxArg(Enum):
 class Target:
     """A view or iterator target: `name` as in SEC("view/name"), and its context's arguments behind the first.
 
-    walk: the runtime's walk (rt_iter_ops of that name). directory: where its dumpers are in bpfdump.
+    walk: the runtime's walk (rt_iter_ops of that name). directory: where its dumpers are in bpfdump, None for nowhere
+    (what is walked must be named, and a dumper cannot).
     """
 
     name: str
     args: tuple[CtxArg, ...]
     walk: str = "objects"
-    directory: str = ""
+    directory: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ ITER_TARGETS = (
     Target("task_vma", _PLAIN * 2, "task_vma", "task/vma"),
     Target("cgroup", _TRUSTED, "cgroup"),
     Target("bpf_map", _TRUSTED),
-    Target("bpf_map_elem", (CtxArg.TRUSTED, CtxArg.KEY_OR_NULL, CtxArg.VALUE_OR_NULL), "map_elem", "bpf_map/elem"),
+    Target("bpf_map_elem", (CtxArg.TRUSTED, CtxArg.KEY_OR_NULL, CtxArg.VALUE_OR_NULL), "map_elem", None),
     Target("bpf_prog", _PLAIN),
     Target("bpf_link", _PLAIN),
     Target("ipv6_route", _PLAIN),

@@ -12,6 +12,7 @@ from bpfjit.spec.cgroup_progs import CGROUP_ATTACH_TYPES
 from bpfjit.uapi import bpf as uapi
 from runtime import ffi, lib
 
+from .. import dumpers
 from ..caller import CAP_NET_ADMIN, CAP_SYS_ADMIN, Caller
 from ..cgroup import Cgroup
 from ..objects import LinkObject, Object, ProgObject, Told
@@ -320,6 +321,8 @@ def _need_cgroup_type(attach_type: int) -> None:
 
 def prog_attach(kernel: Kernel, caller: Caller, attr: uapi.ProgAttach) -> int:
     """BPF_PROG_ATTACH to a cgroup: the program stays until it is detached or the cgroup goes."""
+    if attr.attach_type == uapi.BPF_TRACE_ITER:
+        return dumpers.anonymous(kernel, caller, attr.attach_bpf_fd)  # bpfdump's, which Linux does not have
     _need_cgroup_type(attr.attach_type)
     if attr.attach_flags & ~_ATTACH_FLAGS:
         raise refuse(errno.EINVAL, f"attach flags {attr.attach_flags:#x}")

@@ -53,6 +53,7 @@ class IterTarget:
     """
 
     name: ClassVar[str] = ""
+    dump_info: ClassVar[bytes] = b""  # the union bpf_iter_link_info that a dumper, which cannot be given one, goes by
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel

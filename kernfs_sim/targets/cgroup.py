@@ -26,6 +26,7 @@ ORDER_NAMES = {
 class CgroupTarget(IterTarget):
     name = "cgroup"
     order = 0
+    dump_info = uapi.BPF_CGROUP_ITER_DESCENDANTS_PRE.to_bytes(4, "little")  # `order` comes first
     cgroup: Cgroup | None = None
 
     def attach(self, caller: Caller, info: LinkInfo, prog: ProgObject) -> None:

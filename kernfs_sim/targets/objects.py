@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bpfjit.isa.encoding import encode
 from runtime import Index, KernelHandle, ffi
 
 from ..caller import Caller
+from ..fs.shown import ObjectDirs, Shown
 from ..idr import Idr
 from ..objects import LinkObject, MapObject, Object, ProgObject
 from .base import IndexTarget
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
 
 T = TypeVar("T", bound=Object)
 Structures = list[tuple[Any, int]]  # the object's structures on the native heap, the walked one first, and their sizes
@@ -26,6 +30,7 @@ class Published(Idr[T]):
         self._native = native
         self._describe = describe
         self._structures: dict[int, Structures] = {}
+        self.on_removal: list[Callable[[int], None]] = []
         self.index = Index(native)
 
     def add(self, obj: T) -> int:
@@ -39,6 +44,8 @@ class Published(Idr[T]):
         super().remove(i)
         made = self._structures.pop(i, None)
         if made is not None:
+            for tell in self.on_removal:
+                tell(i)
             self.index.remove(i)
             for obj, size in made:
                 if size:
@@ -93,3 +100,15 @@ class BpfLinkTarget(IndexTarget):
 
     def index(self, caller: Caller) -> Any:
         return self.kernel.links.index.ptr
+
+
+def new_map_directories(kernel: Kernel) -> ObjectDirs:
+    """/sys/kernel/bpf_map: a directory for each map, by id, in which views of it are pinned."""
+
+    def find(name: str) -> Shown | None:
+        m = kernel.maps.get(int(name)) if name.isdecimal() and name == str(int(name)) else None
+        return Shown("bpf_map", m.native.ptr, owner=m) if m is not None else None
+
+    made = ObjectDirs(kernel.sysfs.sb, kernel.native, lambda: [str(m.id) for m in kernel.maps], find)
+    kernel.maps.on_removal.append(lambda gone: made.forget(str(gone)))
+    return made

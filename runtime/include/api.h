@@ -30,6 +30,7 @@ int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size);
 struct rt_index;
 /* What kernel functions look tasks and cgroups up in, by pid and by id. */
 void rt_kernel_registries(struct rt_kernel *k, struct rt_index *tasks, struct rt_index *cgroups);
+void rt_task_get(struct task_struct *task);
 void rt_task_put(struct rt_kernel *k, struct task_struct *task);
 void rt_cgroup_put(struct rt_kernel *k, struct cgroup *cgroup);
 void rt_rcu_barrier(struct rt_kernel *k);

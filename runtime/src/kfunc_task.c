@@ -23,6 +23,11 @@ static int put_is_last(int *count)
 	return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL) == 0;
 }
 
+void rt_task_get(struct task_struct *t)
+{
+	__atomic_add_fetch(&t->usage.refs.counter, 1, __ATOMIC_RELAXED);
+}
+
 void rt_task_put(struct rt_kernel *k, struct task_struct *t)
 {
 	if (!put_is_last(&t->usage.refs.counter))
