@@ -220,7 +220,11 @@ class HostTasks:
 
     def _file(self, pid: int, fd: int, where: str) -> FileRow | None:
         try:
-            path, st = os.readlink(f"{where}/{fd}"), os.stat(f"{where}/{fd}")
+            path = os.readlink(f"{where}/{fd}")
+            # Whoever serves a mount never asks it for anything: the answer would be waited for by who should give it.
+            if any(path == top or path.startswith(top + "/") for top in self.kernel.own_mounts):
+                return None
+            st = os.stat(f"{where}/{fd}")
         except OSError:
             return None
         info = dict(line.split(b":", 1) for line in read(f"{self.proc}/{pid}/fdinfo/{fd}").splitlines() if b":" in line)

@@ -7,6 +7,7 @@ import errno
 import functools
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,7 @@ from .task import Task, Tasks
 from .views import ViewBatch
 
 if TYPE_CHECKING:
+    from .host import Host
     from .scenario import Scenario
 
 _VMLINUX = Path(__file__).parent / "data" / "vmlinux.btf"
@@ -127,6 +129,10 @@ class Kernel:
         self.native = KernelHandle(cpus)
         self.symbols = Symbols()
         self._jit: Engine | None = None
+        self.host: Host | None = None  # the machine that is shown, if one is
+        self.follows = False
+        self._following = threading.Lock()
+        self.own_mounts: set[str] = set()  # directories of this machine that this kernel serves, not to be looked into
         self.last_mean_ns = 0.0  # of the last test run, finer than bpf_attr's whole ns
         self.maps: Published[MapObject] = Published(self.native, describe_map)
         self.progs: Published[ProgObject] = Published(self.native, describe_prog)
@@ -199,13 +205,23 @@ class Kernel:
         return kernel
 
     @classmethod
-    def from_host(cls, *, engine: str = "jit", cache: bool = True) -> Kernel:
-        """A kernel with this machine's cgroup2 hierarchy and the tasks in it. Raises OSError where there is none."""
+    def from_host(cls, *, engine: str = "jit", cache: bool = True, follow: bool = False) -> Kernel:
+        """A kernel with this machine's cgroups, tasks, sockets and routes. Raises OSError where it has no cgroup2.
+
+        follow: they are looked at again whenever a file is opened. `host.unseen` says what could not be seen.
+        """
         from .host import populate
 
         kernel = cls(engine=engine, cache=cache)
-        populate(kernel)
+        kernel.host = populate(kernel)
+        kernel.follows = follow
         return kernel
+
+    def refresh(self) -> None:
+        """Where the machine is followed: be what it is now."""
+        if self.follows and self.host is not None:
+            with self._following:
+                self.host.refresh()
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -346,10 +362,12 @@ class Kernel:
 
     def open(self, path: str, flags: int = 0, *, caller: Caller | None = None) -> OpenFile:
         """open(2): an open file with read(), pread(), write(), lseek(); put() closes it."""
+        self.refresh()
         return self.vfs.open(caller or self.caller, path, flags)
 
     def read_bytes(self, path: str, *, caller: Caller | None = None) -> bytes:
         """The whole of a file, through open, read until the end, close."""
+        self.refresh()
         return self.vfs.read(caller or self.caller, path)
 
     def read_text(self, path: str, *, caller: Caller | None = None) -> str:

@@ -15,6 +15,7 @@ from bpfjit.spec.targets import TRACEPOINT_BY_NAME, Tracepoint
 from runtime import ffi
 
 from .cgroup import Cgroup
+from .scenario_objects import AFTER_TASKS, BEFORE_TASKS, Build
 from .task import COMM_BYTES, MAX_PID, Task
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class TaskRow:
     cgroup: str
     tgid: int | None
     uid: int
+    pid_ns: str
+    ns_pid: int | None
+    net_ns: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Scenario:
     tasks: tuple[TaskRow, ...]
     maps: tuple[MapRow, ...]
     events: tuple[Event, ...]
+    before_tasks: tuple[Build, ...] = ()  # namespaces
+    after_tasks: tuple[Build, ...] = ()  # what tasks have, sockets, routes
 
     def populate(self, kernel: Kernel) -> None:
         """Make the cgroups and tasks. Raises UsageError for what the kernel refuses."""
@@ -77,6 +83,8 @@ class Scenario:
                         kernel.cgroups.create(path, ids.get(path))
                 except OSError as e:
                     raise UsageError(f"cgroup {path!r}: {e.strerror}", file=self.file) from None
+        for build in self.before_tasks:
+            build(kernel)
         leaders_first = sorted(self.tasks, key=lambda t: t.tgid is not None and t.tgid != t.pid)
         for task in leaders_first:
             where = f"task {task.pid}"
@@ -86,10 +94,25 @@ class Scenario:
                 cgroup = kernel.cgroups.find(task.cgroup)
             except OSError:
                 raise UsageError(f"{where}: cgroup = {task.cgroup!r}: no such cgroup", file=self.file) from None
+            namespaces = kernel.namespaces
+            for key, name, known in (("pid_ns", task.pid_ns, namespaces.pid), ("net_ns", task.net_ns, namespaces.net)):
+                if name not in known:
+                    raise UsageError(f"{where}: {key} = {name!r}: no such namespace", file=self.file)
             try:
-                kernel.tasks.create(task.pid, task.comm, cgroup, tgid=task.tgid, uid=task.uid)
+                kernel.tasks.create(
+                    task.pid,
+                    task.comm,
+                    cgroup,
+                    tgid=task.tgid,
+                    uid=task.uid,
+                    pid_ns=namespaces.pid[task.pid_ns] if task.pid_ns else None,
+                    ns_pid=task.ns_pid,
+                    net_ns=namespaces.net[task.net_ns] if task.net_ns else None,
+                )
             except OSError as e:
                 raise UsageError(f"{where}: {e.strerror}", file=self.file) from None
+        for build in self.after_tasks:
+            build(kernel)
 
     def fill(self, maps: Mapping[str, MapObject], cpus: int) -> None:
         """Put the entries into the loaded objects' maps. Raises UsageError for an unknown map or a misfit."""
@@ -236,6 +259,9 @@ def _task_row(t: _Reader) -> TaskRow:
         _cgroup_path(t, "cgroup", t.take("cgroup", str, "/")),
         t.integer("tgid", 1, MAX_PID),
         t.integer("uid", 0, 0xFFFFFFFF, 0),
+        t.take("pid_ns", str, ""),
+        t.integer("ns_pid", 1, MAX_PID),
+        t.take("net_ns", str, ""),
     )
     t.done()
     return row
@@ -300,6 +326,8 @@ def load(path: str | Path) -> Scenario:
         tuple(_task_row(t) for t in top.tables("task")),
         tuple(_map_row(t) for t in top.tables("map")),
         tuple(_event(t) for t in top.tables("event")),
+        tuple(read(t) for key, read in BEFORE_TASKS for t in top.tables(key)),
+        tuple(read(t) for key, read in AFTER_TASKS for t in top.tables(key)),
     )
     top.done()
     _no_duplicates(file, "cgroup", "path", (row.path for row in scenario.cgroups))

@@ -36,13 +36,18 @@ class Endpoint:
     @classmethod
     def parse(cls, text: str) -> Endpoint:
         """ "192.0.2.1:80" or "[2001:db8::1]:80"; without a port it is 0. Raises ValueError."""
-        host, colon, port = text.rpartition(":") if not text.endswith("]") and (":" in text) else (text, "", "")
-        if not colon or (":" in host and not host.startswith("[")):
-            host, port = text, "0"
+        host, port = text, ""
+        if text.startswith("["):
+            host, closing, port = text[1:].partition("]")
+            if not closing or (port and not port.startswith(":")):
+                raise ValueError("wanted [ADDRESS]:PORT")
+            port = port[1:]
+        elif text.count(":") == 1:
+            host, _, port = text.partition(":")
         number = int(port or 0)
         if not 0 <= number <= 0xFFFF:
             raise ValueError(f"port {number}")
-        return cls(ipaddress.ip_address(host.strip("[]")), number)
+        return cls(ipaddress.ip_address(host), number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class Socket(Held):
         common = ffi.cast("struct sock_common *", self.c)
         common.skc_net.net = net.c
         common.skc_refcnt.refs.counter = row.refs
+        self.named = pointer_name is not None
         if pointer_name is not None:
             self.native.name_pointer(self.c, pointer_name)
         if isinstance(row, InetRow):
@@ -135,6 +141,8 @@ class Socket(Held):
         """The socket goes; who walks over it goes on."""
         if self.listed:
             self.net.remove(self.kind, self.number)
+        if self.named:
+            self.native.name_pointer(self.c, 0)
         self.free()
 
     def file(self, flags: int = 2) -> KernelFile:

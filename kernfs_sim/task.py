@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bpfjit.errors import refuse
 from runtime import KernelHandle, ffi, lib
 
-from .namespaces import NamespaceSet, NetNs, PidNs
+from .namespaces import Namespaces, NamespaceSet, NetNs, PidNs
 from .task_files import TaskFiles
 from .task_mm import TaskMm
 
@@ -74,6 +74,11 @@ class Task:
         self.files.share(c)
         self.mm.share(c)
         self.cgroup: Cgroup | None = None
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """What the task, as a reader, sees."""
+        return Namespaces(next(reversed(self.numbers)), self.net)
 
 
 class Tasks:

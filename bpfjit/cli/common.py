@@ -71,7 +71,8 @@ def add_source(parser: argparse.ArgumentParser, *, many: bool = False, required:
 def add_system(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--scenario", metavar="FILE", help="the simulated system and its events, as TOML")
-    group.add_argument("--host", action="store_true", help="this machine's cgroups and tasks")
+    group.add_argument("--host", action="store_true", help="this machine's cgroups, tasks, sockets and routes")
+    parser.add_argument("--follow", action="store_true", help="with --host: look again whenever a file is opened")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -105,8 +106,14 @@ def new_kernel(args: argparse.Namespace) -> tuple[Kernel, Any]:
 
         scenario = load(args.scenario)
         return Kernel.from_loaded_scenario(scenario, engine=args.engine, cache=not args.no_cache), scenario
+    if getattr(args, "follow", False) and not args.host:
+        raise UsageError("--follow goes with --host")
     if args.host:
-        return Kernel.from_host(engine=args.engine, cache=not args.no_cache), None
+        kernel = Kernel.from_host(engine=args.engine, cache=not args.no_cache, follow=getattr(args, "follow", False))
+        assert kernel.host is not None
+        for line in kernel.host.unseen:
+            sys.stderr.write(f"bpfjit: --host: {line}\n")
+        return kernel, None
     return Kernel(engine=args.engine, cache=not args.no_cache), None
 
 
@@ -117,6 +124,13 @@ def wants_json(args: argparse.Namespace) -> bool:
 def print_json(value: Any, *, pretty: bool = False) -> None:
     json.dump(value, sys.stdout, indent=2 if pretty else None, separators=None if pretty else (",", ":"))
     sys.stdout.write("\n")
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes as they are on stdout, behind what was printed before."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def run(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

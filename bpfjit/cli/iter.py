@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--cgroup", metavar="PATH", help="where the walk begins (cgroup)")
     parser.add_argument("--order", choices=tuple(ORDERS), help="how cgroups are walked (descendants_pre)")
     parser.add_argument("--task-pid", type=int, metavar="N", help="only the threads of this process (task)")
+    parser.add_argument("--as-task", type=int, metavar="PID", help="show what this task's namespaces show")
     common.add_engine(parser)
     parser.add_argument("--mount", metavar="DIR", help="in the kernel that is mounted at DIR")
     common.add_output(parser)
@@ -65,6 +66,11 @@ class _Place:
 def _own(args: argparse.Namespace) -> Iterator[_Place]:
     """A kernel made for the purpose: the object's other programs are attached, and the scenario's events happen."""
     kernel, scenario = common.new_kernel(args)
+    if args.as_task is not None:
+        reader = kernel.tasks.find(args.as_task)
+        if reader is None:
+            raise UsageError(f"--as-task {args.as_task}: no such task")
+        kernel.caller.namespaces = reader.namespaces
 
     def prepare(loaded: LoadedObject) -> None:
         for other in loaded.progs.values():
@@ -87,7 +93,7 @@ def _own(args: argparse.Namespace) -> Iterator[_Place]:
 
 @contextlib.contextmanager
 def _mounted(args: argparse.Namespace) -> Iterator[_Place]:
-    if args.scenario or args.host or args.engine != "jit":
+    if args.scenario or args.host or args.engine != "jit" or args.as_task is not None:
         raise UsageError("--mount: the mounted kernel has its own system and engine")
     with mount_bpf(args.mount) as bpf:
         top = f"{bpf.entry.path}/sys/fs/cgroup"
@@ -122,7 +128,7 @@ def link_info(
     elif target == "cgroup":
         put("cgroup.order", ORDERS[order])
         put("cgroup.cgroup_id", cgroup_id(cgroup))
-    elif target == "task" and pid is not None:
+    elif target in ("task", "task_file", "task_vma") and pid is not None:
         put("task.pid", pid)
     else:
         return b""

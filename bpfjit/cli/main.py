@@ -17,6 +17,7 @@ NOUNS = {
     "prog": "prog",
     "raw": "raw",
     "iter": "iter",
+    "dumper": "dumper",
     "map": "map",
     "link": "link",
     "btf": "btf",
@@ -27,14 +28,14 @@ NOUNS = {
     "completion": "completion",
 }
 # Nouns of the contract that nobody has built: said so, rather than "invalid choice".
-LATER = ("dumper",)
+LATER: tuple[str, ...] = ()
 
 
 def build_parser(nouns: Sequence[str] = tuple(NOUNS)) -> common.Parser:
     parser = common.Parser(
         prog="bpfjit",
         description="Verify, compile and run BPF programs beneath a simulated kernel.",
-        epilog=f"Not built yet: {', '.join(LATER)}.",
+        epilog=f"Not built yet: {', '.join(LATER)}." if LATER else None,
     )
     parser.add_argument("--version", action="version", version=f"bpfjit {__version__}")
     common.add_output(parser)

@@ -101,4 +101,5 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.IterCreate) -> int:
     link = link_of(caller, attr.link_fd)
     if not isinstance(link, IterLink):
         raise refuse(errno.EINVAL, f"link {link.id} is no iterator's")
+    kernel.refresh()
     return caller.fds.install(OpenIter(kernel, caller, link))

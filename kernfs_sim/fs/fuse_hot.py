@@ -36,7 +36,7 @@ class HotViews:
 
     def show(self, nodeid: int, inode: Inode, file: OpenView, changes: int) -> None:
         """A node's file has been opened well, `changes` having been counted before."""
-        if self._kernel.engine != "jit" or not isinstance(inode, ExposedFile) or not file.lasting:
+        if self._kernel.engine != "jit" or not isinstance(inode, ExposedFile) or not file.lasting or self._kernel.follows:
             return  # the interpreter is Python's, and tells of its findings there
         native = self._kernel.native
         prog, subject = file.shown()

@@ -148,6 +148,7 @@ class FuseMount:
         entry = mounted_on(self.directory)
         if entry is not None and entry.fstype == FSTYPE:
             raise refuse(errno.EBUSY, f"{self.directory}: another bpfjit serves this directory")
+        kernel.own_mounts.add(self.directory)
         self._closed = False
         self.control: Control | None = None
         self._lock_fd = self._lock()

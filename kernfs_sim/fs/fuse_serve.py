@@ -313,6 +313,7 @@ class Server:
         return wire.OPEN_OUT.pack(self._install(file), flags, 0)
 
     def open(self, request: wire.Request) -> bytes:
+        self.kernel.refresh()
         inode = self._inode(request.nodeid)
         if not inode.nlink:
             # The kernel walks the path again, and finds the name gone.

@@ -158,8 +158,11 @@ u64 rt_pointer_name(struct rt_kernel *k, u64 address)
 	return name ? (u64)(uintptr_t)name : hashed(k, address);
 }
 
+/* A name of 0 takes back the one that there is. */
 int rt_kernel_name_pointer(struct rt_kernel *k, const void *obj, u64 name)
 {
+	if (!name)
+		return k->pointer_names ? rt_index_remove(k->pointer_names, (u64)(uintptr_t)obj) : 0;
 	if (!k->pointer_names)
 		k->pointer_names = rt_index_new(k);
 	return k->pointer_names ? rt_index_add(k->pointer_names, (u64)(uintptr_t)obj, (void *)(uintptr_t)name) : -ENOMEM;

@@ -94,14 +94,16 @@ def test_loaded_programs_and_links_show_themselves(both: tuple[Live, Simulated])
     shapes, kinds = [], []
     for world in both:
         link = world.link("progs")
+        ids = {_fdinfo(world, prog.fd)["prog_id"] for prog in world.obj.progs.values()}  # others run programs too
         lines = [line.split() for line in show(world, "progs").splitlines()]
-        ours = [line for line in lines if line[1] in world.obj.progs and line[6].startswith("bpf_iter_")]
-        shapes.append(sorted({(tuple(line[1:4]), tuple(line[5:])) for line in ours}))
+        shapes.append(sorted((tuple(line[1:4]), tuple(line[5:])) for line in lines if line[0] in ids))
         assert [int(line[0]) for line in lines] == sorted(int(line[0]) for line in lines)
-        kinds.append({line.split()[1] for line in show(world, "links").splitlines()})
+        link_id = _fdinfo(world, link.fd)["link_id"]
+        row = next(r.split() for r in show(world, "links").splitlines() if r.split()[0] == link_id)
+        kinds.append((row[1], row[2] == _fdinfo(world, world.obj.progs["progs"].fd)["prog_id"]))
         link.close()
-    assert shapes[0] == shapes[1]
-    assert kinds[0] == kinds[1] == {"4"}
+    assert shapes[0] == shapes[1] and len(shapes[0]) == len(world.obj.progs)
+    assert kinds[0] == kinds[1] == ("4", True)
 
 
 def test_a_loaded_program_is_a_symbol(both: tuple[Live, Simulated]) -> None:

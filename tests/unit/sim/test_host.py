@@ -232,3 +232,25 @@ def test_formats_of_the_usual_files_are_the_machines(mount: Path) -> None:
         for name in listed:
             if (mount / name).is_file():
                 assert kernel.stat(f"/sys/fs/cgroup/{name}").st_mode == (mount / name).stat().st_mode
+
+
+def test_a_followed_machine_is_looked_at_whenever_a_file_is_opened(live: object) -> None:
+    with Kernel.from_host(follow=True) as kernel:
+        assert kernel.host is not None
+        with subprocess.Popen(["sleep", "100"]) as child:
+            kernel.read_text("/proc/1/comm")
+            task = kernel.tasks.find(child.pid)
+            assert task is not None and kernel.read_text(f"/proc/{child.pid}/comm") == "sleep\n"
+            assert kernel.read_text(f"/proc/{child.pid}/maps").split("\n")[0].endswith("/sleep")
+            child.kill()
+        with pytest.raises(FileNotFoundError):
+            kernel.read_text(f"/proc/{child.pid}/comm")
+        assert kernel.tasks.find(child.pid) is None
+
+
+def test_what_cannot_be_seen_is_said(machine: Machine) -> None:
+    machine.cgroup("a", 20)
+    machine.task(20)
+    kernel = Kernel()
+    host = populate(kernel, machine.proc)
+    assert host.unseen == ["network namespace of 1 tasks could not be seen"]
