@@ -112,13 +112,22 @@ class Kernel:
     """A kernel with bpf(2), cgroups, tasks, tracepoints and its file systems mounted where Linux has them.
 
     cpus: simulated CPUs (1 to 64). engine: "jit", or "interp" for the checking interpreter. cache: keep compiled
-    code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). require_signatures: refuse programs without
+    code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). tiered: programs run at once, and are optimised
+    when they run often; else before they run. require_signatures: refuse programs without
     one that a certificate of `keyrings` vouches for (loaded by a signed loader program they need none). Paths are those
     of the simulated system; every call is made as `caller` (this process as root, unless another is given).
     Raises OSError as the kernel would. A context manager: close() gives everything back.
     """
 
-    def __init__(self, cpus: int = 1, *, engine: str = "jit", cache: bool = True, require_signatures: bool = False) -> None:
+    def __init__(
+        self,
+        cpus: int = 1,
+        *,
+        engine: str = "jit",
+        cache: bool = True,
+        tiered: bool = True,
+        require_signatures: bool = False,
+    ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine {engine!r}, wanted one of {', '.join(ENGINES)}")
         self.engine = engine
@@ -126,6 +135,7 @@ class Kernel:
         self.keyrings = Keyrings()
         directory = default_directory() if cache else None
         self._cache = ObjectCache(directory) if directory is not None else None
+        self._tiered = tiered
         self.native = KernelHandle(cpus)
         self.symbols = Symbols()
         self._jit: Engine | None = None
@@ -313,7 +323,7 @@ class Kernel:
                 raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
         if self.engine == "interp":
             return Machine(verified, self.binding(maps))
-        return self.jit.compile(verified, self.binding(maps))
+        return self.jit.compile(verified, self.binding(maps), tiered=self._tiered)
 
     def write_log(self, caller: Caller, level: int, addr: int, size: int, text: str) -> tuple[int, bool]:
         """A log into the caller's buffer: (the bytes it needs, whether they fitted); cut and NUL-terminated if not."""

@@ -188,6 +188,12 @@ class ProgObject(Object):
     def name(self) -> str:
         return self.program.name
 
+    def optimise(self) -> None:
+        """Have the best code there is before the next run, where that is not so yet."""
+        optimise = getattr(self.native, "optimise", None)
+        if optimise is not None:
+            optimise()
+
     def check_fault(self) -> None:
         """Raise what the checking interpreter found while it could not (it is called from C)."""
         fault = getattr(self.native, "fault", None)

@@ -138,7 +138,7 @@ class Suite:
         paths = sources()
         self.notes: list[str] = []
         self.data = packet()
-        self.kernel = Kernel(cache=False)  # load_ms is what compiling costs
+        self.kernel = Kernel(cache=False, tiered=False)  # load_ms is what compiling costs
         self.runner = Runner(self.kernel)
         self.insns: dict[str, int] = {}
         self._machines: dict[str, Machine] = {}

@@ -36,7 +36,7 @@ class System:
     """10,000 cgroups, a view exposed in each, a map with a wait for each."""
 
     def __init__(self, cgroups: int) -> None:
-        self.kernel = Kernel(cpus=4, cache=False)
+        self.kernel = Kernel(cpus=4, cache=False, tiered=False)
         self.cgroups = [self.kernel.cgroups.create(f"/fleet/{i // 100}/{i % 100}") for i in range(cgroups)]
         self.tasks = [self.kernel.tasks.create(100 + i, "worker", cgroup) for i, cgroup in enumerate(self.cgroups)]
         self.loaded: LoadedObject = open_object(source_tree("examples") / "wait_latency.bpf.c").load(self.kernel.bpf)

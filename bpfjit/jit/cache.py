@@ -45,6 +45,10 @@ class ObjectCache:
     def _path(self, key: str) -> Path:
         return self.directory / f"{key}.o"
 
+    def has(self, key: str) -> bool:
+        """Whether there is an object under `key`; whether it is whole, get() says."""
+        return self._path(key).exists()
+
     def get(self, key: str) -> bytes | None:
         """The object stored under `key`, if it is there, ours and whole; a damaged one is thrown away."""
         path = self._path(key)

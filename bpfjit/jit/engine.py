@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import llvmlite
@@ -16,49 +16,16 @@ import llvmlite.binding as llvm
 from llvmlite.binding.newpassmanagers import NewPassManager
 
 from ..program import Binding, Verified
+from ..spec.kinds import CtxKind
 from . import source
 from .cache import ObjectCache
 from .emit import Emitter
 from .image import functions, line_offsets, text
 from .memory import at
+from .native import Linked, Native
+from .tiers import ENTRY, RUNS, SLOT, STUB, Tiers
 
 CALL_CONVENTION = 2  # the version of what native code and runtime assume of each other
-
-
-class Native:
-    """One program's native code: `addr` is its entry, valid until close(); `tail_addr` where a tail call enters it.
-
-    functions: address and bytes of each function's code, (0, 0) for one that has none of its own (inlined, or never
-    called).
-    """
-
-    def __init__(
-        self,
-        session: Any,
-        library: Any,
-        addr: int,
-        tail_addr: int,
-        object_bytes: int,
-        functions: tuple[tuple[int, int], ...],
-    ) -> None:
-        self._session = session
-        self._library = library
-        self.addr = addr
-        self.tail_addr = tail_addr
-        self.object_bytes = object_bytes
-        self.functions = functions
-
-    def close(self) -> None:
-        """Release the code; nobody may be running it."""
-        library, self._library = self._library, None
-        if library is not None:
-            library.close()
-            self._session.close()
-            self.addr = 0
-
-    def __del__(self) -> None:
-        if getattr(self, "_library", None) is not None:
-            self.close()
 
 
 @functools.cache
@@ -79,14 +46,8 @@ class Engine:
     def __init__(self, speed_level: int = 2, cache: ObjectCache | None = None) -> None:
         _configure()
         target = llvm.Target.from_default_triple()
-        self.machine = target.create_target_machine(
-            cpu=llvm.get_host_cpu_name(),
-            features=llvm.get_host_cpu_features().flatten(),
-            opt=speed_level,
-            reloc="pic",
-            codemodel="small",
-            jit=True,
-        )
+        self.machine, self._quick_machine = (_machine(target, level) for level in (speed_level, 0))
+        self.tiers = Tiers()
         self.speed_level = speed_level
         self.cache = cache
         # Whatever beside its IR decides a program's code.
@@ -113,13 +74,14 @@ class Engine:
     def _optimise(self, module: Any) -> None:
         options = llvm.create_pipeline_tuning_options(speed_level=self.speed_level)
         builder = llvm.create_pass_builder(self.machine, options)
-        passes = builder.getModulePassManager()
-        try:
-            passes.run(module, builder)
-        finally:
-            # llvmlite 0.50 never frees a pass manager by itself: ObjectRef's empty _dispose() hides this one, and
-            # 48 KiB would stay behind.
-            NewPassManager._dispose(passes)
+        _run(builder.getModulePassManager(), module, builder)
+
+    def _simplify(self, module: Any) -> None:
+        """What the first tier's code needs to be worth running: the stack's variables in registers."""
+        builder = llvm.create_pass_builder(self._quick_machine, llvm.create_pipeline_tuning_options(speed_level=0))
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        _run(passes, module, builder)
 
     def _annotated(self, verified: Verified) -> Any:
         """The module after LLVM's passes, its instructions knowing the line records they come from."""
@@ -135,36 +97,60 @@ class Engine:
         """The program as assembly text of this machine, C source lines between."""
         return source.asm_listing(self.machine.emit_assembly(self._annotated(verified)), verified.program)
 
-    def _object(self, ir: str) -> bytes:
+    def _key(self, ir: str) -> str:
+        return ObjectCache.key(*self._identity, ir) if self.cache is not None else ""
+
+    def _object(self, ir: str, *, quick: bool = False) -> bytes:
         """The object of a module: from the cache, else compiled and put there."""
-        key = ObjectCache.key(*self._identity, ir) if self.cache is not None else ""
+        key = self._key("quick" + ir if quick else ir)
         image = self.cache.get(key) if self.cache is not None else None
         if image is None:
             module = self._module(ir)
-            self._optimise(module)
-            image = bytes(self.machine.emit_object(module))
+            if quick:
+                self._simplify(module)
+            else:
+                self._optimise(module)
+            image = bytes((self._quick_machine if quick else self.machine).emit_object(module))
             if self.cache is not None:
                 self.cache.put(key, image)
         return image
 
-    def compile(self, verified: Verified, binding: Binding) -> Native:
-        """Native code of a verified program, its symbols bound to the addresses of `binding`."""
+    def compile(self, verified: Verified, binding: Binding, *, tiered: bool = False) -> Native:
+        """Native code of a verified program, its symbols bound to the addresses of `binding`.
+
+        tiered: begin with code that is made at once, unless the optimised code is in the cache.
+        """
         emitter = Emitter(verified)
-        image = self._object(emitter.module("prog"))
+        ir = emitter.module("prog")
+        # Tail calls enter a program beside its own entry, and bare instruction streams take two arguments.
+        tiered = tiered and not emitter.tail_calls and verified.program.type.ctx is not CtxKind.MEMORY
+        if not tiered or (self.cache is not None and self.cache.has(self._key(ir))):
+            code = self._link(self._object(ir), emitter, binding, ["prog", *(["prog_enter"] if emitter.tail_calls else [])])
+            return Native(code, code.symbols.get("prog_enter", code.symbols["prog"]), code.symbols["prog"])
+        first = self._object(ir + STUB, quick=True)
+        code = self._link(first, emitter, binding, ["prog", ENTRY, SLOT, RUNS])
+
+        def better() -> Linked:
+            return self._link(self._object(ir), emitter, binding, ["prog"])
+
+        entry, slot, runs = (code.symbols[name] for name in (ENTRY, SLOT, RUNS))
+        native = Native(code, entry, entry, better, slot, runs)
+        self.tiers.watch(native)
+        return native
+
+    def _link(self, image: bytes, emitter: Emitter, binding: Binding, exported: Sequence[str]) -> Linked:
         builder = llvm.JITLibraryBuilder().add_object_img(image)
         for name, addr in addresses(emitter.symbols, binding).items():
             builder.import_symbol(name, addr)
-        builder.export_symbol("prog")
-        if emitter.tail_calls:
-            builder.export_symbol("prog_enter")
+        for name in exported:
+            builder.export_symbol(name)
         session = llvm.create_lljit_compiler(self.machine, use_jit_link=True)
         library = builder.link(session, "prog")
-        addr, code = library["prog"], functions(image)
-        places = (code.get(emitter.function_name("prog", i)) for i in range(len(verified.facts.subprogs)))
-        base = addr - code["prog"][0]
-        enter = library["prog_enter"] if emitter.tail_calls else addr
+        symbols, code = {name: int(library[name]) for name in exported}, functions(image)
+        places = (code.get(emitter.function_name("prog", i)) for i in range(len(emitter.facts.subprogs)))
+        base = symbols["prog"] - code["prog"][0]
         extents = tuple((base + at[0], at[1]) if at else (0, 0) for at in places)
-        return Native(session, library, enter, addr, len(image), extents)
+        return Linked(session, library, symbols, len(image), extents)
 
     def line_addresses(self, verified: Verified, native: Native) -> list[int]:
         """By line record, the address of the first code that comes from it; where none does, that of its function.
@@ -174,15 +160,35 @@ class Engine:
         program, subprogs = verified.program, verified.facts.subprogs
         image = bytes(self.machine.emit_object(self._annotated(verified)))
         entry = functions(image)["prog"][0]
-        same = text(image) == text(self._object(self.ir(verified)))
+        same = native.optimised and text(image) == text(self._object(self.ir(verified)))
         offsets = line_offsets(image) if same else {}
         found = []
         for record, info in enumerate(program.lines, 1):
             index = bisect_right([s.start for s in subprogs], info.insn_off) - 1
             # A function begins where its first line does, whatever its prologue is attributed to.
             at = offsets.get(record) if info.insn_off > subprogs[index].start else None
-            found.append(native.tail_addr - entry + at if at is not None else native.functions[index][0])
+            found.append(native.functions[0][0] - entry + at if at is not None else native.functions[index][0])
         return found
+
+
+def _machine(target: Any, level: int) -> Any:
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=level,
+        reloc="pic",
+        codemodel="small",
+        jit=True,
+    )
+
+
+def _run(passes: Any, module: Any, builder: Any) -> None:
+    try:
+        passes.run(module, builder)
+    finally:
+        # llvmlite 0.50 never frees a pass manager by itself: ObjectRef's empty _dispose() hides this one, and
+        # 48 KiB would stay behind.
+        NewPassManager._dispose(passes)
 
 
 def addresses(symbols: Mapping[str, str], binding: Binding) -> dict[str, int]:

@@ -108,23 +108,23 @@ EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "wait_lat
 
 
 def load_example(kernel_cache: bool = True) -> int:
-    """Load the example; how many programs were optimised for it."""
-    optimised = 0
+    """Load the example; how many programs were compiled for it."""
+    compiled = 0
     with Kernel(cache=kernel_cache) as kernel:
-        before = kernel.jit._optimise
+        before = kernel.jit._simplify
 
         def count(module: object) -> None:
-            nonlocal optimised
-            optimised += 1
+            nonlocal compiled
+            compiled += 1
             before(module)
 
-        kernel.jit._optimise = count  # type: ignore[method-assign]
+        kernel.jit._simplify = count  # type: ignore[method-assign]
         with open_object(EXAMPLE).load(kernel.bpf) as loaded:
             loaded.attach()
             loaded.links["wait_show"].pin("/sys/fs/bpf/wait_show")
             loaded.links["wait_show"].pin("/sys/fs/cgroup/wait_show")
             assert kernel.read_text("/sys/fs/cgroup/wait_show") == "1 0\n"
-    return optimised
+    return compiled
 
 
 def test_programs_are_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

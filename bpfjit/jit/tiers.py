@@ -1,0 +1,82 @@
+"""Two tiers: code that is made at once, and the optimised code that takes its place where a program runs often.
+
+The first tier's entry counts its runs and jumps through a slot. A thread looks at the counts now and then; what has become
+hot is compiled again and the slot changed, one store that whoever enters next sees. A view that is read once
+never pays for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .native import Native
+
+HOT_RUNS = 5000
+_FIRST_S, _LONGEST_S = 0.02, 1.0  # between two looks: longer while nothing becomes hot
+
+ENTRY, SLOT, RUNS = "prog_first", "prog_slot", "prog_runs"
+# Runs are counted without a lock: of two at once one may be lost.
+STUB = f"""
+@{SLOT} = global ptr @prog
+@{RUNS} = global i64 0
+define i64 @{ENTRY}(ptr %ctx) nounwind {{
+  %runs = load i64, ptr @{RUNS}, align 8
+  %more = add i64 %runs, 1
+  store i64 %more, ptr @{RUNS}, align 8
+  %fn = load atomic ptr, ptr @{SLOT} acquire, align 8
+  %r = musttail call i64 %fn(ptr %ctx)
+  ret i64 %r
+}}
+"""
+
+
+class Tiers:
+    """Watches natives of the first tier; its thread lives while there are any."""
+
+    def __init__(self) -> None:
+        self._watched: weakref.WeakSet[Native] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        # LLVM must not be at work while the process takes itself apart.
+        atexit.register(_stop, weakref.ref(self))
+
+    def watch(self, native: Native) -> None:
+        with self._lock:
+            self._watched.add(native)
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._look, name="bpfjit-tiers", daemon=True)
+                self._thread.start()
+
+    def _look(self) -> None:
+        wait = _FIRST_S
+        while not self._stop.wait(wait):
+            hot = [native for native in list(self._watched) if native.runs >= HOT_RUNS]
+            for native in hot:
+                if not self._stop.is_set():
+                    native.optimise()
+                    self._watched.discard(native)
+            wait = _FIRST_S if hot else min(2 * wait, _LONGEST_S)
+            del hot
+            with self._lock:
+                if not self._watched:
+                    self._thread = None
+                    return
+
+    def stop(self) -> None:
+        """No more compiling; returns when none is under way."""
+        self._stop.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+
+def _stop(tiers: weakref.ref[Tiers]) -> None:
+    alive = tiers()
+    if alive is not None:
+        alive.stop()
