@@ -29,6 +29,10 @@ class Cred:
     def may(self, capability: int) -> bool:
         return capability in self.capabilities
 
+    def capable(self, capability: int) -> bool:
+        """As bpf(2) asks: CAP_SYS_ADMIN stands in for CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, which were cut out of it."""
+        return capability in self.capabilities or CAP_SYS_ADMIN in self.capabilities
+
 
 class FdTable:
     """A process's open files by number, lowest free number first.

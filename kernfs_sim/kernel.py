@@ -151,6 +151,8 @@ class Kernel:
         self.targets = Targets()
         self.on_link_update: list[Callable[[], None]] = []  # called once a link has another program
         self.sessions = itertools.count(1)
+        # The sysctl: 0 lets ordinary users load a little, 1 and 2 nothing (1 for good, until the next boot).
+        self.unprivileged_bpf_disabled = 2
         data = _VMLINUX.read_bytes()
         self.btf = BtfObject(data, parse_btf(data), "vmlinux", kernel=True)
         self.btf.id = self.btfs.add(self.btf)

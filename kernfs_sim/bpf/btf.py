@@ -10,7 +10,7 @@ from bpfjit.errors import BtfError, refuse
 from bpfjit.spec.trust import DESTRUCTIBLE
 from bpfjit.uapi import bpf as uapi
 
-from ..caller import Caller
+from ..caller import CAP_BPF, Caller
 from ..objects import BtfObject
 from .fd import install_new
 
@@ -24,6 +24,8 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
     """Check BTF and give it an id. Raises EINVAL with the reason in the log, E2BIG past 16 MiB; struct_records()'s too."""
     if attr.btf_flags:
         raise refuse(errno.EINVAL, f"btf_flags {attr.btf_flags:#x}")
+    if not caller.cred.capable(CAP_BPF):
+        raise refuse(errno.EPERM, "loading BTF wants CAP_BPF")
     if attr.btf_size > _MAX_BYTES:
         raise refuse(errno.E2BIG, f"BTF of {attr.btf_size} bytes, wanted at most {_MAX_BYTES}")
     data = caller.read(attr.btf, attr.btf_size)
@@ -31,9 +33,8 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
         types = parse_btf(data)
         validate(types)
     except BtfError as e:
-        attr.btf_log_true_size = kernel.write_log(caller, attr.btf_log_level, attr.btf_log_buf, attr.btf_log_size, f"{e}\n")[
-            0
-        ]
+        log = kernel.write_log(caller, attr.btf_log_level, attr.btf_log_buf, attr.btf_log_size, f"{e}\n")
+        attr.btf_log_true_size = log[0]
         raise refuse(errno.EINVAL, str(e)) from None
     obj = BtfObject(data, types)
     obj.structs = struct_records(types, kernel.btf.types, DESTRUCTIBLE)

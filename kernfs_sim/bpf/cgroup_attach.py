@@ -13,7 +13,7 @@ from bpfjit.uapi import bpf as uapi
 from runtime import ffi, lib
 
 from .. import dumpers
-from ..caller import CAP_NET_ADMIN, CAP_SYS_ADMIN, Caller
+from ..caller import CAP_NET_ADMIN, Caller
 from ..cgroup import Cgroup
 from ..objects import LinkObject, Object, ProgObject, Told
 from ..task import Task
@@ -268,7 +268,7 @@ def check_type(caller: Caller, prog: ProgObject, attach_type: int) -> None:
     program = prog.program
     fits = CGROUP_ATTACH_TYPES.get(attach_type) == program.type.id
     if program.type.id == uapi.BPF_PROG_TYPE_CGROUP_SKB:
-        if not (caller.cred.may(CAP_NET_ADMIN) or caller.cred.may(CAP_SYS_ADMIN)):
+        if not caller.cred.capable(CAP_NET_ADMIN):
             raise refuse(errno.EPERM, "attaching a cgroup_skb program wants CAP_NET_ADMIN")
         # A program that may answer 2 or 3 (congestion) means something on the way out only.
         fits = fits and not (prog.verified.facts.egress_only and program.attach_type != attach_type)
@@ -377,7 +377,7 @@ def prog_query(kernel: Kernel, caller: Caller, attr: uapi.ProgQuery) -> int:
 
     Raises ENOSPC after filling the caller's room; the count is told in any case.
     """
-    if not (caller.cred.may(CAP_NET_ADMIN) or caller.cred.may(CAP_SYS_ADMIN)):
+    if not caller.cred.capable(CAP_NET_ADMIN):
         raise refuse(errno.EPERM, "a query wants CAP_NET_ADMIN")
     if attr.query_flags & ~uapi.BPF_F_QUERY_EFFECTIVE:
         raise refuse(errno.EINVAL, f"query flags {attr.query_flags:#x}")

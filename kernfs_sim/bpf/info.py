@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bpfjit.errors import refuse
 from bpfjit.uapi import bpf as uapi
 
-from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller, Cred
+from ..caller import CAP_SYS_ADMIN, Caller, Cred
 from ..idr import Idr
 from ..objects import BtfObject, LinkObject, MapObject, ProgObject
 from . import prog_info
@@ -75,8 +75,7 @@ def map_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
 def btf_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
     if attr.open_flags:
         raise refuse(errno.EINVAL, f"open flags {attr.open_flags:#x}")
-    if not caller.cred.may(CAP_BPF) and not caller.cred.may(CAP_SYS_ADMIN):
-        raise refuse(errno.EPERM, "BTF wants CAP_BPF")
+    _need_admin(caller)
     found = kernel.btfs.get(attr.start_id)
     if found is None:
         raise refuse(errno.ENOENT, f"no BTF with id {attr.start_id}")

@@ -10,10 +10,11 @@ from bpfjit.btf import NO_FIELDS, Special
 from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.spec.kinds import MapType
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
+from bpfjit.spec.privileges import UNPRIVILEGED_MAPS
 from bpfjit.uapi import bpf as uapi
 from runtime import Map, lib
 
-from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
+from ..caller import CAP_BPF, Caller
 from ..objects import MapObject
 from . import held_maps, map_btf
 from .fd import btf_of, install, map_of
@@ -37,12 +38,13 @@ def object_name(raw: bytes) -> str:
 
 def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     """BPF_MAP_CREATE. Raises EINVAL for shapes that the type does not take, E2BIG, ENOMEM, EPERM."""
-    if not (caller.cred.may(CAP_BPF) or caller.cred.may(CAP_SYS_ADMIN)):
-        raise refuse(errno.EPERM, "creating a map wants CAP_BPF")
     row = MAP_TYPE_BY_ID.get(attr.map_type)
     if row is None:
         raise refuse(errno.EINVAL, f"map type {attr.map_type} is unknown or not simulated yet")
     _check_shape(row, attr)
+    open_to_all = not kernel.unprivileged_bpf_disabled and attr.map_type in UNPRIVILEGED_MAPS
+    if not open_to_all and not caller.cred.capable(CAP_BPF):
+        raise refuse(errno.EPERM, f"creating a {row.name} map wants CAP_BPF")
     name = object_name(attr.map_name)
     if attr.map_ifindex and row.offload:
         raise refuse(errno.EOPNOTSUPP, f"no device {attr.map_ifindex} takes a {row.name} map")

@@ -13,7 +13,7 @@ from bpfjit.isa.encoding import CALL, encode
 from bpfjit.uapi import bpf as uapi
 from runtime import ffi
 
-from ..caller import CAP_BPF, CAP_SYS_ADMIN, CAP_SYSLOG
+from ..caller import CAP_BPF, CAP_SYSLOG
 from ..objects import ProgObject
 from .tag import tag_of
 
@@ -63,7 +63,7 @@ def fill(kernel: Kernel, info: Info, prog: ProgObject) -> None:
     info.put("recursion_misses", 0)  # no program here is entered while it runs on the same CPU
     info.put("verified_insns", prog.verified.stats.processed_insns)
     info.put("btf_id", prog.btf.id if prog.btf is not None else 0)
-    if not (caller.cred.may(CAP_BPF) or caller.cred.may(CAP_SYS_ADMIN)):
+    if not caller.cred.capable(CAP_BPF):
         for array in _ARRAYS[:-1]:
             info.put(array.length, 0)
         return

@@ -12,13 +12,13 @@ from bpfjit.btf import BtfId, FuncInfo, Kind, LineInfo, RawBtf
 from bpfjit.errors import BtfError, refuse
 from bpfjit.isa.encoding import Insn, decode
 from bpfjit.program import MapInfo, MapRef, Program, Rejected
-from bpfjit.spec.cgroup_progs import CGROUP_PROG_TYPES
 from bpfjit.spec.kinds import CtxKind
+from bpfjit.spec.privileges import NET_ADMIN_PROGS, PERFMON_PROGS, UNPRIVILEGED_INSNS, UNPRIVILEGED_PROGS
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier import Env, verify
 
-from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN, Caller, read_string
+from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_string
 from ..objects import BtfObject, MapObject, ProgObject
 from . import core_relos, held_maps, signature
 from .fd import btf_of, install_new, map_of, prog_of
@@ -33,20 +33,11 @@ _MAX_INSNS = 1_000_000
 _FLAGS = uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_STATE_FREQ
 _FLAGS |= uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_XDP_HAS_FRAGS
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
-# Programs of the network's users; a cgroup_skb program is loaded by anyone and attached by them.
-_NET = {uapi.BPF_PROG_TYPE_XDP, uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT}
-_NET |= {row.id for row in CGROUP_PROG_TYPES} - {uapi.BPF_PROG_TYPE_CGROUP_SKB}
-_TRACING = {
-    uapi.BPF_PROG_TYPE_TRACING,
-    uapi.BPF_PROG_TYPE_RAW_TRACEPOINT,
-    uapi.BPF_PROG_TYPE_TRACEPOINT,
-    uapi.BPF_PROG_TYPE_KPROBE,
-}
 
 
 def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     """Verify and compile a program; its fd. Raises EINVAL, EACCES, EPERM, E2BIG, ENOSPC (a log that does not fit)."""
-    _check(caller, attr)
+    _check(kernel, caller, attr)
     log_level = attr.log_level
     if log_level & ~7 or bool(log_level) != bool(attr.log_buf) or bool(attr.log_buf) != bool(attr.log_size):
         if log_level & ~7 or bool(attr.log_buf) != bool(attr.log_size) or (not log_level and attr.log_buf):
@@ -59,7 +50,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     signature.check(kernel, caller, attr, raw)
     used = References(caller, attr.fd_array, attr.fd_array_cnt)
     try:
-        privileged = caller.cred.may(CAP_PERFMON) or caller.cred.may(CAP_SYS_ADMIN)
+        privileged = caller.cred.capable(CAP_PERFMON)
         env = Env(kernel.btf.types, privileged, log_level, kernel.targets.rows)
         try:
             if attr.core_relo_cnt and btf is not None and (attr.func_info_cnt or attr.line_info_cnt):
@@ -122,22 +113,13 @@ def _with_statistics(log: str, level: int, duration_us: float, depths: Sequence[
     return "\n".join([*lines[:-1], *stats, *lines[-1:]]) + "\n"
 
 
-def _check(caller: Caller, attr: uapi.ProgLoad) -> None:
-    row = PROG_TYPE_BY_ID.get(attr.prog_type)
+def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> None:
     if attr.prog_flags & ~_FLAGS:
         raise refuse(errno.EINVAL, f"prog_flags {attr.prog_flags:#x}, known are {_FLAGS:#x}")
-    if not 0 < attr.insn_cnt <= _MAX_INSNS:
-        raise refuse(errno.E2BIG, f"{attr.insn_cnt} instructions, wanted 1 to {_MAX_INSNS}")
+    _may_load(kernel, caller.cred, attr)
+    row = PROG_TYPE_BY_ID.get(attr.prog_type)
     if row is None:
         raise refuse(errno.EINVAL, f"program type {attr.prog_type} is unknown or not simulated yet")
-    cred = caller.cred
-    admin = cred.may(CAP_SYS_ADMIN)
-    if not admin and not cred.may(CAP_BPF):
-        raise refuse(errno.EPERM, "loading a program wants CAP_BPF")
-    if attr.prog_type in _NET and not (admin or cred.may(CAP_NET_ADMIN)):
-        raise refuse(errno.EPERM, f"loading a {row.name} program wants CAP_NET_ADMIN")
-    if attr.prog_type in _TRACING and not (admin or cred.may(CAP_PERFMON)):
-        raise refuse(errno.EPERM, f"loading a {row.name} program wants CAP_PERFMON")
     if attr.prog_type == uapi.BPF_PROG_TYPE_CGROUP_SOCK and not attr.expected_attach_type:
         attr.expected_attach_type = uapi.BPF_CGROUP_INET_SOCK_CREATE  # what programs were before there were others
     if row.attach_types and attr.expected_attach_type not in row.attach_types:
@@ -145,6 +127,21 @@ def _check(caller: Caller, attr: uapi.ProgLoad) -> None:
     sleepable = attr.prog_flags & uapi.BPF_F_SLEEPABLE
     if attr.prog_type == uapi.BPF_PROG_TYPE_SYSCALL and not sleepable:
         raise refuse(errno.EINVAL, "syscall programs can only be sleepable")
+
+
+def _may_load(kernel: Kernel, cred: Cred, attr: uapi.ProgLoad) -> None:
+    """Raises EPERM for who may load no program of the type, E2BIG for one that is too long for the caller."""
+    may_bpf, kind = cred.capable(CAP_BPF), attr.prog_type
+    if kernel.unprivileged_bpf_disabled and not may_bpf:
+        raise refuse(errno.EPERM, "loading a program wants CAP_BPF")
+    most = _MAX_INSNS if may_bpf else UNPRIVILEGED_INSNS
+    if not 0 < attr.insn_cnt <= most:
+        raise refuse(errno.E2BIG, f"{attr.insn_cnt} instructions, wanted 1 to {most}")
+    if kind not in UNPRIVILEGED_PROGS and not may_bpf:
+        raise refuse(errno.EPERM, f"loading a program of type {kind} wants CAP_BPF")
+    for progs, capability, name in ((NET_ADMIN_PROGS, CAP_NET_ADMIN, "NET_ADMIN"), (PERFMON_PROGS, CAP_PERFMON, "PERFMON")):
+        if kind in progs and not cred.capable(capability):
+            raise refuse(errno.EPERM, f"loading a program of type {kind} wants CAP_{name}")
 
 
 def map_infos(maps: tuple[MapObject, ...]) -> tuple[MapInfo, ...]:

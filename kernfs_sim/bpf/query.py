@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.uapi import bpf as uapi
 
-from ..caller import CAP_SYS_ADMIN, Caller
+from ..caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from ..fs.bpffs import BpfDir
 from .fd import ObjectFile
 from .links import RawTpLink
@@ -51,4 +51,6 @@ def token_create(kernel: Kernel, caller: Caller, attr: uapi.TokenCreate) -> int:
     inode = caller.fds.get(attr.bpffs_fd).inode
     if not isinstance(inode, BpfDir) or inode.parent is not None:
         raise refuse(errno.EINVAL, f"fd {attr.bpffs_fd} is no root of a bpffs")
+    if not caller.cred.may(CAP_BPF):  # here CAP_SYS_ADMIN does not stand in
+        raise refuse(errno.EPERM, "a token is made with CAP_BPF")
     raise refuse(errno.EOPNOTSUPP, "this bpffs belongs to the first user namespace, which delegates nothing")
