@@ -114,7 +114,7 @@ class Cgroup(KernfsDir):
         return f"{self.up.path.rstrip('/')}/{self.name}"
 
     def subgroups(self) -> Iterator[Cgroup]:
-        return (c for c in self.children.values() if isinstance(c, Cgroup))
+        return (c for c in list(self.children.values()) if isinstance(c, Cgroup))  # others may make some meanwhile
 
     def descendants(self) -> Iterator[Cgroup]:
         """This cgroup and all below it, parents first."""
@@ -136,9 +136,10 @@ class Cgroup(KernfsDir):
 
     def names(self) -> list[str]:
         own = [row.name for row in CGROUP_FILES if not self.removed and (self.up is not None or row.on_root)]
-        return own + [name for name in self.children if name not in FILE_BY_NAME]
+        return own + [name for name in list(self.children) if name not in FILE_BY_NAME]
 
     def check_name(self, name: str, *, creating: bool) -> None:
+        super().check_name(name, creating=creating)
         if creating and ("\n" in name or "\0" in name):
             raise refuse(errno.EINVAL, f"cgroup name {name!r} has a newline")
 
@@ -206,6 +207,7 @@ class CgroupFs(SuperBlock):
 
         Raises EEXIST when it exists or the id is taken.
         """
+        self._need_open()
         parts = [p for p in path.split("/") if p]
         if not parts:
             raise refuse(errno.EEXIST, f"cgroup {path!r} exists")
@@ -227,8 +229,15 @@ class CgroupFs(SuperBlock):
     def create_in(
         self, parent: Cgroup, name: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0, id: int | None = None
     ) -> Cgroup:
+        self._need_open()
+        with self.changing:
+            return self._create_in(parent, name, mode, uid, gid, id)
+
+    def _need_open(self) -> None:
         if self.native.closed:
             raise refuse(errno.ENODEV, "the kernel has been shut down")
+
+    def _create_in(self, parent: Cgroup, name: str, mode: int, uid: int, gid: int, id: int | None) -> Cgroup:
         if parent.removed:
             raise refuse(errno.ENOENT, f"{name}: the cgroup above has been removed")
         if parent.lookup(name) is not None:
@@ -276,6 +285,10 @@ class CgroupFs(SuperBlock):
 
     def remove(self, cgroup: Cgroup) -> None:
         """rmdir of an empty cgroup. Raises EBUSY while it has children or tasks."""
+        with self.changing:
+            self._remove(cgroup)
+
+    def _remove(self, cgroup: Cgroup) -> None:
         if cgroup.removed:
             raise refuse(errno.ENOENT, f"cgroup {cgroup.path} has been removed")
         if cgroup.up is None or any(True for _ in cgroup.subgroups()) or cgroup.tasks:

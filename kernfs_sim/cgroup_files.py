@@ -36,7 +36,14 @@ class FileRow:
         show, store = self.show, self.store
         if store is None:
             return (lambda caller: show(cgroup, caller)), None
-        return (lambda caller: show(cgroup, caller)), (lambda caller, data: store(cgroup, caller, data))
+
+        def locked(caller: Caller, data: bytes) -> None:
+            with cgroup.fs.changing:  # tasks move and settings change one at a time, and not into what is being removed
+                if cgroup.removed:
+                    raise refuse(errno.ENODEV, f"cgroup {cgroup.path} has been removed")
+                store(cgroup, caller, data)
+
+        return (lambda caller: show(cgroup, caller)), locked
 
 
 # -- threaded cgroups (Linux: Documentation/admin-guide/cgroup-v2, "Threads") --------------------------

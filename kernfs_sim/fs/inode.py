@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import stat
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class SuperBlock:
     def __init__(self, fstype: str, magic: int) -> None:
         self.fstype = fstype
         self.magic = magic
+        self.changing = threading.RLock()  # held while names are taken away or exchanged
         self.on_add: list[Callable[[Directory, str], None]] = []
         self.on_drop: list[Callable[[Directory, str], None]] = []
         self.on_chattr: list[Callable[[Inode], None]] = []

@@ -36,6 +36,10 @@ class KernfsDir(Directory):
         super().__init__(sb, mode, uid, gid, ino)
         self.removed = False
 
+    def check_name(self, name: str, *, creating: bool) -> None:
+        if creating and self.removed:
+            raise refuse(errno.ENOENT, f"{name}: the directory has been removed")
+
     def pin(self, caller: Caller, name: str, obj: object) -> None:
         assert isinstance(obj, Object)
         backing = obj.backing_inode
@@ -50,16 +54,17 @@ class KernfsDir(Directory):
 
     def remove(self, name: str) -> None:
         """kernfs_remove(): the node is gone for everyone, also for those who have it open."""
-        child = self.children.get(name)
-        if child is None:
-            return
-        if isinstance(child, KernfsDir):
-            child.removed = True
-            for inner in list(child.children):
-                child.remove(inner)
-        if isinstance(child, KernfsFile):
-            child.deactivate()
-        self.drop(name)
+        with self.sb.changing:
+            child = self.children.get(name)
+            if child is None:
+                return
+            if isinstance(child, KernfsDir):
+                child.removed = True
+                for inner in list(child.children):
+                    child.remove(inner)
+            if isinstance(child, KernfsFile):
+                child.deactivate()
+            self.drop(name)
 
 
 class KernfsFile(Inode):

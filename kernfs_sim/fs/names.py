@@ -65,22 +65,24 @@ class Names:
             raise refuse(errno.EPERM, f"{what}: not the owner in a sticky directory")
 
     def rmdir_in(self, caller: Caller, directory: Directory, name: str, what: str) -> None:
-        inode = self.child(directory, name, what)
-        self._may_delete(caller, directory, inode, what)
-        if not isinstance(inode, Directory):
-            raise refuse(errno.ENOTDIR, f"{what} is no directory")
-        if inode in self._mounts:
-            raise refuse(errno.EBUSY, f"{what} is a mount point")
-        directory.rmdir(caller, name)
+        with directory.sb.changing:
+            inode = self.child(directory, name, what)
+            self._may_delete(caller, directory, inode, what)
+            if not isinstance(inode, Directory):
+                raise refuse(errno.ENOTDIR, f"{what} is no directory")
+            if inode in self._mounts:
+                raise refuse(errno.EBUSY, f"{what} is a mount point")
+            directory.rmdir(caller, name)
 
     def unlink_in(self, caller: Caller, directory: Directory, name: str, what: str) -> None:
-        inode = self.child(directory, name, what)
-        self._may_delete(caller, directory, inode, what)
-        if inode.is_dir:
-            raise refuse(errno.EISDIR, f"{what} is a directory")
-        if what.endswith("/"):
-            raise refuse(errno.ENOTDIR, f"{what} is no directory")
-        directory.unlink(caller, name)
+        with directory.sb.changing:
+            inode = self.child(directory, name, what)
+            self._may_delete(caller, directory, inode, what)
+            if inode.is_dir:
+                raise refuse(errno.EISDIR, f"{what} is a directory")
+            if what.endswith("/"):
+                raise refuse(errno.ENOTDIR, f"{what} is no directory")
+            directory.unlink(caller, name)
 
     def symlink_in(self, caller: Caller, directory: Directory, name: str, target: str, what: str) -> None:
         self.check_free(caller, directory, name, what)
@@ -98,6 +100,12 @@ class Names:
         self, caller: Caller, from_dir: Directory, old_name: str, to_dir: Directory, new_name: str, old: str, new: str
     ) -> None:
         """rename(2). Raises EXDEV, EBUSY, ENOENT, EINVAL (into itself), EISDIR, ENOTDIR, ENOTEMPTY, …"""
+        with from_dir.sb.changing:
+            self._rename(caller, from_dir, old_name, to_dir, new_name, old, new)
+
+    def _rename(
+        self, caller: Caller, from_dir: Directory, old_name: str, to_dir: Directory, new_name: str, old: str, new: str
+    ) -> None:
         if from_dir.sb is not to_dir.sb:
             raise refuse(errno.EXDEV, f"{new}: another file system than {old}")
         if {old_name, new_name} & {"", ".", ".."}:

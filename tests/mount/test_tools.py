@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import stat
 import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -193,6 +198,66 @@ def test_a_cgroup_removed_while_its_file_is_read(fuse: tuple[Kernel, FuseMount])
     with pytest.raises(OSError, match="No such device"):
         os.read(fd, 3)
     os.close(fd)
+
+
+def test_many_at_once(fuse: tuple[Kernel, FuseMount], capfd: pytest.CaptureFixture[str]) -> None:
+    """Directories made, walked, pinned into and removed by many: every refusal is one of Linux's, and nothing hangs."""
+    kernel, mount = fuse
+    top = f"{mount.directory}/{CG}/web"
+    wrong: list[object] = []
+    may = {errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.ENODEV, errno.ESTALE, errno.ENXIO}
+
+    def attempt(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except OSError as e:
+            if e.errno not in may:
+                wrong.append(e)
+        except Exception as e:
+            wrong.append(e)
+
+    def tool(rng: random.Random) -> Callable[[], object]:
+        path = f"{top}/{rng.choice('abc')}"
+        return rng.choice(
+            [
+                lambda: os.mkdir(path),
+                lambda: os.rmdir(path),
+                lambda: os.listdir(top),
+                lambda: os.stat(f"{path}/cgroup.procs"),
+                lambda: Path(path, "cgroup.stat").read_bytes(),
+                lambda: Path(path, "cgroup.procs").write_text("11"),
+                lambda: Path(top, "api", "cgroup.procs").write_text("11"),
+            ]
+        )
+
+    def inside(rng: random.Random) -> Callable[[], object]:
+        path = f"/sys/fs/cgroup/web/{rng.choice('abc')}"
+        pin = kernel.vfs.lookup(kernel.caller, "/sys/fs/bpf/wait_show")
+        return rng.choice(
+            [
+                lambda: kernel.mkdir(path),
+                lambda: kernel.rmdir(path),
+                lambda: kernel.listdir("/sys/fs/cgroup/web"),
+                lambda: kernel.vfs.pin(kernel.caller, f"{path}/wait_show", pin.object),  # type: ignore[attr-defined]
+                lambda: kernel.write_text(f"{path}/wait_show", "rm"),
+            ]
+        )
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(200):
+            attempt((tool if seed % 3 else inside)(rng))
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+    assert not wrong
+    assert capfd.readouterr().err == ""
+    assert mount.server.notifier.flush(1)
+    assert set(os.listdir(top)) == set(kernel.listdir("/sys/fs/cgroup/web"))
 
 
 def test_everything_is_forgotten_at_the_end(fuse: tuple[Kernel, FuseMount]) -> None:
