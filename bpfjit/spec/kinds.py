@@ -239,8 +239,8 @@ class MapType:
     be addressed by ld_imm64. walk_order: of its elements ("": the keys' own). `tests`: a lookup asks whether the
     value given is there. btf_key: the kind that its key has in BTF, "" any, "none": no BTF at all. offload: a type
     that a device could hold. holds: what its values are, put in by fd and seen by syscalls as ids: "map", "prog",
-    "cgroup". ring: its memory is a ring of records. inner: it may be a map's inner map. elem_iterator:
-    iter/bpf_map_elem walks its elements.
+    "cgroup". ring: its memory is a ring of records. owner: what a value belongs to, named by an fd. inner: it may be a
+    map's inner map. elem_iterator: iter/bpf_map_elem walks its elements.
     """
 
     id: int
@@ -267,6 +267,7 @@ class MapType:
     offload: bool = False
     holds: str = ""
     ring: bool = False
+    owner: str = ""
     inner: bool = True
     elem_iterator: bool = False
 

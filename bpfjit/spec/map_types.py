@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..btf.record import Special
+from ..btf.record import NOTHING, Special
 from ..uapi import bpf as uapi
 from .kinds import MapType
 
@@ -13,6 +13,7 @@ _LRU = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_ZERO_SEED | uapi.BPF_F_NO_COMMON_LRU | 
 
 _KMALLOC_MAX = 1 << 22
 _MAX_HASH_ELEMENT = _KMALLOC_MAX - 48  # less Linux's own part of an element: key and value stay below
+_MAX_STORAGE_VALUE = 65535 - 80  # less Linux's own part of an element
 _MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
 _LPM_KEY = (4 + 1, 4 + 256)  # a length in bits and 1 to 256 bytes
 _NONE = (0, 0)
@@ -28,6 +29,25 @@ _POINTERS = Special.KPTR | Special.REFCOUNT
 _LOCKS = Special.SPIN_LOCK | Special.RES_SPIN_LOCK
 _CALLBACKS = Special.TIMER | Special.WORKQUEUE | Special.TASK_WORK
 _ALL_FIELDS = _POINTERS | _LOCKS | _CALLBACKS | Special.GRAPH_ROOT
+
+
+def _storage(id_: int, name: str, owner: str, more_fields: Special = NOTHING) -> MapType:
+    """A value for each object: made as objects come, so without a number of entries; its types must be known."""
+    return MapType(
+        id_,
+        name,
+        uapi.BPF_F_NO_PREALLOC | uapi.BPF_F_CLONE,
+        frozenset({name}),
+        key=(4, 4),
+        entries=_NONE,
+        max_value=_MAX_STORAGE_VALUE,
+        required_flags=uapi.BPF_F_NO_PREALLOC,
+        fields=_POINTERS | _LOCKS | more_fields,
+        for_each=False,
+        btf_key="int",
+        owner=owner,
+    )
+
 
 MAP_TYPES: tuple[MapType, ...] = (
     MapType(
@@ -234,6 +254,10 @@ MAP_TYPES: tuple[MapType, ...] = (
         ring=True,
         for_each=False,
     ),
+    _storage(uapi.BPF_MAP_TYPE_TASK_STORAGE, "task_storage", "task", Special.UPTR),
+    _storage(uapi.BPF_MAP_TYPE_CGRP_STORAGE, "cgrp_storage", "cgroup"),
+    _storage(uapi.BPF_MAP_TYPE_INODE_STORAGE, "inode_storage", "inode"),
+    _storage(uapi.BPF_MAP_TYPE_SK_STORAGE, "sk_storage", "sock"),
 )
 MAP_TYPE_BY_ID = {row.id: row for row in MAP_TYPES}
 MAP_TYPE_NAMES = {

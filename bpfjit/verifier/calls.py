@@ -174,7 +174,7 @@ class Call:
 
     def _btf_pointer(self, regno: int, reg: Reg, arg: Arg) -> None:
         w, btf = self.w, self.w.env.kernel_btf
-        if reg.type != T.BTF or reg.flags & (OR_NULL | UNTRUSTED):
+        if reg.type != T.BTF or reg.flags & ((0 if arg.nullable else OR_NULL) | UNTRUSTED):
             self._mismatch(regno, reg, arg.expected)
         assert btf is not None
         if reg.off < 0 or not reg.is_const or not btf_walk.holds(btf, reg.btf_id, reg.off + st.s64(reg.value), arg.btf):

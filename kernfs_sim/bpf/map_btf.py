@@ -59,7 +59,7 @@ def _check_key(row: MapType, attr: uapi.MapCreate, key: Type | None, value: Type
     if wish == "u32" and key is None:
         if not row.direct or attr.max_entries != 1 or value.kind is not Kind.DATASEC:
             raise refuse(errno.EINVAL, "only the map behind a data section has no key type")
-    elif wish == "u32" and (key is None or key.kind is not Kind.INT or key.bits != 32 or key.bit_offset):
+    elif wish in ("u32", "int") and (key is None or key.kind is not Kind.INT or key.bits != 32 or key.bit_offset):
         raise refuse(errno.EINVAL, "the key is no 32-bit integer in BTF")
     elif wish == "struct" and (key is None or key.kind is not Kind.STRUCT):
         raise refuse(errno.EINVAL, "the key is no structure in BTF")

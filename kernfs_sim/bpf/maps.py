@@ -16,7 +16,7 @@ from runtime import Map, lib
 
 from ..caller import CAP_BPF, Caller
 from ..objects import MapObject
-from . import held_maps, map_btf
+from . import held_maps, map_btf, storage
 from .fd import btf_of, install, map_of
 
 if TYPE_CHECKING:
@@ -107,9 +107,13 @@ def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
     for what, size, (low, high) in sizes:
         if not low <= size <= high:
             raise refuse(errno.EINVAL, f"{shape}: wanted a {what} of {low} to {high} bytes")
+    if row.owner and not (attr.btf_key_type_id and attr.btf_value_type_id):
+        raise refuse(errno.EINVAL, f"{shape}: wanted BTF of key and value")
+    if row.owner and attr.max_entries:
+        raise refuse(errno.EINVAL, f"{shape}: wanted no number of entries")
     if row.ring and attr.max_entries & (attr.max_entries - 1):
         raise refuse(errno.EINVAL, f"{shape}: wanted a power of two")
-    if not row.entries[0] <= attr.max_entries:
+    if attr.max_entries < row.entries[0]:
         raise refuse(errno.EINVAL, f"{shape}: wanted at least {row.entries[0]} entries")
     if flags & row.unsupported_flags:
         raise refuse(ENOTSUPP, f"{shape}: flags {flags:#x} are not supported")
@@ -126,7 +130,7 @@ def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
         raise refuse(errno.E2BIG, f"{shape}: too large an element")
     if (-(-attr.value_size // 8) * 8 if row.per_cpu else attr.value_size) > row.max_value:
         raise refuse(errno.E2BIG, f"{shape}: wanted at most {row.max_value} bytes of value")
-    if attr.max_entries > row.entries[1]:
+    if attr.max_entries > row.entries[1] and not row.owner:
         raise refuse(errno.E2BIG, f"{shape}: wanted at most {row.entries[1]} entries")
 
 
@@ -134,7 +138,8 @@ def key_of(caller: Caller, m: MapObject, addr: int) -> bytes:
     """The caller's key. Raises EINVAL for one where the map has none."""
     if not m.key_size and addr:
         raise refuse(errno.EINVAL, f"a {m.type.name} map has no keys")
-    return caller.read(addr, m.key_size) if m.key_size else b""
+    key = caller.read(addr, m.key_size) if m.key_size else b""
+    return storage.key_of(caller, m, key) if m.type.owner else key
 
 
 def check_lock(m: MapObject, flags: int) -> None:
@@ -164,7 +169,7 @@ def lookup(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
     if m.type.holds:
         caller.write(value, held_maps.lookup(m, key_of(caller, m, key)))
         return 0
-    if caller.is_here:
+    if caller.is_here and not m.type.owner:
         return _done(m, lib.rt_map_lookup_user(m.native.ptr, key, value, flags))
     given = caller.read(value, m.native.value_bytes) if m.type.tests else b""
     caller.write(value, m.native.read(key_of(caller, m, key), flags, given))
@@ -181,7 +186,7 @@ def update(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
     if m.type.holds:
         held_maps.update(kernel, caller, m, key_of(caller, m, key), caller.read(value, 4), flags)
         return 0
-    if caller.is_here:
+    if caller.is_here and not m.type.owner:
         return _done(m, lib.rt_map_update_user(m.native.ptr, key, value, flags))
     raw_key = key_of(caller, m, key)
     m.native.update(raw_key, caller.read(value, m.native.value_bytes), flags)
@@ -196,7 +201,7 @@ def delete(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
     if m.type.holds:
         held_maps.delete(kernel, m, key_of(caller, m, key))
         return 0
-    if caller.is_here:
+    if caller.is_here and not m.type.owner:
         return _done(m, lib.rt_map_delete_user(m.native.ptr, key))
     m.native.delete(key_of(caller, m, key))
     return 0

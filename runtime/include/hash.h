@@ -49,6 +49,7 @@ struct rt_hash {
 	u32 *home; /* LRU, atomic: the bucket that an element was last put into */
 	u64 seed;
 	u32 mask;
+	u32 key_size; /* of the keys inside: the map's own, or an address */
 	u32 key_bytes; /* round_up(key_size, 8) */
 	u32 elem_bytes;
 	u32 max_overflow;
@@ -91,7 +92,7 @@ static inline u64 rt_hash_bytes(u64 seed, const void *key, u32 size)
 
 static inline u64 rt_hash_key(const struct rt_hash *h, const void *key)
 {
-	return rt_hash_bytes(h->seed, key, h->m.map.key_size);
+	return rt_hash_bytes(h->seed, key, h->key_size);
 }
 
 static inline struct rt_bucket *rt_home_bucket(const struct rt_hash *h, u64 hash)

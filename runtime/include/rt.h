@@ -54,8 +54,12 @@ struct rt_deferred {
 	u64 seen[RT_MAX_CPUS];
 };
 
+struct storage_link;
+
 struct rt_kernel {
 	int ncpus;
+	struct storage_link *storages; /* maps that keep values for objects */
+	u32 storages_lock;
 	struct rt_cpu *cpus;
 	pthread_mutex_t lock; /* heap, deferred frees, trace log */
 	struct rt_deferred *deferred;
@@ -237,6 +241,8 @@ static inline struct rt_map *rt_map_of(const struct bpf_map *map)
 /* What a view shows at `pos`, `n` bytes at most `size` or -errno, handed over while it stays where it is. */
 typedef void (*rt_text_fn)(void *arg, s64 n, const char *text);
 void rt_view_pass(struct rt_view *v, size_t size, u64 pos, rt_text_fn take, void *arg);
+
+void rt_storage_forget(struct rt_kernel *k, void *object);
 
 /* -- printing -- */
 

@@ -228,6 +228,7 @@ static void kobj_release(struct rt_kernel *k, void *obj, size_t size)
 {
 	size_t units = (size + UNIT - 1) / UNIT;
 
+	rt_storage_forget(k, obj);
 	if (units >= 64)
 		return;
 	pthread_mutex_lock(&k->lock);

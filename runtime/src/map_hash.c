@@ -7,18 +7,18 @@ static RT_RACY int key_equal(const struct rt_hash *h, u32 e, const void *key)
 	const char *have = rt_elem_at(h, e);
 	u64 a, b;
 
-	if (h->m.map.key_size == 8) {
+	if (h->key_size == 8) {
 		memcpy(&a, have, 8);
 		memcpy(&b, key, 8);
 		return a == b;
 	}
 #ifdef __SANITIZE_THREAD__
-	for (u32 i = 0; i < h->m.map.key_size; i++) /* its memcmp would report what RT_RACY is to keep quiet */
+	for (u32 i = 0; i < h->key_size; i++) /* its memcmp would report what RT_RACY is to keep quiet */
 		if (have[i] != ((const char *)key)[i])
 			return 0;
 	return 1;
 #else
-	return !memcmp(have, key, h->m.map.key_size);
+	return !memcmp(have, key, h->key_size);
 #endif
 }
 
@@ -97,7 +97,7 @@ static int insert_locked(struct rt_hash *h, struct rt_bucket *b, u64 word)
 
 static void fill_elem(struct rt_hash *h, u32 e, u32 home, const void *key, const void *value, int all_cpus, u8 seen)
 {
-	memcpy(rt_elem_at(h, e), key, h->m.map.key_size);
+	memcpy(rt_elem_at(h, e), key, h->key_size);
 	write_value(h, e, value, all_cpus);
 	if (h->home) {
 		__atomic_store_n(&h->home[e], home, __ATOMIC_RELAXED);

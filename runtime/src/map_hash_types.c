@@ -91,6 +91,7 @@ struct rt_map *rt_hash_alloc(struct rt_kernel *k, const struct bpf_map *shape, i
 	h->m.value_stride = stride;
 	h->m.value_bytes = h->per_cpu ? (u64)stride * k->ncpus : shape->value_size;
 	h->mask = nbuckets - 1;
+	h->key_size = shape->key_size;
 	h->key_bytes = round_up((u64)shape->key_size, 8);
 	if (h->key_bytes + (u64)stride * (h->per_cpu ? k->ncpus : 1) > UINT32_MAX) {
 		*err = -E2BIG;

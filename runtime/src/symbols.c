@@ -22,6 +22,8 @@
 	X(rt_ringbuf_output)                                                                                           \
 	X(rt_ringbuf_query)                                                                                            \
 	X(rt_user_ringbuf_drain)                                                                                       \
+	X(rt_storage_get)                                                                                              \
+	X(rt_storage_delete)                                                                                           \
 	X(rt_map_lookup_percpu_elem)                                                                                   \
 	X(rt_for_each_map_elem)                                                                                        \
 	X(rt_loop)                                                                                                     \

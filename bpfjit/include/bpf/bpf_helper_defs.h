@@ -21,6 +21,7 @@ struct bpf_tcp_sock;
 struct bpf_tunnel_key;
 struct bpf_xfrm_state;
 struct btf_ptr;
+struct cgroup;
 struct file;
 struct mptcp_sock;
 struct path;
@@ -174,6 +175,8 @@ static long (*bpf_seq_printf_btf)(struct seq_file *m, struct btf_ptr *ptr, __u32
 static __u64 (*bpf_skb_cgroup_classid)(struct __sk_buff *skb) = (void *)151;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int plen, __u64 flags) = (void *)152;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
+static void *(*bpf_task_storage_get)(void *map, struct task_struct *task, void *value, __u64 flags) = (void *)156;
+static long (*bpf_task_storage_delete)(void *map, struct task_struct *task) = (void *)157;
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158;
 static __u64 (*bpf_ktime_get_coarse_ns)(void) = (void *)160;
 static struct socket *(*bpf_sock_from_file)(struct file *file) = (void *)162;
@@ -202,3 +205,5 @@ static long (*bpf_skb_set_tstamp)(struct __sk_buff *skb, __u64 tstamp, __u32 tst
 static void *(*bpf_map_lookup_percpu_elem)(void *map, const void *key, __u32 cpu) = (void *)195;
 static struct mptcp_sock *(*bpf_skc_to_mptcp_sock)(void *sk) = (void *)196;
 static __u64 (*bpf_ktime_get_tai_ns)(void) = (void *)208;
+static void *(*bpf_cgrp_storage_get)(void *map, struct cgroup *cgroup, void *value, __u64 flags) = (void *)210;
+static long (*bpf_cgrp_storage_delete)(void *map, struct cgroup *cgroup) = (void *)211;

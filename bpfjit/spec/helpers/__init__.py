@@ -11,23 +11,21 @@ from .maps import MAP_HELPERS
 from .net import NET_HELPERS
 from .objects import OBJECT_HELPERS
 from .rings import RING_HELPERS
+from .storage import STORAGE_HELPERS
 from .syscall import SYSCALL_HELPERS
 from .system import SYSTEM_HELPERS
 from .tracing import TRACING_HELPERS
 
-HELPERS: tuple[Helper, ...] = tuple(
-    sorted(
-        (
-            *MAP_HELPERS,
-            *SYSTEM_HELPERS,
-            *TRACING_HELPERS,
-            *NET_HELPERS,
-            *OBJECT_HELPERS,
-            *RING_HELPERS,
-            *SYSCALL_HELPERS,
-            *LINUX_HELPERS,
-        ),
-        key=lambda h: h.id,
-    )
+_TABLES = (
+    LINUX_HELPERS,
+    MAP_HELPERS,
+    NET_HELPERS,
+    OBJECT_HELPERS,
+    RING_HELPERS,
+    STORAGE_HELPERS,
+    SYSCALL_HELPERS,
+    SYSTEM_HELPERS,
+    TRACING_HELPERS,
 )
+HELPERS: tuple[Helper, ...] = tuple(sorted((h for table in _TABLES for h in table), key=lambda h: h.id))
 HELPER_BY_ID = {h.id: h for h in HELPERS}

@@ -1,0 +1,131 @@
+"""Local storage: values that belong to tasks and cgroups, on both kernels."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from errno import EBADF, EEXIST, EINVAL, ENOENT, ESRCH
+from typing import Any
+
+import pytest
+from bpf_calls import Calls, load_object, u32, u64
+
+from bpfjit.errors import ENOTSUPP
+from bpfjit.uapi import bpf as uapi
+from kernfs_sim import Kernel
+from kernfs_sim.pidfd import pidfd_open
+
+TASK, CGROUP, INODE, SK = (
+    uapi.BPF_MAP_TYPE_TASK_STORAGE,
+    uapi.BPF_MAP_TYPE_CGRP_STORAGE,
+    uapi.BPF_MAP_TYPE_INODE_STORAGE,
+    uapi.BPF_MAP_TYPE_SK_STORAGE,
+)
+COUNT, COUNT_IF_THERE, DELETE = range(3)
+
+
+class Storage:
+    """tests/objects/storage.bpf.c in one kernel, with this process as a task of it."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+        kernel: Any = calls.kernel
+        if kernel is not None:
+            self.task = kernel.tasks.create(os.getpid(), "pytest", kernel.cgroups.create("/web"))
+        self.object = load_object(calls, "storage")
+        self.of_task, self.of_cgroup = (self.object.maps[name].fd for name in ("of_task", "of_cgroup"))
+        self.pidfd = os.pidfd_open(os.getpid()) if kernel is None else pidfd_open(kernel, kernel.caller, os.getpid())
+
+    def close(self) -> None:
+        if self.calls.is_live:
+            os.close(self.pidfd)
+        self.object.close()
+
+    def run(self, name: str, op: int = 0, value: int = 0) -> int:
+        ran = self.calls.run(self.object.progs[name].fd, ctx=struct.pack("<QQ", op, value))
+        assert ran.result == 0
+        return ran.retval - (1 << 32) if ran.retval >> 31 else ran.retval
+
+
+@pytest.fixture(params=["sim", "live", "interp"])
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    kernel = Kernel(2, engine="interp") if request.param == "interp" else None
+    calls = Calls(kernel.bpf, 2, kernel) if kernel is not None else request.getfixturevalue(request.param)
+    made = Storage(calls)
+    yield made
+    made.close()
+    if kernel is not None:
+        kernel.close()
+
+
+def test_without_btf_there_is_no_storage(calls: Calls) -> None:
+    for map_type in (TASK, CGROUP, INODE, SK):
+        assert calls.create(map_type, 4, 8, 0, uapi.BPF_F_NO_PREALLOC) == -EINVAL
+
+
+def test_a_tasks_value_is_made_on_demand_and_stays(storage: Storage) -> None:
+    assert storage.run("operate", COUNT_IF_THERE) == -1
+    assert storage.run("operate", DELETE) == -ENOENT
+    assert [storage.run("operate", COUNT, 5) for _ in range(3)] == [1, 2, 3]
+    assert storage.run("operate", COUNT_IF_THERE, 7) == 4
+    found = storage.calls.lookup(storage.of_task, u32(storage.pidfd), 16)
+    assert found == u64(4) + u64(1000 + 15 + 7)
+    assert storage.run("operate", DELETE) == 0
+    assert storage.run("operate", COUNT_IF_THERE) == -1
+
+
+def test_syscalls_name_a_task_by_its_pidfd(storage: Storage) -> None:
+    calls, fd, key = storage.calls, storage.of_task, u32(storage.pidfd)
+    assert calls.lookup(fd, key, 16) == -ENOENT
+    assert calls.update(fd, key, bytes(16), uapi.BPF_EXIST) == -ENOENT
+    assert calls.update(fd, key, u64(9) + u64(1), uapi.BPF_NOEXIST) == 0
+    assert calls.update(fd, key, bytes(16), uapi.BPF_NOEXIST) == -EEXIST
+    assert calls.update(fd, key, bytes(16), 3) == -EINVAL
+    assert storage.run("operate", COUNT) == 10
+    assert calls.update(fd, key, u64(1) + u64(1), uapi.BPF_EXIST) == 0
+    assert storage.run("operate", COUNT) == 2
+    assert calls.delete(fd, key) == 0
+    assert calls.delete(fd, key) == -ENOENT
+    for bad in (u32(9999), u32(fd)):
+        assert calls.lookup(fd, bad, 16) == -EBADF
+        assert calls.update(fd, bad, bytes(16)) == -EBADF
+        assert calls.delete(fd, bad) == -EBADF
+    assert calls.next_key(fd, None, 4) == -ENOTSUPP
+    assert calls.take(fd, key, 16) == -ENOTSUPP
+    for cmd in (24, 25, 26, 27):
+        assert calls.call(cmd, uapi.MapBatch(map_fd=fd, count=1)) == -ENOTSUPP
+
+
+def test_no_task_is_no_value(storage: Storage) -> None:
+    assert storage.run("without_a_task") == -EINVAL
+
+
+def test_a_cgroups_value(storage: Storage) -> None:
+    assert [storage.run("by_cgroup") for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_cgroup_is_named_by_its_directory(sim: Calls) -> None:
+    """Ours alone: the live system's cgroups are not ours to open."""
+    storage = Storage(sim)
+    kernel: Any = sim.kernel
+    fd = kernel.caller.fds.install(kernel.open("/sys/fs/cgroup/web"))
+    assert storage.run("by_cgroup") == 1
+    assert sim.lookup(storage.of_cgroup, u32(fd), 16) == u64(1) + bytes(8)
+    assert sim.delete(storage.of_cgroup, u32(fd)) == 0
+    assert storage.run("by_cgroup") == 1
+    storage.object.close()
+
+
+def test_what_belongs_to_a_task_goes_with_it(sim: Calls) -> None:
+    storage = Storage(sim)
+    kernel: Any = sim.kernel
+    assert storage.run("operate", COUNT) == 1
+    kernel.tasks.remove(storage.task)
+    assert sim.lookup(storage.of_task, u32(storage.pidfd), 16) == -EBADF
+    kernel.tasks.create(os.getpid(), "again", kernel.cgroups.root)
+    assert storage.run("operate", COUNT_IF_THERE) == -1
+    with pytest.raises(OSError) as refused:
+        pidfd_open(kernel, kernel.caller, 99999)
+    assert refused.value.errno == ESRCH
+    storage.object.close()
