@@ -206,6 +206,18 @@ MAP_TYPES: tuple[MapType, ...] = (
         holds="cgroup",
     ),
     MapType(
+        uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
+        "perf_event_array",
+        uapi.BPF_F_NUMA_NODE | uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY | uapi.BPF_F_PRESERVE_ELEMS,
+        frozenset({"perf_event"}),
+        key=(4, 4),
+        value=(4, 4),
+        for_each=False,
+        walk_order="index",
+        btf_key="none",
+        holds="perf_event",
+    ),
+    MapType(
         uapi.BPF_MAP_TYPE_QUEUE,
         "queue",
         uapi.BPF_F_NUMA_NODE | _ACCESS,

@@ -15,6 +15,7 @@ from runtime import ffi
 from ..caller import Caller
 from ..cgroup import Cgroup
 from ..objects import MapObject, Object, ProgObject, TailOwner
+from ..perf import PerfEvent
 from .fd import map_of, prog_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,19 @@ def _cgroup(caller: Caller, m: MapObject, fd: int) -> tuple[Any, Any]:
     return inode, inode.c
 
 
-_RESOLVE: dict[str, Callable[[Caller, MapObject, int], tuple[Any, Any]]] = {"map": _map, "prog": _prog, "cgroup": _cgroup}
+def _perf_event(caller: Caller, m: MapObject, fd: int) -> tuple[Any, Any]:
+    file = caller.fds.get(fd)
+    if not isinstance(file, PerfEvent):
+        raise refuse(errno.EBADF, f"fd {fd} is no perf event")
+    return file, file.c
+
+
+_RESOLVE: dict[str, Callable[[Caller, MapObject, int], tuple[Any, Any]]] = {
+    "map": _map,
+    "prog": _prog,
+    "cgroup": _cgroup,
+    "perf_event": _perf_event,
+}
 
 
 def claim(m: MapObject, prog: ProgObject) -> None:
@@ -78,7 +91,7 @@ def claim(m: MapObject, prog: ProgObject) -> None:
 
 def lookup(m: MapObject, key: bytes) -> bytes:
     """The id of what is there. Raises ENOENT, ENOTSUPP for objects without ids."""
-    if m.type.holds == "cgroup":
+    if m.type.holds in ("cgroup", "perf_event"):
         raise refuse(ENOTSUPP, f"what map {m.name} holds has no ids")
     with m.changing:
         found = m.held.get(key)

@@ -12,6 +12,7 @@ from runtime import ffi, lib
 
 from ..caller import Caller
 from ..objects import MapObject
+from ..perf import PerfEvent
 from .fd import ObjectFile, map_of
 
 _PAGE = 4096
@@ -24,6 +25,8 @@ def mmap(caller: Caller, fd: int, size: int, writable: bool, offset: int = 0) ->
     producer's, and its data twice. Raises EBADF, ENODEV for other files, EACCES, EPERM, EINVAL, ENOTSUPP.
     """
     file = caller.fds.get(fd)
+    if isinstance(file, PerfEvent):
+        return file.mmap(size, writable, offset)
     m = file.object if isinstance(file, ObjectFile) else None
     if not isinstance(m, MapObject):
         raise refuse(errno.ENODEV, f"fd {fd} is no map")
@@ -74,6 +77,9 @@ def poll(caller: Caller, fd: int, timeout_ms: int) -> int:
 
     timeout_ms below 0: for as long as it takes. Raises EBADF, EINVAL.
     """
+    file = caller.fds.get(fd)
+    if isinstance(file, PerfEvent):
+        return file.poll(timeout_ms)
     m = _ring_of(caller, fd)
     ready = select.POLLIN if m.type.id == uapi.BPF_MAP_TYPE_RINGBUF else select.POLLOUT
     waiter = select.poll()

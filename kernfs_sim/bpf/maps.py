@@ -70,7 +70,7 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     m = MapObject(native, row, name, record)
     m.exclusive_to = exclusive_to
     m.template = template
-    if row.holds == "prog":
+    if row.holds == "prog" or (row.holds == "perf_event" and not attr.map_flags & uapi.BPF_F_PRESERVE_ELEMS):
         m.on_last_user = lambda unused: held_maps.clear(kernel, unused)
     if btf is not None:
         m.btf = btf.get()

@@ -123,6 +123,14 @@ int rt_ring_event(struct bpf_map *map);
 void rt_ring_seen(struct bpf_map *map);
 int rt_ring_ready(struct bpf_map *map);
 
+/* -- perf events of one CPU: a page with head and tail, then `pages` of records; the eventfd counts what came -- */
+struct rt_perf_event;
+struct rt_perf_event *rt_perf_event_new(struct rt_kernel *k, u32 cpu, u32 pages);
+void rt_perf_event_free(struct rt_perf_event *e);
+void *rt_perf_event_memory(struct rt_perf_event *e, u64 *size);
+int rt_perf_event_fd(struct rt_perf_event *e);
+int rt_perf_event_ready(struct rt_perf_event *e);
+
 /* -- views: one kernel object shown through a program, read as kernfs serves a seq_file -- */
 struct rt_view *rt_view_open(struct rt_kernel *k, rt_prog_fn fn, void *object);
 void rt_view_close(struct rt_view *v);

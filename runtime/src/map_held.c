@@ -117,6 +117,7 @@ static s64 held_seek(struct rt_map *m, const void *key)
 HELD_OPS(array_of_maps_ops, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 HELD_OPS(prog_array_ops, BPF_MAP_TYPE_PROG_ARRAY);
 HELD_OPS(cgroup_array_ops, BPF_MAP_TYPE_CGROUP_ARRAY);
+HELD_OPS(perf_event_array_ops, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 
 /* -- tail calls -- */
 

@@ -24,6 +24,7 @@
 	X(rt_user_ringbuf_drain)                                                                                       \
 	X(rt_storage_get)                                                                                              \
 	X(rt_storage_delete)                                                                                           \
+	X(rt_perf_event_output)                                                                                        \
 	X(rt_map_lookup_percpu_elem)                                                                                   \
 	X(rt_for_each_map_elem)                                                                                        \
 	X(rt_loop)                                                                                                     \

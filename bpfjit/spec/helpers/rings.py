@@ -1,12 +1,23 @@
-"""Helpers on ring buffers."""
+"""Helpers on ring buffers and on the rings of perf events."""
 
 from __future__ import annotations
 
-from ..kinds import ALLOC_SIZE, ANYTHING, INTEGER, MAP_PTR, MEM, RINGBUF_MEM, SIZE_OR_ZERO, VOID, Helper, RetKind
+from ..kinds import ALLOC_SIZE, ANYTHING, CTX, INTEGER, MAP_PTR, MEM, RINGBUF_MEM, SIZE_OR_ZERO, VOID, Helper, RetKind
 
 ALL = frozenset({"all"})
 
 RING_HELPERS = (
+    Helper(
+        25,
+        "perf_event_output",
+        "long (*%s)(void *ctx, void *map, __u64 flags, void *data, __u64 size)",
+        args=(CTX, MAP_PTR, ANYTHING, MEM, SIZE_OR_ZERO),
+        ret=INTEGER,
+        symbol="rt_perf_event_output",
+        groups=ALL,
+        gpl=True,
+        map_use="perf_event",
+    ),
     Helper(
         130,
         "ringbuf_output",
