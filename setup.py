@@ -9,8 +9,8 @@ from setuptools import setup
 # editable install stays uncompiled, so that changed Python counts at once: `make compiled` compiles it in place.
 COMPILE = os.environ.get("BPFJIT_COMPILE", str(int("bdist_wheel" in sys.argv))) == "1"
 HOT = (
-    *("alu", "bounds", "branch", "check", "explored", "jump", "liveness", "moves"),
-    *("precision", "prune", "stack", "state", "tnum", "transfer", "walk"),
+    *("alu", "bounds", "branch", "check", "explored", "jump", "liveness", "mem", "moves"),
+    *("op", "precision", "prune", "stack", "state", "tnum", "transfer", "walk"),
 )
 
 

@@ -4,73 +4,74 @@ from __future__ import annotations
 
 import errno
 
-from ..isa.encoding import ALU64, Insn, X
-from ..isa.ops import ALU_END, alu_op, end_bits, swaps
 from . import state as st
 from .bounds import zero_extend
 from .log import type_name
+from .op import MOVE, NEGATE, SWAP, Op
 from .state import OR_NULL, SCALAR, Reg, T
 from .transfer import byte_swap, transfer
 from .walk import MAX_VAR_OFF, Walk
 
 _NO_ARITHMETIC = frozenset({T.PACKET_END, T.FUNC, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
 _BITWISE = {"and", "or", "xor"}
+# Names with an underscore are C numbers in the compiled module (alu.pxd).
+_SCALAR, _MOVE, _NEGATE, _SWAP = SCALAR, MOVE, NEGATE, SWAP
+_MAX_AWAY = 1 << 31  # how far a number may lie from its copies and be known by them
 
 
-def step(w: Walk, insn: Insn) -> None:
+def step(w: Walk, insn: Op) -> None:
     """Run one ALU instruction on the state."""
-    width = 64 if insn.code & 7 == ALU64 else 32
-    if insn.code & 0xF0 == ALU_END:
+    width = insn.width
+    if insn.kind == _MOVE:
+        _move(w, insn)
+        return
+    if insn.kind == _SWAP:
         dst = w.read(insn.dst)
         if dst.is_pointer and not w.env.privileged:
             w.reject(f"R{insn.dst} pointer arithmetic prohibited")
         dst = dst if dst.type == SCALAR else st.scalar()
-        w.write(insn.dst, byte_swap(dst, end_bits(insn), swaps(insn)))
+        w.write(insn.dst, byte_swap(dst, insn.imm, width == 64 or insn.by_register))
         return
-    op = alu_op(insn)
-    assert op is not None  # cfg.check_encoding() refused the others
-    if op.code == 0xB0:
-        _move(w, insn, op.name, width)
-        return
-    if op.name == "neg":
+    if insn.kind == _NEGATE:
         dst = w.read(insn.dst)
         if dst.is_pointer and not w.env.privileged:
             w.reject(f"R{insn.dst} pointer arithmetic prohibited")
         dst = dst if dst.type == SCALAR else st.scalar()
         w.write(insn.dst, transfer("neg", width, dst, dst))
         return
-    src = w.read(insn.src) if insn.code & X else st.const_scalar(insn.imm)
+    src = insn.const if insn.const is not None else w.read(insn.src)
     dst = w.read(insn.dst)
     if insn.dst == 10:
         w.reject("frame pointer is read only")
-    if dst.is_pointer and src.is_pointer:
-        if op.name == "sub" and w.env.privileged:
-            w.write(insn.dst, st.scalar())
-            return
-        w.reject(f"R{insn.dst} pointer {op.symbol} pointer prohibited")
-    if (dst.is_pointer or src.is_pointer) and width == 32 and op.name == "sub" and w.env.privileged:
-        w.write(insn.dst, transfer("sub", 32, st.scalar(), st.scalar()))
-    elif dst.is_pointer:
-        if insn.code & X:
-            w.precise(insn.src)
-        _pointer(w, insn, op.name, op.symbol, width, dst, src)
-    elif src.is_pointer:
-        if op.name == "sub":
-            w.reject(f"R{insn.dst} tried to subtract pointer from scalar")
-        w.precise(insn.dst)
-        _pointer(w, insn, op.name, op.symbol, width, src, dst)
-    else:
-        got = transfer(op.name, width, dst, src)
-        if op.name == "add" and width == 64 and dst.id and src.is_const and abs(dst.off + src.smin) < 1 << 31:
+    if dst.type == _SCALAR and src.type == _SCALAR:
+        got = transfer(insn.name, width, dst, src)
+        if dst.id and not src.mask and width == 64 and insn.name == "add" and abs(dst.off + src.smin) < _MAX_AWAY:
             got.id, got.off = dst.id, dst.off + src.smin  # still that number, a constant further
         w.write(insn.dst, got)
-
-
-def _move(w: Walk, insn: Insn, name: str, width: int) -> None:
-    if not insn.code & X:
-        value = insn.imm if width == 64 else insn.imm & 0xFFFFFFFF
-        w.write(insn.dst, st.const_scalar(value))
         return
+    if dst.is_pointer and src.is_pointer:
+        if insn.name == "sub" and w.env.privileged:
+            w.write(insn.dst, st.scalar())
+            return
+        w.reject(f"R{insn.dst} pointer {insn.symbol} pointer prohibited")
+    if width == 32 and insn.name == "sub" and w.env.privileged:
+        w.write(insn.dst, transfer("sub", 32, st.scalar(), st.scalar()))
+    elif dst.is_pointer:
+        if insn.by_register:
+            w.precise(insn.src)
+        _pointer(w, insn, dst, src)
+    else:
+        if insn.name == "sub":
+            w.reject(f"R{insn.dst} tried to subtract pointer from scalar")
+        w.precise(insn.dst)
+        _pointer(w, insn, src, dst)
+
+
+def _move(w: Walk, insn: Op) -> None:
+    if insn.const is not None:
+        w.write(insn.dst, insn.const)
+        return
+    name, width = insn.name, insn.width
     src = w.read(insn.src)
     if src.is_pointer:
         if name != "mov":
@@ -87,7 +88,7 @@ def _move(w: Walk, insn: Insn, name: str, width: int) -> None:
             return
         w.write(insn.dst, src)
         return
-    if name == "mov" and (width == 64 or src.umax <= 0xFFFFFFFF):
+    if name == "mov" and (width == 64 or not src.umax >> 32):
         # The two registers now hold one value: what a jump says of one holds of the other.
         if not src.id and not src.is_const:
             src = w.linked(src)
@@ -118,8 +119,8 @@ def _check_sane(w: Walk, ptr: Reg, off: Reg) -> None:
         w.reject(f"value {off.smin} makes {type_name(ptr)} pointer be out of bounds", errno.EINVAL)
 
 
-def _pointer(w: Walk, insn: Insn, name: str, symbol: str, width: int, ptr: Reg, off: Reg) -> None:
-    dst = insn.dst
+def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
+    dst, name, symbol, width = insn.dst, insn.name, insn.symbol, insn.width
     if width == 32:
         w.reject(f"R{dst} 32-bit pointer arithmetic prohibited")
     if ptr.flags & OR_NULL:

@@ -6,8 +6,7 @@ import errno
 import time
 
 from ..errors import BtfError
-from ..isa.encoding import CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, ST, Insn, X
-from ..isa.ops import JUMP_OPS, is_alu, is_atomic
+from ..isa.encoding import JA32, Insn
 from ..program import (
     _VERIFIER_KEY,
     Program,
@@ -21,11 +20,12 @@ from ..spec.helpers import HELPERS
 from ..spec.kfuncs import Kf
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, calls, cfg, ctx, depth, funcs, held, iters, jump, kfuncs, moves, returns
+from . import alu, calls, cfg, ctx, depth, funcs, held, iters, jump, kfuncs, moves, op, returns
 from . import state as st
 from .explored import Counts, Explored
 from .liveness import Liveness
 from .log import Log
+from .op import Op
 from .prune import widen
 from .refusal import Refusal
 from .state import OR_NULL, UNINIT, Frame, Reg, State, T
@@ -33,6 +33,9 @@ from .walk import Env, Walk, kind_of, non_null
 
 MAX_PROCESSED = 1_000_000
 MAX_JUMP_SEQUENCE = 8192
+# Names with an underscore are C numbers in the compiled module (check.pxd).
+_LAST_ALU, _LOAD_IMMEDIATE, _LOAD, _ATOMIC, _STORE = op.SWAP, op.LOAD_IMMEDIATE, op.LOAD, op.ATOMIC, op.STORE
+_CALLS, _EXITS, _JUMP, _BRANCH = op.CALLS, op.EXITS, op.JUMP, op.BRANCH
 # trace_printk's row ends in "...": what its caller puts into the registers behind is read too.
 _NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
 _CALLING_BACK = {h.id for h in HELPERS if h.callback is not Callback.NONE}
@@ -117,7 +120,7 @@ class Checker:
     def _path(self) -> None:
         """Walk until the path ends."""
         w, log, explored = self.w, self.w.log, self.explored
-        prune, joins, visited = w.cfg.prune, w.cfg.joins, w.facts.visited
+        prune, joins, visited, ops = w.cfg.prune, w.cfg.joins, w.facts.visited, w.ops
         while True:
             pc = w.pc
             w.processed += 1
@@ -135,8 +138,8 @@ class Checker:
             visited[pc] = 1
             frame = w.state.frame
             before = frame.regs[:] if log.level & 2 else None
-            following = self._step(w.insns[pc])
-            if following is None:
+            following = self._step(ops[pc])
+            if following < 0:
                 return
             if before is not None:
                 log.changes(w.state.frame, before if w.state.frame is frame else None)
@@ -154,54 +157,56 @@ class Checker:
 
     # -- one instruction -------------------------------------------------------------------------
 
-    def _step(self, insn: Insn) -> int | None:
-        """Apply the instruction at w.pc; the next one, or None where the path ends."""
+    def _step(self, insn: Op) -> int:
+        """Apply the instruction at w.pc; the next one, or -1 where the path ends."""
         w = self.w
-        cls = insn.code & 7
-        if is_alu(insn):
+        kind = insn.kind
+        if kind <= _LAST_ALU:
             alu.step(w, insn)
-        elif insn.code == LD_IMM64:
+        elif kind == _LOAD:
+            moves.load(w, insn, self.args)
+        elif kind == _STORE:
+            moves.store(w, insn, self.args)
+        elif kind == _BRANCH:
+            w.jumps += 1
+            return self._branch(insn)
+        elif kind == _LOAD_IMMEDIATE:
             moves.load_immediate(w, insn)
             w.facts.visited[w.pc + 1] = 1
             return w.pc + 2
-        elif cls == LDX:
-            moves.load(w, insn, self.args)
-        elif is_atomic(insn):
-            moves.atomic(w, insn, self.args)
-        elif cls in (ST, 3):
-            moves.store(w, insn, self.args)
-        elif cls in (5, JMP32):
+        elif kind == _JUMP:
             w.jumps += 1
-            if insn.code == CALL:
-                return self._call(insn)
-            if insn.code == EXIT:
-                return self._exit()
-            if insn.code == JA:
-                return w.pc + 1 + insn.off
-            return w.pc + 1 + insn.imm if insn.code == JA32 else self._branch(insn)
+            return w.pc + 1 + (insn.imm if insn.code == JA32 else insn.off)
+        elif kind == _CALLS:
+            w.jumps += 1
+            return self._call(w.insns[w.pc])
+        elif kind == _EXITS:
+            w.jumps += 1
+            return self._exit()
+        elif kind == _ATOMIC:
+            moves.atomic(w, insn, self.args)
         else:
             w.reject(f"BPF_LD_[ABS|IND] instructions are not supported by bpfjit yet ({insn.code:02x})", errno.EINVAL)
         return w.pc + 1
 
     # -- branches ----------------------------------------------------------------------------------
 
-    def _branch(self, insn: Insn) -> int | None:
+    def _branch(self, insn: Op) -> int:
         w = self.w
-        name = JUMP_OPS[insn.code & 0xF0].name
-        width = 32 if insn.code & 7 == JMP32 else 64
+        name, width = insn.name, insn.width
         dst = w.read(insn.dst)
-        src = w.read(insn.src) if insn.code & X else st.const_scalar(insn.imm)
+        src = insn.const if insn.const is not None else w.read(insn.src)
         target = w.pc + 1 + insn.off
         outcome = jump.decide(w, name, width, dst, src)
         if outcome is not None:
             w.facts.taken[w.pc] |= 2 if outcome else 1
             w.precise(insn.dst)
-            if insn.code & X:
+            if insn.by_register:
                 w.precise(insn.src)
             return target if outcome else w.pc + 1
         w.facts.taken[w.pc] |= 3
         jump.note_linked(w, dst, src)
-        dst, src = w.regs[insn.dst], w.regs[insn.src] if insn.code & X else src
+        dst, src = w.regs[insn.dst], w.regs[insn.src] if insn.by_register else src
         other = w.state.copy()
         jump.refine(w, insn, name, width, dst, src, other)
         self._push(other, target)
@@ -314,7 +319,7 @@ class Checker:
         w.enter(frame, entered)
         self._push(entered, w.cfg.starts[call.callback])
 
-    def _exit(self) -> int | None:
+    def _exit(self) -> int:
         w = self.w
         r0 = w.regs[0]
         frames = w.state.frames
@@ -322,7 +327,7 @@ class Checker:
         if len(frames) == 1:
             held.check_nothing_held(w, "BPF_EXIT instruction in main prog")
             returns.check_return(w, r0, is_main=not self.entry_subprog)
-            return None
+            return -1
         if r0.type == T.STACK:
             w.reject("cannot return stack pointer to the caller", errno.EINVAL)
         frame = frames.pop()

@@ -18,6 +18,8 @@ from .walk import Walk
 
 _MAX_STEPS = 40  # a way longer than this gets a state in between
 _KEEP_CHECKPOINT, _KEEP = 64, 3  # misses allowed for each hit
+# Names with an underscore are C numbers in the compiled module (explored.pxd).
+_NOT, _WITHIN, _SAME = int(Exact.NOT), int(Exact.WITHIN), int(Exact.SAME)
 
 
 class _Kept:
@@ -45,6 +47,7 @@ class Explored:
         self.w = w
         self.counts = counts
         self.cfg: Cfg = w.cfg
+        self.checkpoint = w.cfg.checkpoint
         self.log: Log = w.log
         self.loops = Loops(w.cfg.loop)
         self.kept: dict[tuple[int, int], list[_Kept]] = {}
@@ -53,13 +56,21 @@ class Explored:
 
     def seen_before(self) -> bool:
         """Whether a state kept here covers the present one; if not, it may be kept itself. Rejects an endless loop."""
-        w, pc = self.w, self.w.pc
-        current = w.state
-        forced = bool(self.cfg.checkpoint[pc])
+        w = self.w
+        pc, current = w.pc, w.state
+        forced = bool(self.checkpoint[pc])
         long = current.steps is not None and current.steps.count > _MAX_STEPS
-        add = forced or long or (w.jumps - self.last_jumps >= 2 and w.processed - self.last_processed >= 8)
-        kept = self.kept.setdefault((pc, current.frames[-1].call_site), [])
-        self.counts.max_per_insn = max(self.counts.max_per_insn, len(kept))
+        jumps, insns = w.jumps - self.last_jumps, w.processed - self.last_processed
+        add = forced or long or (jumps >= 2 and insns >= 8)
+        innermost = current.frames[-1]
+        kept = self.kept.get((pc, innermost.call_site))
+        if kept is None:
+            if add:
+                kept = self.kept[pc, innermost.call_site] = []
+                self._keep(kept, current, pc)
+            return False
+        if len(kept) > self.counts.max_per_insn:
+            self.counts.max_per_insn = len(kept)
         for entry in reversed(kept[:]):
             old = entry.state
             if old.branches:
@@ -68,14 +79,13 @@ class Explored:
                     entry.hits += 1
                     self._hit(old, current, pc, found, loop=True)
                     return True
-                few = w.jumps - self.last_jumps < 20 and w.processed - self.last_processed < 100
-                if few and not (forced or long):
+                if jumps < 20 and insns < 100 and not (forced or long):
                     add = False  # rounds of a loop are different: not each of them need be kept
             else:
                 loop = self.loops.open(old)
                 if not old.clean and not loop:
                     forget_dead_slots(old, w.life.alive(old, pc))
-                found = state_covers(old, current, pc, self.cfg, Exact.WITHIN if loop else Exact.NOT)
+                found = state_covers(old, current, pc, self.cfg, _WITHIN if loop else _NOT)
                 if found is not None:
                     entry.hits += 1
                     self._hit(old, current, pc, found, loop=loop)
@@ -95,16 +105,12 @@ class Explored:
     def _comes_back(self, old: State, current: State, pc: int) -> Ids | None:
         """The old state is still under way. How this one, a later round of its loop, shows nothing new. Rejects."""
         if self.cfg.calls_back[pc]:
-            return state_covers(old, current, pc, self.cfg, Exact.WITHIN)
+            return state_covers(old, current, pc, self.cfg, _WITHIN)
         if self.cfg.asks[pc]:
             # Another element of an iterator; with the last one the loop around it ends by itself.
-            return state_covers(old, current, pc, self.cfg, Exact.WITHIN) if iters.is_active(current) else None
+            return state_covers(old, current, pc, self.cfg, _WITHIN) if iters.is_active(current) else None
         same = old.unrolled == current.unrolled and looks_alike(old, current)
-        if (
-            same
-            and not iters.depths_differ(old, current)
-            and state_covers(old, current, pc, self.cfg, Exact.SAME) is not None
-        ):
+        if same and not iters.depths_differ(old, current) and state_covers(old, current, pc, self.cfg, _SAME) is not None:
             raise Refusal(
                 f"infinite loop detected at insn {pc}\n"
                 f"cur state: {self.log.frame_text(current.frame)}\nold state: {self.log.frame_text(old.frame)}",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..isa.encoding import Insn, X
 from . import branch, held
 from . import state as st
+from .op import Op
 from .state import OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
@@ -33,10 +33,10 @@ def _is_there(p: Reg) -> bool:
     return p.type in _NEVER_NULL or (p.type == T.BTF and held.is_trusted(p))
 
 
-def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken: State) -> None:
+def refine(w: Walk, insn: Op, name: str, width: int, dst: Reg, src: Reg, taken: State) -> None:
     """Narrow both ways: `taken` is the state at the target, w.state the one that falls through."""
     if dst.type == SCALAR and src.type == SCALAR:
-        by_register = bool(insn.code & X) and insn.src != insn.dst
+        by_register = insn.by_register and insn.src != insn.dst
         for state, condition in ((taken, name), (w.state, branch.NEGATED[name])):
             d, s = branch.narrow(condition, width, dst, src)
             _assign(state, insn.dst, d)
@@ -47,7 +47,7 @@ def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken
         equal, different = (taken, w.state) if name == "jeq" else (w.state, taken)
         for p, other in ((dst, src), (src, dst)):
             # As in Linux, only the constant 0 in the instruction itself is a null check.
-            if p.flags & OR_NULL and not insn.code & X and insn.imm == 0:
+            if p.flags & OR_NULL and not insn.by_register and insn.imm == 0:
                 _resolve_null(equal, p.id, True)
                 if p.ref == p.id:
                     held.drop(equal, p.ref)
@@ -57,7 +57,7 @@ def refine(w: Walk, insn: Insn, name: str, width: int, dst: Reg, src: Reg, taken
             if p.flags & OR_NULL and known:  # equal to a pointer that is there
                 _resolve_null(equal, p.id, False)
                 return
-    if insn.code & X and width == 64:
+    if insn.by_register and width == 64:
         _packet_ranges(name, dst, src, taken, w.state)
 
 

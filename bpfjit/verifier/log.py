@@ -156,14 +156,11 @@ class Log:
         self.program = program
         self.kernel_btf = kernel_btf
         self.level = level
+        self.on = bool(level & 3)
         self.lines: list[str] = []
         self.bytes = 0
         self._line_at = {info.insn_off: info for info in program.lines}
         self._last_line: tuple[int, int, int] | None = None
-
-    @property
-    def on(self) -> bool:
-        return bool(self.level & 3)
 
     def mark(self) -> int:
         return len(self.lines)

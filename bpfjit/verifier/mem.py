@@ -18,23 +18,31 @@ from .walk import MAX_VAR_OFF, Walk
 
 
 def sized_scalar(size: int) -> Reg:
+    """A number that `size` bytes were loaded into; shared, as all that is published in a state."""
+    return _SIZED.get(size) or _SIZED[8]
+
+
+def _sized(size: int) -> Reg:
     r = st.unknown_scalar()
     truncate(r, size)
     return r
 
 
+_SIZED = {size: _sized(size) for size in (1, 2, 4, 8)}
+# Names with an underscore are C numbers in the compiled module (mem.pxd).
+_STACK, _SCALAR, _OR_NULL, _STACK_REGION = int(T.STACK), int(T.SCALAR), OR_NULL, int(Region.STACK)
+
 # What a helper's memory argument may be, as Linux lists it.
 MEMORY_TYPES = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
 
 
-def check_alignment(w: Walk, reg: Reg, off: int, size: int, *, strict: bool = False) -> None:
+def check_alignment(w: Walk, reg: Reg, off: int, size: int, strict: bool = False) -> None:
     """Stack accesses are aligned, all others where `strict` or the program says so (contexts: see ctx.py). Rejects."""
-    strict = strict or w.program.strict_alignment or reg.type == T.STACK
-    if not strict or size == 1:
+    if size == 1 or not (strict or w.strict_alignment or reg.type == _STACK):
         return
     # The variable part is aligned when its known bits are zero and its unknown ones lie above.
-    v, m = reg.value + reg.off + off, reg.mask
-    if v % size or m % size:
+    low = size - 1
+    if (st.s64(reg.value) + reg.off + off) & low or reg.mask & low:
         kind = {T.STACK: "stack ", T.PACKET: "packet ", T.PACKET_META: "packet "}.get(T(reg.type), "value ")
         variable = tnum_text(reg.value, reg.mask) if reg.mask else str(st.s64(reg.value))
         w.reject(f"misaligned {kind}access off {variable}+{reg.off}+{off} size {size}")
@@ -181,8 +189,12 @@ _APART = frozenset({T.CTX, T.BTF, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOC
 
 def _one_kind(w: Walk, reg: Reg) -> None:
     """Paths that meet at an instruction must bring pointers that one piece of code can serve."""
-    before = w.pointer_at.setdefault(w.pc, reg.type)
-    if before != reg.type and (before in _APART or reg.type in _APART):
+    before = w.pointer_at[w.pc]
+    if before == reg.type:
+        return
+    if not before:
+        w.pointer_at[w.pc] = reg.type
+    elif before in _APART or reg.type in _APART:
         w.reject("same insn cannot be used with different pointers", errno.EINVAL)
 
 
@@ -199,17 +211,17 @@ def access(
     """Check one access of `size` bytes at reg+off; `value` (of register `value_regno`, -1: of none) is what a store
     writes. Returns what a load leaves."""
     write = value is not None
-    if not reg.is_pointer or reg.flags & OR_NULL:
+    if reg.type <= _SCALAR or reg.flags & _OR_NULL:
         w.reject(f"R{regno} invalid mem access '{type_name(reg)}'")
     check_alignment(w, reg, off, size)
     _one_kind(w, reg)
-    if reg.type == T.STACK:
-        w.touch(Region.STACK)
+    if reg.type == _STACK:
+        w.touch(_STACK_REGION)
         if value is not None:
             stack.write(w, reg, regno, off, size, value, value_regno)
             return value
         return stack.read(w, reg, regno, off, size)
-    if value is not None and value.type != st.SCALAR and not w.env.privileged:
+    if value is not None and value.type != _SCALAR and not w.env.privileged:
         w.reject(f"R{regno} leaks addr into map")
     if reg.type == T.MAP_VALUE:
         return _map_value(w, reg, regno, off, size, write)

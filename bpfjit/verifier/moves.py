@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ..isa.encoding import MEMSX, STX, Insn, imm64
+from ..isa.encoding import MEMSX, imm64
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, LOAD_ACQ, STORE_REL
 from ..uapi import bpf as uapi
 from . import mem
@@ -12,11 +12,15 @@ from . import state as st
 from .bounds import sign_extend, truncate
 from .ctx import Argument
 from .log import tnum_text, type_name
-from .state import SCALAR, Reg, Slot, T
+from .op import Op
+from .state import SCALAR, STACK, Reg, Slot, T
 from .walk import Walk
 
+# Names with an underscore are C numbers in the compiled module (moves.pxd).
+_SCALAR, _STACK = SCALAR, STACK
 
-def load_immediate(w: Walk, insn: Insn) -> None:
+
+def load_immediate(w: Walk, insn: Op) -> None:
     ref = w.program.map_refs.get(w.pc)
     if ref is not None:
         if ref.value_off is None:
@@ -35,7 +39,7 @@ def load_immediate(w: Walk, insn: Insn) -> None:
     w.write(insn.dst, reg)
 
 
-def load(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
+def load(w: Walk, insn: Op, args: tuple[Argument, ...]) -> None:
     base = w.read(insn.src)
     if insn.dst == 10:
         w.reject("frame pointer is read only")
@@ -46,14 +50,14 @@ def load(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
         got = got.copy()
         got.id = got.off = 0
         sign_extend(got, insn.size)
-    elif got.type == SCALAR and not got.id and not got.is_const and base.type == T.STACK:
+    elif got.type == _SCALAR and base.type == _STACK and not got.id and got.mask:
         got = _link_spill(w, base, insn, got)
     w.write(insn.dst, got)
 
 
-def _link_spill(w: Walk, base: Reg, insn: Insn, got: Reg) -> Reg:
+def _link_spill(w: Walk, base: Reg, insn: Op, got: Reg) -> Reg:
     """A fill and its slot are one value from here on."""
-    if insn.size != 8 or not base.is_const:
+    if insn.size != 8 or base.mask:
         return got
     frame = w.state.frames[base.frame]
     index = (-(base.off + insn.off + base.smin) - 1) // 8
@@ -65,7 +69,7 @@ def _link_spill(w: Walk, base: Reg, insn: Insn, got: Reg) -> Reg:
     return linked
 
 
-def atomic(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
+def atomic(w: Walk, insn: Op, args: tuple[Argument, ...]) -> None:
     if insn.imm == LOAD_ACQ:
         base = w.read(insn.src)
         if base.type in (T.CTX, T.PACKET, T.PACKET_META):
@@ -114,11 +118,16 @@ def _loaded(old: Reg, size: int) -> Reg:
     return r
 
 
-def store(w: Walk, insn: Insn, args: tuple[Argument, ...]) -> None:
+def store(w: Walk, insn: Op, args: tuple[Argument, ...]) -> None:
     base = w.read(insn.dst)
-    value = w.read(insn.src) if insn.code & 7 == STX else st.const_scalar(insn.imm)
-    if base.type == T.STACK and value.type == SCALAR and insn.code & 7 == STX:
-        value = w.regs[insn.src] = w.linked(value)  # the slot and the register are one number
-    if base.type != T.STACK:
+    regno = -1
+    if insn.const is not None:
+        value = insn.const
+    else:
+        regno = insn.src
+        value = w.read(regno)
+        if base.type == _STACK and value.type == _SCALAR:
+            value = w.regs[regno] = w.linked(value)  # the slot and the register are one number
+    if base.type != _STACK:
         w.life.wrote(w.state, w.pc, 0)
-    mem.access(w, base, insn.dst, insn.off, insn.size, args, value, insn.src if insn.code & 7 == STX else -1)
+    mem.access(w, base, insn.dst, insn.off, insn.size, args, value, regno)

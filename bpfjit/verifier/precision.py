@@ -10,16 +10,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..isa.encoding import CALL, EXIT, LD, LDX, ST, STX, Insn, X
-from ..isa.ops import ALU_END, CMPXCHG, LOAD_ACQ, STORE_REL, XCHG, is_atomic
+from ..isa.encoding import CALL
+from ..isa.ops import CMPXCHG, LOAD_ACQ, STORE_REL, XCHG
 from ..uapi import bpf as uapi
+from . import op as ops
+from .op import Op
 from .state import MAX_FRAMES, SCALAR, SLOT_BIT, SPILL, Frame, State, Step
 
 if TYPE_CHECKING:
     from .walk import Walk
 
+# Names with an underscore are C numbers in the compiled module (precision.pxd).
 _ARGUMENTS = 0b111110  # r1-r5
 _REGISTERS = (1 << 10) - 1
+_SLOT_BIT = SLOT_BIT
+_MOVE, _ARITHMETIC, _NEGATE, _SWAP = ops.MOVE, ops.ARITHMETIC, ops.NEGATE, ops.SWAP
+_LOAD, _ATOMIC, _STORE, _BRANCH = ops.LOAD, ops.ATOMIC, ops.STORE, ops.BRANCH
+_CALLS, _EXITS, _LOAD_IMMEDIATE, _OTHER = ops.CALLS, ops.EXITS, ops.LOAD_IMMEDIATE, ops.OTHER
 
 
 class _Lost(Exception):
@@ -27,23 +34,59 @@ class _Lost(Exception):
 
 
 class _Wanted:
-    """What is looked for on the way back: by frame, registers and slots as Frame.precise has them."""
+    """What is looked for on the way back.
 
-    __slots__ = ("frame", "masks")
+    now: registers of the innermost frame, `frame`. regs: those of the frames around it; slots: of all. others: there is
+    something in regs or slots.
+    """
+
+    __slots__ = ("frame", "now", "others", "regs", "slots")
 
     def __init__(self, masks: list[int]) -> None:
-        self.masks = masks + [0] * (MAX_FRAMES - len(masks))
         self.frame = len(masks) - 1
+        self.regs = [0] * MAX_FRAMES
+        self.slots = [0] * MAX_FRAMES
+        self.others = False
+        for i, mask in enumerate(masks):
+            self.regs[i] = mask & _REGISTERS
+            self.slots[i] = mask >> SLOT_BIT
+        self.now = self.regs[self.frame]
+        self.regs[self.frame] = 0
+        self.look()
+
+    def look(self) -> None:
+        self.others = any(self.regs) or any(self.slots)
 
     def enter(self) -> None:
         if self.frame + 1 >= MAX_FRAMES:
             raise _Lost
+        self.regs[self.frame] = self.now
         self.frame += 1
+        self.now = self.regs[self.frame]
+        self.regs[self.frame] = 0
+        self.look()
 
     def leave(self) -> None:
-        if not self.frame:
+        """Into the caller; what is wanted of the function's own registers and slots must be gone by now."""
+        if not self.frame or self.now or self.slots[self.frame]:
             raise _Lost
         self.frame -= 1
+        self.now = self.regs[self.frame]
+        self.regs[self.frame] = 0
+        self.look()
+
+    def of(self, frame: int) -> int:
+        """All of one frame, as Frame.precise has it."""
+        regs: int = self.now if frame == self.frame else self.regs[frame]
+        slots: int = self.slots[frame]
+        return regs | slots << SLOT_BIT
+
+    def put(self, frame: int, mask: int) -> None:
+        if frame == self.frame:
+            self.now = mask & _REGISTERS
+        else:
+            self.regs[frame] = mask & _REGISTERS
+        self.slots[frame] = mask >> SLOT_BIT
 
 
 def scalars_of(frame: Frame, mask: int) -> int:
@@ -73,21 +116,25 @@ def need(w: Walk, frame: int, bits: int) -> None:
 
 def require(w: Walk, state: State, pc: int, masks: list[int]) -> bool:
     """Mark what the registers and slots in `masks` (by frame) at `pc` came from. Returns whether any mark is new."""
-    wanted = _Wanted(masks)
-    insns, changed = w.insns, False
+    try:
+        return _go_back(w, state, pc, _Wanted(masks))
+    except _Lost:
+        return _mark_all(state)
+
+
+def _go_back(w: Walk, state: State, pc: int, wanted: _Wanted) -> bool:
+    """As require(). Raises _Lost where the way ends or cannot be followed; marks made on the way stay."""
+    program, changed = w.ops, False
     after, first = -1, True
-    at: State | None = state
+    at = state
     i = pc
-    while at is not None:
+    while True:
         step = at.steps
         while True:
             here = step if step is not None and step.pc == i else None
             if not first:
-                try:
-                    _back_over(w, insns[i], i, after, here, wanted)
-                except _Lost:
-                    return _mark_all(state)
-                if not any(wanted.masks):
+                _back_over(w, program[i], i, after, here, wanted)
+                if not wanted.now and not wanted.others:
                     return changed
             first = False
             after = i
@@ -100,23 +147,23 @@ def require(w: Walk, state: State, pc: int, masks: list[int]) -> bool:
         kept = at.parent
         if kept is None:
             break
-        if kept.frames[-1].number != wanted.frame:
-            return _mark_all(state)
+        if len(kept.frames) - 1 != wanted.frame:
+            raise _Lost
         for frame in kept.frames:
-            bits = scalars_of(frame, wanted.masks[frame.number])
-            bits &= ~frame.precise
+            bits = wanted.of(frame.number)
             if bits:
-                frame.precise |= bits
-                changed = True
-            wanted.masks[frame.number] = bits
-        if not any(wanted.masks):
+                bits = scalars_of(frame, bits) & ~frame.precise
+                if bits:
+                    frame.precise |= bits
+                    changed = True
+                wanted.put(frame.number, bits)
+        wanted.look()
+        if not wanted.now and not wanted.others:
             return changed
         at, i = kept, kept.last_pc
-    if not any(wanted.masks):
-        return changed
     # At the entry: what remains are a global function's own arguments, which may be anything.
-    if any(wanted.masks[1:]) or wanted.masks[0] & ~_ARGUMENTS:
-        return _mark_all(state)
+    if wanted.others or wanted.now & ~_ARGUMENTS:
+        raise _Lost
     return changed
 
 
@@ -141,117 +188,121 @@ def carry(w: Walk, old: State, state: State, pc: int) -> bool:
     return require(w, state, pc, [frame.precise for frame in old.frames])
 
 
-def _back_over(w: Walk, insn: Insn, pc: int, after: int, step: Step | None, wanted: _Wanted) -> None:
+def _back_over(w: Walk, op: Op, pc: int, after: int, step: Step | None, wanted: _Wanted) -> None:
     """What is wanted after the instruction becomes what is wanted before it; `after` is the one run next."""
     if step is not None and step.linked:
         _together(step, wanted)
-    cls = insn.code & 7
-    if cls in (4, 7):
-        _alu(insn, wanted)
-    elif cls == LDX or is_atomic(insn):
-        _memory(insn, step, wanted, insn.dst if cls == LDX else _fetched(insn))
-    elif cls in (ST, STX):
-        _memory(insn, step, wanted, -1)
-    elif insn.code == CALL and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call and after != pc + 1:
-        _exit(w, after, wanted)  # the program called returned in this function's place
-    elif insn.code == CALL:
-        _call(w, insn, pc, after, wanted)
-    elif insn.code == EXIT:
+    kind, dst, src = op.kind, 1 << op.dst, 1 << op.src
+    if kind == _ARITHMETIC:
+        if wanted.now & dst and op.by_register:
+            wanted.now = (wanted.now | src) & _REGISTERS
+    elif kind == _MOVE:
+        if wanted.now & dst:
+            wanted.now &= ~dst
+            if op.by_register:
+                wanted.now = (wanted.now | src) & _REGISTERS
+    elif kind == _BRANCH:
+        if op.by_register and wanted.now & (dst | src):
+            wanted.now = (wanted.now | dst | src) & _REGISTERS
+    elif kind == _LOAD:
+        _fill(step, wanted, dst)
+    elif kind == _STORE:
+        _spill(op, step, wanted)
+    elif kind == _CALLS:
+        _call(w, op, pc, after, wanted)
+    elif kind == _EXITS:
         _exit(w, after, wanted)
-    elif cls in (5, 6):
-        mask = wanted.masks[wanted.frame]
-        if insn.code & X and mask & (1 << insn.dst | 1 << insn.src) and insn.code & 0xF0:
-            wanted.masks[wanted.frame] = (mask | 1 << insn.dst | 1 << insn.src) & _REGISTERS | mask
-    elif cls == LD and insn.code:
-        if wanted.masks[wanted.frame] >> insn.dst & 1:
-            wanted.masks[wanted.frame] &= ~(1 << insn.dst)
-        if insn.code & 0xE0 and wanted.masks[wanted.frame] & 1:
-            raise _Lost  # LD_ABS, LD_IND
+    elif kind == _LOAD_IMMEDIATE:
+        wanted.now &= ~dst
+    elif kind == _ATOMIC:
+        fetched = _fetched(op)
+        if fetched >= 0:
+            _fill(step, wanted, 1 << fetched)
+        elif op.imm == STORE_REL:
+            _spill(op, step, wanted)
+        elif wanted.now & dst:
+            raise _Lost
+    elif kind == _OTHER and op.code and wanted.now & 1:
+        raise _Lost  # LD_ABS, LD_IND
     if step is not None and step.linked:
         _together(step, wanted)
 
 
 def _together(step: Step, wanted: _Wanted) -> None:
     """Scalars that were one number when a jump narrowed them are wanted together."""
-    if any(wanted.masks[frame] >> bit & 1 for frame, bit in step.linked):
-        for frame, bit in step.linked:
-            wanted.masks[frame] |= 1 << bit
-
-
-def _alu(insn: Insn, wanted: _Wanted) -> None:
-    mask, dst = wanted.masks[wanted.frame], 1 << insn.dst
-    op = insn.code & 0xF0
-    if not mask & dst or op in (ALU_END, 0x80):
+    for frame, bit in step.linked:
+        if wanted.of(frame) >> bit & 1:
+            break
+    else:
         return
-    if op == 0xB0:
-        mask &= ~dst
-    if insn.code & X and insn.src != 10:
-        mask |= 1 << insn.src
-    wanted.masks[wanted.frame] = mask
+    for frame, bit in step.linked:
+        wanted.put(frame, wanted.of(frame) | 1 << bit)
+    wanted.look()
 
 
-def _fetched(insn: Insn) -> int:
+def _fetched(op: Op) -> int:
     """The register that an atomic operation loads into, -1 for none."""
-    if insn.imm == LOAD_ACQ:
-        return insn.dst
-    if insn.imm == CMPXCHG:
+    if op.imm == LOAD_ACQ:
+        return op.dst
+    if op.imm == CMPXCHG:
         return 0
-    return insn.src if insn.imm != STORE_REL and (insn.imm & 1 or insn.imm == XCHG) else -1
+    return op.src if op.imm != STORE_REL and (op.imm & 1 or op.imm == XCHG) else -1
 
 
-def _memory(insn: Insn, step: Step | None, wanted: _Wanted, loaded: int) -> None:
-    mask = wanted.masks[wanted.frame]
-    if loaded >= 0:
-        if not mask >> loaded & 1:
-            return
-        wanted.masks[wanted.frame] = mask & ~(1 << loaded)
+def _fill(step: Step | None, wanted: _Wanted, loaded: int) -> None:
+    if wanted.now & loaded:
+        wanted.now &= ~loaded
         if step is not None and step.slot >= 0:
-            wanted.masks[step.frame] |= 1 << SLOT_BIT + step.slot
-        return
-    if mask >> insn.dst & 1:
+            wanted.slots[step.frame] |= 1 << step.slot
+            wanted.others = True
+
+
+def _spill(op: Op, step: Step | None, wanted: _Wanted) -> None:
+    if wanted.now & 1 << op.dst:
         raise _Lost  # a pointer wanted as a number: pointers were subtracted
-    if step is None or step.slot < 0 or (is_atomic(insn) and insn.imm != STORE_REL):
+    if step is None or step.slot < 0 or not wanted.others:
         return
-    slot = 1 << SLOT_BIT + step.slot
-    if wanted.masks[step.frame] & slot:
-        wanted.masks[step.frame] &= ~slot
-        if insn.code & 7 == STX:
-            wanted.masks[wanted.frame] |= 1 << insn.src
+    slot = 1 << step.slot
+    if wanted.slots[step.frame] & slot:
+        wanted.slots[step.frame] &= ~slot
+        if op.by_value:
+            wanted.now |= 1 << op.src
+        wanted.look()
 
 
-def _call(w: Walk, insn: Insn, pc: int, after: int, wanted: _Wanted) -> None:
-    frame = wanted.frame
-    if insn.src == uapi.BPF_PSEUDO_CALL and after != pc + 1:
+def _call(w: Walk, op: Op, pc: int, after: int, wanted: _Wanted) -> None:
+    if after == pc + 1:
+        wanted.now &= ~1
+        if wanted.now & _ARGUMENTS:
+            raise _Lost
+    elif op.src == uapi.BPF_PSEUDO_CALL:
         # Out of the function, into its caller: arguments only are passed.
-        mask = wanted.masks[frame]
-        if mask & ~_ARGUMENTS:
+        passed = wanted.now
+        if passed & ~_ARGUMENTS:
             raise _Lost
-        wanted.masks[frame] = 0
+        wanted.now = 0
         wanted.leave()
-        wanted.masks[wanted.frame] |= mask
-        return
-    if w.cfg.calls_back[pc] and after != pc + 1:
+        wanted.now |= passed
+    elif w.cfg.calls_back[pc]:
         # Out of a callback: its arguments are the helper's.
-        if wanted.masks[frame] & ~_ARGUMENTS:
+        if wanted.now & ~_ARGUMENTS:
             raise _Lost
-        wanted.masks[frame] = 0
+        wanted.now = 0
         wanted.leave()
-        return
-    wanted.masks[frame] &= ~1
-    if wanted.masks[frame] & _ARGUMENTS:
+    else:
         raise _Lost
 
 
 def _exit(w: Walk, after: int, wanted: _Wanted) -> None:
-    mask = wanted.masks[wanted.frame]
     calls_back = after >= 0 and bool(w.cfg.calls_back[after])
     if calls_back:
-        mask &= ~_ARGUMENTS  # set by the helper that called back
-    if mask & _ARGUMENTS:
+        wanted.now &= ~_ARGUMENTS  # set by the helper that called back
+    if wanted.now & _ARGUMENTS:
         raise _Lost
     call = w.insns[after - 1]
     called = not calls_back and after >= 1 and call.code == CALL and call.src == uapi.BPF_PSEUDO_CALL
-    wanted.masks[wanted.frame] = mask & ~1
+    result = wanted.now & 1
+    wanted.now &= ~1
     wanted.enter()
-    if called and mask & 1:
-        wanted.masks[wanted.frame] |= 1
+    if called and result:
+        wanted.now |= 1

@@ -25,6 +25,12 @@ class Exact(IntEnum):
     SAME = 2
 
 
+# Names with an underscore are C numbers in the compiled module (prune.pxd).
+_NOT, _WITHIN, _SAME = int(Exact.NOT), int(Exact.WITHIN), int(Exact.SAME)
+_NOT_INIT, _SCALAR, _REGISTERS = NOT_INIT, SCALAR, (1 << 10) - 1
+_DATA, _NOTHING = bytes([INVALID, MISC]), bytes([INVALID])
+
+
 class Ids:
     """A one-to-one match between the ids of two states, built as they are compared.
 
@@ -117,18 +123,18 @@ POINTERS: dict[int, Callable[[Reg, Reg, Ids], bool]] = {
 }
 
 
-def covers(old: Reg, new: Reg, ids: Ids, exact: Exact, *, precise: bool) -> bool:
+def covers(old: Reg, new: Reg, ids: Ids, exact: int, precise: bool) -> bool:
     """Whether all that is proved for `old` holds for `new`."""
-    if exact is Exact.SAME:
+    if exact == _SAME:
         if old.type != new.type or old.flags != new.flags or old.range != new.range:
             return False
-        return old.type == NOT_INIT or _exactly(old, new, ids)
-    if old.type == NOT_INIT:
+        return old.type == _NOT_INIT or _exactly(old, new, ids)
+    if old.type == _NOT_INIT:
         return True
     if old.type != new.type or old.flags != new.flags:
         return False
-    if old.type == SCALAR:
-        if not precise and exact is Exact.NOT:
+    if old.type == _SCALAR:
+        if not precise and exact == _NOT:
             return True
         if old.id and old.off != new.off:
             return False
@@ -151,55 +157,60 @@ def _as_scalar(slot: Slot) -> Reg | None:
     """The number that a load of all eight bytes gives: a full spill of one, or nothing known (as far as it is data)."""
     if slot.kinds[0] == SPILL:
         return slot.reg if slot.is_full_spill and slot.reg is not None and slot.reg.type == SCALAR else None
-    return scalar() if all(k in (MISC, INVALID) for k in slot.kinds) and any(slot.kinds) else None
+    return scalar() if not slot.kinds.strip(_DATA) and slot.kinds.strip(_NOTHING) else None
 
 
-def _slot_covers(old: Slot, new: Slot | None, ids: Ids, exact: Exact, *, precise: bool) -> bool:
-    if exact is not Exact.NOT and (new is None or old.kinds != new.kinds):
+def _slot_covers(old: Slot, new: Slot | None, ids: Ids, exact: int, precise: bool) -> bool:
+    if exact != _NOT and (new is None or old.kinds != new.kinds):
         return False
     if new is None:
-        return not any(k not in (INVALID, MISC) for k in old.kinds)
+        return not old.kinds.strip(_DATA)
     o, n = _as_scalar(old), _as_scalar(new)
     if o is not None and n is not None:
-        return covers(o, n, ids, exact, precise=precise)
-    for was, now in zip(old.kinds, new.kinds, strict=True):
+        return covers(o, n, ids, exact, precise)
+    for i in range(8):
         # The privileged may read what was not written: data is covered by anything.
-        if was not in (INVALID, MISC) and was != now:
+        if old.kinds[i] not in _DATA and old.kinds[i] != new.kinds[i]:
             return False
     top = old.kinds[0]
     if top == SPILL and new.kinds[0] == SPILL:
         assert old.reg is not None and new.reg is not None
-        return covers(old.reg, new.reg, ids, exact, precise=precise)
+        return covers(old.reg, new.reg, ids, exact, precise)
     return top not in SLOTS or SLOTS[top](old, new, ids)
 
 
-def _frame_covers(old: Frame, new: Frame, live: int, ids: Ids, exact: Exact) -> bool:
+def _frame_covers(old: Frame, new: Frame, live: int, ids: Ids, exact: int) -> bool:
+    marks = old.precise
+    relied = marks & _REGISTERS
+    olds, news = old.regs, new.regs
     for i in range(10):
         if live >> i & 1:
-            o, n = old.regs[i], new.regs[i]
-            if not covers(o, n, ids, exact, precise=bool(old.precise >> i & 1)):
+            o, n = olds[i], news[i]
+            if not covers(o, n, ids, exact, bool(relied >> i & 1)):
                 return False
     for index, slot in old.stack.items():
-        precise = bool(old.precise >> SLOT_BIT + index & 1)
         fresh = new.stack.get(index)
-        if not _slot_covers(slot, fresh, ids, exact, precise=precise):
+        if not _slot_covers(slot, fresh, ids, exact, bool(marks >> SLOT_BIT + index & 1)):
             return False
         if fresh is not slot and (fresh is None or INVALID in fresh.kinds):
             ids.unwritten.add(new.subprog)
-    return exact is not Exact.SAME or all(index in old.stack for index in new.stack)
+    return exact != _SAME or new.stack.keys() <= old.stack.keys()
 
 
 def looks_alike(old: State, new: State) -> bool:
     """A quick look whether two states may be the same: the innermost registers."""
     if len(old.frames) != len(new.frames):
         return False
-    for o, n in zip(old.frames[-1].regs, new.frames[-1].regs, strict=True):
+    one, two = old.frames[-1], new.frames[-1]
+    olds, news = one.regs, two.regs
+    for i in range(10):
+        o, n = olds[i], news[i]
         if o is not n and (o.type != n.type or o.flags != n.flags or o.id != n.id or not _identical(o, n)):
             return False
     return True
 
 
-def state_covers(old: State, new: State, pc: int, cfg: Cfg, exact: Exact) -> Ids | None:
+def state_covers(old: State, new: State, pc: int, cfg: Cfg, exact: int) -> Ids | None:
     """How walking `new` from `pc` can show nothing that walking `old` did not; None if it can."""
     if len(old.frames) != len(new.frames):
         return None

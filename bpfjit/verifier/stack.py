@@ -34,6 +34,16 @@ def _byte(frame: Frame, off: int) -> int:
     return slot.kinds[off & 7] if slot is not None else INVALID
 
 
+def _all(frame: Frame, kind: int, low: int, end: int) -> bool:
+    """Whether all bytes [low, end) are of one kind."""
+    return all(_byte(frame, at) == kind for at in range(low, end))
+
+
+def _as_data(kinds: bytes) -> bytes:
+    """What is left of bytes whose spilled register or object is partly overwritten."""
+    return bytes(MISC if k == SPILL or k >= ITER_SLOT else k for k in kinds)
+
+
 def _set_bytes(frame: Frame, off: int, size: int, kind: int) -> None:
     """Make bytes [off, off+size) `kind`; what was spilled there before is only data now."""
     end = off + size
@@ -41,7 +51,7 @@ def _set_bytes(frame: Frame, off: int, size: int, kind: int) -> None:
         index, start = (-off - 1) // 8, off & 7
         n = min(8 - start, end - off)
         old = frame.stack.get(index, st.EMPTY)
-        kinds = bytearray(MISC if k == SPILL or k >= ITER_SLOT else k for k in old.kinds)
+        kinds = bytearray(_as_data(old.kinds))
         for i in range(start, start + n):
             kinds[i] = kind
         frame.stack[index] = Slot(bytes(kinds))
@@ -115,7 +125,7 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_
             stored.id = stored.off = 0
             truncate(stored, size)
         old = frame.stack.get(index, st.EMPTY)
-        rest = bytes(MISC if k == SPILL or k >= ITER_SLOT else k for k in old.kinds[size:])
+        rest = _as_data(old.kinds[size:])
         frame.stack[index] = Slot(bytes([SPILL]) * size + rest, stored)
         w.touch_slot(frame.number, index)
     else:
@@ -169,11 +179,11 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
             r.id = r.off = 0
             truncate(r, size)
             return r
-        if _is_null(spilled) and all(slot.kinds[at & 7] == SPILL for at in range(low, low + size)):
+        if _is_null(spilled) and _all(frame, SPILL, low, low + size):
             w.touch_slot(frame.number, index)
             return st.ZERO
     check_initialised(w, frame, low, size, regno)
-    if all(_byte(frame, at) == ZEROED for at in range(low, low + size)):
+    if _all(frame, ZEROED, low, low + size):
         return st.ZERO
     r = st.unknown_scalar()
     truncate(r, size)
@@ -189,7 +199,7 @@ def constant_word(w: Walk, reg: Reg, size: int) -> int | None:
     if not reg.is_const or at % size:
         return None
     frame = w.state.frames[reg.frame]
-    if all(_byte(frame, i) == ZEROED for i in range(at, at + size)):
+    if _all(frame, ZEROED, at, at + size):
         return 0
     slot = frame.stack.get((-at - 1) // 8)
     if slot is None or slot.reg is None or slot.kinds[0] != SPILL:

@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ..btf import Btf
-from ..program import Facts, Program, Region, ValueKind
+from ..program import Facts, Program, ValueKind
 from ..spec.targets import TARGET_BY_FUNC, Target
 from . import precision
 from .cfg import Cfg
 from .liveness import Liveness
 from .log import Log
+from .op import ops_of
 from .refusal import Refusal
 from .state import OR_NULL, SCALAR, SLOT_BIT, Frame, Reg, State, Step
 
 MAX_VAR_OFF = 1 << 29  # BPF_MAX_VAR_OFF: offsets beyond it are refused before they could overflow
 MAX_PACKET_OFF = 0xFFFF
+# Names with an underscore are C numbers in the compiled module (walk.pxd).
+_SCALAR, _SCALAR_KIND, _POINTER_KIND = SCALAR, int(ValueKind.SCALAR), int(ValueKind.POINTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +44,18 @@ class Walk:
     def __init__(self, program: Program, env: Env, cfg: Cfg, log: Log) -> None:
         self.program = program
         self.insns = program.insns
+        self.ops = ops_of(program.insns)
         self.env = env
         self.cfg = cfg
         self.log = log
         count = len(program.insns)
         self.facts = Facts(bytearray(count), [0] * count, bytearray(count), bytearray(count), live=cfg.live)
+        self.results, self.regions = self.facts.result, self.facts.region
         self.facts.entry_kinds = [[0] * 6 for _ in cfg.starts]
         self.facts.exit_kinds = [0] * len(cfg.starts)
         self.stack_bytes = [0] * len(cfg.starts)
-        self.pointer_at: dict[int, int] = {}  # by load or store: the type of pointer that it goes through
+        self.pointer_at = bytearray(count)  # by load or store: the type of pointer that it goes through
+        self.strict_alignment = program.strict_alignment
         self.zero_stack = bytearray(len(cfg.starts))
         self.state = State([Frame(0, 0, -1)])
         self.pc = 0
@@ -68,7 +74,9 @@ class Walk:
         """The step that stands for the instruction under way on the path; made where there is none yet."""
         step = self.state.steps
         if step is None or step.pc != self.pc or step is not self.own_step:
-            step = self.state.steps = self.own_step = Step(step, self.pc, self.came_from)
+            step = Step(step, self.pc, self.came_from)
+            self.own_step = step
+            self.state.steps = step
         return step
 
     def touch_slot(self, frame: int, slot: int) -> None:
@@ -82,11 +90,12 @@ class Walk:
 
     def linked(self, reg: Reg) -> Reg:
         """The scalar with an id of its own, by which copies of it will be known."""
-        if reg.id or reg.is_const:
+        if reg.id or not reg.mask:
             return reg
-        reg = reg.copy()
-        reg.id, reg.off = self.new_id(), 0
-        return reg
+        r = reg.copy()
+        self.ids += 1
+        r.id, r.off = self.ids, 0
+        return r
 
     def reject(self, reason: str, number: int = errno.EACCES) -> NoReturn:
         raise Refusal(reason, number, self.pc)
@@ -98,7 +107,9 @@ class Walk:
 
     def precise(self, regno: int) -> None:
         """The number in a register of the present frame is relied upon: what it came from counts in pruning."""
-        if self.regs[regno].type == SCALAR:
+        frame = self.state.frames[-1]
+        reg = frame.regs[regno]
+        if reg.type == _SCALAR:
             precision.need(self, len(self.state.frames) - 1, 1 << regno)
 
     def precise_slot(self, frame: int, slot: int) -> None:
@@ -109,12 +120,12 @@ class Walk:
     def regs(self) -> list[Reg]:
         return self.state.frames[-1].regs
 
-    def touch(self, region: Region) -> None:
-        self.facts.region[self.pc] |= region
+    def touch(self, region: int) -> None:
+        self.regions[self.pc] |= region
 
     def leave(self, reg: Reg) -> None:
         """Note the kind of value that the instruction under way leaves in its destination."""
-        self.facts.result[self.pc] |= kind_of(reg)
+        self.results[self.pc] |= kind_of(reg)
 
     def enter(self, frame: Frame, state: State | None = None) -> None:
         """A state's innermost function (of the present state, without one) is entered: note its arguments' kinds."""
@@ -125,7 +136,8 @@ class Walk:
 
     def read(self, regno: int) -> Reg:
         """A register that is read as an operand. Rejects one that was never written."""
-        reg = self.regs[regno]
+        frame = self.state.frames[-1]
+        reg = frame.regs[regno]
         if reg.type == 0:
             self.reject(f"R{regno} !read_ok")
         return reg
@@ -133,8 +145,9 @@ class Walk:
     def write(self, regno: int, reg: Reg) -> None:
         if regno == 10:
             self.reject("frame pointer is read only")
-        self.regs[regno] = reg
-        self.leave(reg)
+        frame = self.state.frames[-1]
+        frame.regs[regno] = reg
+        self.results[self.pc] |= kind_of(reg)
 
     def need_stack(self, frame: Frame, low: int) -> None:
         """Frame `frame` uses its stack down to offset `low` (negative)."""
@@ -143,7 +156,7 @@ class Walk:
 
 def kind_of(reg: Reg) -> int:
     """A register's ValueKind; nothing for one that was never written."""
-    return ValueKind.POINTER if reg.type > SCALAR else ValueKind.SCALAR if reg.type == SCALAR else ValueKind.NONE
+    return _POINTER_KIND if reg.type > _SCALAR else _SCALAR_KIND if reg.type == _SCALAR else 0
 
 
 def non_null(reg: Reg) -> Reg:

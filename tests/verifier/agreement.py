@@ -130,16 +130,20 @@ class Both:
     def _load(self, attr: uapi.ProgLoad) -> int:
         assert self.row is not None
         row, log, b = self.row, bytearray(1 << 24), Buffers()
-        attr.log_level, attr.log_buf, attr.log_size = 4 | 1, b.put(log), len(log)
         fd = -1
-        try:
-            fd = live_bpf(uapi.BPF_PROG_LOAD, bytearray(attr.pack()))
-        except OSError as e:
-            row.linux_errno = e.errno or errno.EIO
-        text = log.split(b"\0", 1)[0].decode("utf-8", "replace")
-        row.linux = last_line(text)
-        row.linux_insns = _number(r"processed (\d+) insns", text)
-        row.linux_us = _number(r"verification time (\d+) usec", text)
+        # The time without a log; then, of what is refused, the reason.
+        for level in (4, 1):
+            attr.log_level, attr.log_buf, attr.log_size = level, b.put(log), len(log)
+            try:
+                fd = live_bpf(uapi.BPF_PROG_LOAD, bytearray(attr.pack()))
+            except OSError as e:
+                row.linux_errno = e.errno or errno.EIO
+            text = log.split(b"\0", 1)[0].decode("utf-8", "replace")
+            row.linux_insns = row.linux_insns or _number(r"processed (\d+) insns", text)
+            row.linux_us = row.linux_us or _number(r"verification time (\d+) usec", text)
+            row.linux = last_line(text)
+            if fd >= 0:
+                break
         self._ours(attr, row)
         if fd < 0:
             raise OSError(row.linux_errno, row.linux)

@@ -1,0 +1,20 @@
+cimport cython
+from . cimport alu, jump, moves
+from .explored cimport Explored
+from .op cimport Op
+from .state cimport Frame, Reg, State
+from .walk cimport Walk
+
+cdef int _LAST_ALU, _LOAD_IMMEDIATE, _LOAD, _ATOMIC, _STORE, _CALLS, _EXITS, _JUMP, _BRANCH
+
+cdef class Checker:
+    cdef public object program, env, log, counts, todo, args, contracts, packet_changers
+    cdef public Explored explored
+    cdef public Walk w, walk
+    cdef public int entry_subprog
+    @cython.locals(w=Walk, pc=int, prune=bytearray, joins=bytearray, visited=bytearray, ops=list, frame=Frame, following=int, op=Op, explored=Explored)
+    cpdef _path(self)
+    @cython.locals(w=Walk, kind=int)
+    cpdef int _step(self, Op insn) except? -2
+    @cython.locals(w=Walk, dst=Reg, src=Reg, other=State, name=str, width=int, target=int)
+    cpdef int _branch(self, Op insn) except? -2

@@ -1,0 +1,92 @@
+"""One instruction as the walk wants it: decoded once, with what its encoding says looked up.
+
+The fields of isa.Insn by the same names, and: kind, what to do with it; name, symbol and width of arithmetic and of
+conditions; by_register: the second operand is a register; by_value: a register is stored; const: its immediate operand
+as a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, ST, STX, Insn, X
+from ..isa.ops import ALU_END, JUMP_OPS, alu_op, is_atomic
+from .state import Reg, const_scalar
+
+(
+    MOVE,
+    ARITHMETIC,
+    NEGATE,
+    SWAP,
+    LOAD_IMMEDIATE,
+    LOAD,
+    ATOMIC,
+    STORE,
+    CALLS,
+    EXITS,
+    JUMP,
+    BRANCH,
+    OTHER,
+) = range(13)
+
+
+class Op:
+    __slots__ = (
+        *("by_register", "by_value", "code", "const", "dst", "imm"),
+        *("kind", "name", "off", "size", "src", "symbol", "width"),
+    )
+
+    def __init__(self, insn: Insn) -> None:
+        self.code, self.dst, self.src, self.off, self.imm = insn
+        self.kind = OTHER
+        self.name = self.symbol = ""
+        self.by_register = bool(insn.code & X)
+        self.by_value = insn.code & 7 == STX
+        self.size = insn.size
+        self.width = 64
+        self.const: Reg | None = None
+        self._look_up(insn)
+
+    def _look_up(self, insn: Insn) -> None:
+        cls = insn.code & 7
+        if cls in (4, 7):
+            self.width = 64 if cls == ALU64 else 32
+            row = alu_op(insn)
+            if insn.code & 0xF0 == ALU_END:
+                self.kind = SWAP
+            elif row is not None:
+                self.kind = MOVE if row.code == 0xB0 else NEGATE if row.name == "neg" else ARITHMETIC
+                self.name, self.symbol = row.name, row.symbol
+                if not self.by_register:
+                    short = self.kind == MOVE and self.width == 32
+                    self.const = const_scalar(insn.imm & 0xFFFFFFFF if short else insn.imm)
+        elif insn.code == LD_IMM64:
+            self.kind = LOAD_IMMEDIATE
+        elif cls == LDX:
+            self.kind = LOAD
+        elif is_atomic(insn):
+            self.kind = ATOMIC
+        elif cls in (ST, STX):
+            self.kind = STORE
+            if cls == ST:
+                self.const = const_scalar(insn.imm)
+        elif insn.code in (CALL, EXIT, JA, JA32):
+            self.kind = {CALL: CALLS, EXIT: EXITS, JA: JUMP, JA32: JUMP}[insn.code]
+        elif cls in (5, JMP32) and insn.code & 0xF0 in JUMP_OPS:
+            self.kind = BRANCH
+            self.width = 32 if cls == JMP32 else 64
+            self.name = JUMP_OPS[insn.code & 0xF0].name
+            if not self.by_register:
+                self.const = const_scalar(insn.imm)
+
+
+def ops_of(insns: Sequence[Insn]) -> list[Op]:
+    """The program's instructions; equal ones are one object."""
+    known: dict[Insn, Op] = {}
+    found = []
+    for insn in insns:
+        op = known.get(insn)
+        if op is None:
+            op = known[insn] = Op(insn)
+        found.append(op)
+    return found

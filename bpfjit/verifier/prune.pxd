@@ -1,0 +1,26 @@
+cimport cython
+from . cimport tnum
+from .state cimport Frame, Reg, Slot, State
+
+cdef int _NOT, _WITHIN, _SAME, _NOT_INIT, _SCALAR, _REGISTERS
+
+@cython.final
+cdef class Ids:
+    cdef public dict to_new, to_old
+    cdef public long long unnamed
+    cdef public set unwritten
+    cpdef bint match(self, long long old, long long new)
+    cpdef bint match_scalars(self, long long old, long long new)
+
+cdef bint _within(Reg old, Reg new)
+cdef bint _identical(Reg old, Reg new)
+cdef bint _fixed_alike(Reg old, Reg new)
+cpdef bint covers(Reg old, Reg new, Ids ids, int exact, bint precise)
+@cython.locals(o=Reg, n=Reg, top=int)
+cpdef bint _slot_covers(Slot old, Slot new, Ids ids, int exact, bint precise)
+@cython.locals(marks=object, relied=int, olds=list, news=list, i=int, o=Reg, n=Reg, slot=Slot, fresh=Slot)
+cdef bint _frame_covers(Frame old, Frame new, int live, Ids ids, int exact)
+@cython.locals(one=Frame, two=Frame, olds=list, news=list, i=int, o=Reg, n=Reg)
+cpdef bint looks_alike(State old, State new)
+@cython.locals(ids=Ids, last=int, i=int, o=Frame, n=Frame, above=Frame)
+cpdef Ids state_covers(State old, State new, int pc, object cfg, int exact)
