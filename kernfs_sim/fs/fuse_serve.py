@@ -154,8 +154,16 @@ class Server:
             if len(self._callers) >= _MAX_CALLERS:
                 self._callers.clear()
             groups = _groups_of(request.pid) if request.uid else []
-            found = self._callers[key] = FuseCaller(self.ids.cred(request.uid, request.gid, groups), request.pid)
+            cred = self.ids.cred(request.uid, request.gid, groups)
+            found = FuseCaller(cred, request.pid, namespaces=self._namespaces_of(request.pid))
+            if self.kernel.host is None:  # else what a number stands for may change
+                self._callers[key] = found
         return found
+
+    def _namespaces_of(self, pid: int) -> Namespaces:
+        """The initial ones, but for a process of the machine that the kernel shows: that one is in its own."""
+        task = self.kernel.tasks.find(pid) if self.kernel.host is not None else None
+        return task.namespaces if task is not None else INITIAL
 
     def _inode(self, number: int) -> Inode:
         inode = self.nodes.find(number)
@@ -195,7 +203,14 @@ class Server:
     # -- nodes -------------------------------------------------------------------------------------------
 
     def lookup(self, request: wire.Request) -> bytes:
-        return self._entry(self._dir(request.nodeid), request.names[0])
+        directory, name = self._dir(request.nodeid), request.names[0]
+        try:
+            return self._entry(directory, name)
+        except FileNotFoundError:
+            if not self.kernel.follows:
+                raise
+            self.kernel.refresh()  # it may have come meanwhile
+            return self._entry(directory, name)
 
     def forget(self, request: wire.Request) -> bytes:
         for number, lookups in wire.forgets(request):
@@ -387,6 +402,7 @@ class Server:
     # -- directories -------------------------------------------------------------------------------------
 
     def opendir(self, request: wire.Request) -> bytes:
+        self.kernel.refresh()
         directory = self._dir(request.nodeid)
         return wire.OPEN_OUT.pack(self._install(directory.open(self._caller(request), 0)), 0, 0)
 

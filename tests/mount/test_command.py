@@ -131,6 +131,44 @@ def test_iterators_in_a_mount(where: str, tmp_path: Path) -> None:
         assert child.wait(10) == 0
 
 
+PIDS = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+SEC("iter/task")
+int pids(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	if (task)
+		BPF_SEQ_PRINTF(ctx->meta->seq, "%d\\n", task->pid);
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_this_machine_mounted_and_followed(where: str, tmp_path: Path) -> None:
+    """Processes that begin later are seen, and a reader in a pid namespace of its own sees that alone."""
+    source = tmp_path / "pids.bpf.c"
+    source.write_text(PIDS)
+    with server(where, source, "--host", "--follow") as child:
+        pids = f"{where}/sys/fs/bpf/pids"
+        assert {str(os.getpid()), str(child.pid)} <= set(Path(pids).read_text().split())
+        with subprocess.Popen(["sleep", "60"]) as late:
+            assert Path(where, f"proc/{late.pid}/comm").read_text() == "sleep\n"
+            assert str(late.pid) in Path(pids).read_text().split()
+            late.kill()
+        apart = subprocess.run(
+            ["unshare", "--fork", "--pid", "cat", pids], capture_output=True, text=True, check=True, timeout=30
+        )
+        assert len(apart.stdout.split()) == 1
+        child.terminate()
+        assert child.wait(10) == 0
+
+
 def test_sigterm_unmounts_though_the_mount_is_in_use(where: str) -> None:
     with server(where) as child:
         fd = os.open(f"{where}/sys/fs/cgroup/cgroup.procs", os.O_RDONLY)
