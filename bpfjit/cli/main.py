@@ -25,6 +25,7 @@ NOUNS = {
     "event": "event",
     "gen": "gen",
     "bench": "bench",
+    "cache": "cache",
     "completion": "completion",
 }
 # Nouns of the contract that nobody has built: said so, rather than "invalid choice".

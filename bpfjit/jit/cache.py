@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 _DIGEST_BYTES = 32
@@ -27,6 +28,15 @@ def default_directory() -> Path | None:
     with contextlib.suppress(RuntimeError):
         return Path.home() / ".cache" / "bpfjit"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object on disk: its size in bytes and when it was made (seconds since 1970)."""
+
+    path: Path
+    size: int
+    made: float
 
 
 class ObjectCache:
@@ -67,6 +77,23 @@ class ObjectCache:
         with contextlib.suppress(OSError):
             path.unlink()
         return None
+
+    def entries(self) -> list[Entry]:
+        """What is there, in no order; none where the directory cannot be read."""
+        found = []
+        with contextlib.suppress(OSError):
+            for path in self.directory.glob("*.o"):
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.lstat()
+                    found.append(Entry(path, status.st_size, status.st_mtime))
+        return found
+
+    def clear(self) -> int:
+        """Remove every object, and what a process that died left half written; how many objects. Raises OSError."""
+        entries = self.entries()
+        for path in [*(e.path for e in entries), *self.directory.glob(".new-*")]:
+            path.unlink(missing_ok=True)
+        return len(entries)
 
     def put(self, key: str, image: bytes) -> None:
         """Store an object; a directory that cannot be written is left alone."""
