@@ -18,7 +18,7 @@ from . import common
 from .reach import HANDLES, add_kernel
 
 if TYPE_CHECKING:
-    from ..loader import Object
+    from ..loader import LoadedObject, Object
     from ..loader.bpf import Bpf
     from ..program import Verified
 
@@ -27,7 +27,7 @@ KINDS = ("xlated", "jited", "facts", "ir", "asm")
 
 def add(commands: Any) -> None:
     parser = commands.add_parser("prog", help="run a program on given input, look into it, or into those of a kernel")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|dump|show|list|pin|load|loadall")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|profile|dump|show|list|pin|load|loadall")
     run_ = verbs.add_parser("run", help="run a program once or many times on a packet or context")
     common.add_source(run_)
     _add_words(run_, "after a PROG in SOURCE's place: data_in FILE [data_out FILE] [ctx_in FILE] [ctx_out FILE] [repeat N]")
@@ -42,6 +42,15 @@ def add(commands: Any) -> None:
     run_.add_argument("--mount", metavar="DIR", help="where PROG is: the mounted kernel at DIR")
     common.add_output(run_)
     run_.set_defaults(command=run)
+    profile_ = verbs.add_parser("profile", help="where a program spends its time: executions by source line and instruction")
+    common.add_source(profile_)
+    profile_.add_argument("--prog", metavar="NAME")
+    profile_.add_argument("--data-in", metavar="FILE", help="the packet read; - is stdin")
+    profile_.add_argument("--ctx-in", metavar="FILE", help="the context read; - is stdin")
+    profile_.add_argument("--repeat", type=int, default=1000, metavar="N", help="executions")
+    profile_.add_argument("--asm", action="store_true", help="native code, C and BPF between, with executions")
+    common.add_output(profile_)
+    profile_.set_defaults(command=_profile, data_out=None, ctx_out=None)
     dump_ = verbs.add_parser("dump", help="print a program at a stage of its way to native code")
     dump_.add_argument("kind", choices=KINDS)
     common.add_source(dump_)
@@ -68,6 +77,12 @@ def add(commands: Any) -> None:
 
 def _add_words(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("words", nargs="*", metavar="…", help=what)
+
+
+def _profile(args: argparse.Namespace) -> int:
+    from .prog_profile import profile
+
+    return profile(args)
 
 
 def _object_verb(args: argparse.Namespace) -> int:
@@ -156,47 +171,60 @@ def _run(
     mean_ns: Callable[[uapi.TestRun], float],
 ) -> dict[str, Any]:
     """Load the whole object and run one of its programs --repeat times: the command's answer."""
+    with obj.load(bpf, only=[p.name for p in obj.progs.values() if p.autoload or p.name == name]) as loaded:
+        return test_run(args, loaded, name, bpf, data, ctx, mean_ns)
+
+
+def test_run(
+    args: argparse.Namespace,
+    loaded: LoadedObject,
+    name: str,
+    bpf: Bpf,
+    data: bytes,
+    ctx: bytes,
+    mean_ns: Callable[[uapi.TestRun], float],
+) -> dict[str, Any]:
+    """Run a loaded program --repeat times: what it returns, the mean of its times; what came out is written."""
     from ..loader.bpf import Buffers
 
-    with obj.load(bpf, only=[p.name for p in obj.progs.values() if p.autoload or p.name == name]) as loaded:
-        prog = loaded.progs[name]
-        kind = prog.spec.kind
-        assert kind is not None
-        once = kind.prog_type in _ONE_RUN
-        out, ctx_out = bytearray(65536 + len(data)), bytearray(max(256, len(ctx)))
-        ctx_buffer = bytearray(ctx)
-        packet = data or (b"" if once else bytes(14))
-        total_ns, calls = 0.0, args.repeat if once else 1
-        for _ in range(calls):
-            buffers = Buffers()
-            attr = uapi.TestRun(
-                prog_fd=prog.fd,
-                data_in=buffers.put(packet),
-                data_size_in=len(packet),
-                ctx_in=buffers.put(ctx_buffer),
-                ctx_size_in=len(ctx_buffer),
-                repeat=0 if once else args.repeat,
-            )
-            if not once:
-                attr.data_out, attr.data_size_out = buffers.put(out), len(out)
-                if args.ctx_out:
-                    attr.ctx_out, attr.ctx_size_out = buffers.put(ctx_out), len(ctx_out)
-            raw = bytearray(attr.pack())
-            try:
-                bpf(uapi.BPF_PROG_TEST_RUN, raw)
-            except OSError as e:
-                raise OSError(e.errno, f"{obj.spec.file}, program {name}: test run: {e.strerror}") from None
-            done = uapi.TestRun.unpack(raw)
-            total_ns += mean_ns(done)
-        result: dict[str, Any] = {"retval": done.retval, "duration_ns": total_ns / calls}
-        came = {"data_out": b"" if once else out[: done.data_size_out]}
-        came["ctx_out"] = ctx_buffer if once else ctx_out[: done.ctx_size_out]
-        for key, to in (("data_out", args.data_out), ("ctx_out", args.ctx_out)):
-            if to == "-" and common.wants_json(args):
-                result[key] = [f"{byte:#04x}" for byte in came[key]]  # as bpftool spells bytes in JSON
-            else:
-                _write(to, bytes(came[key]))
-        return result
+    prog = loaded.progs[name]
+    kind = prog.spec.kind
+    assert kind is not None
+    once = kind.prog_type in _ONE_RUN
+    out, ctx_out = bytearray(65536 + len(data)), bytearray(max(256, len(ctx)))
+    ctx_buffer = bytearray(ctx)
+    packet = data or (b"" if once else bytes(14))
+    total_ns, calls = 0.0, args.repeat if once else 1
+    for _ in range(calls):
+        buffers = Buffers()
+        attr = uapi.TestRun(
+            prog_fd=prog.fd,
+            data_in=buffers.put(packet),
+            data_size_in=len(packet),
+            ctx_in=buffers.put(ctx_buffer),
+            ctx_size_in=len(ctx_buffer),
+            repeat=0 if once else args.repeat,
+        )
+        if not once:
+            attr.data_out, attr.data_size_out = buffers.put(out), len(out)
+            if args.ctx_out:
+                attr.ctx_out, attr.ctx_size_out = buffers.put(ctx_out), len(ctx_out)
+        raw = bytearray(attr.pack())
+        try:
+            bpf(uapi.BPF_PROG_TEST_RUN, raw)
+        except OSError as e:
+            raise OSError(e.errno, f"{loaded.spec.file}, program {name}: test run: {e.strerror}") from None
+        done = uapi.TestRun.unpack(raw)
+        total_ns += mean_ns(done)
+    result: dict[str, Any] = {"retval": done.retval, "duration_ns": total_ns / calls}
+    came = {"data_out": b"" if once else out[: done.data_size_out]}
+    came["ctx_out"] = ctx_buffer if once else ctx_out[: done.ctx_size_out]
+    for key, to in (("data_out", args.data_out), ("ctx_out", args.ctx_out)):
+        if to == "-" and common.wants_json(args):
+            result[key] = [f"{byte:#04x}" for byte in came[key]]  # as bpftool spells bytes in JSON
+        else:
+            _write(to, bytes(came[key]))
+    return result
 
 
 # -- dump ------------------------------------------------------------------------------------------
@@ -220,7 +248,7 @@ def dump(args: argparse.Namespace) -> int:
         if args.kind == "ir":
             text = kernel.jit.ir_listing(verified)
         elif args.kind == "asm":
-            text = kernel.jit.asm_listing(verified)
+            text = kernel.jit.asm_listing(verified, lambda pc: f"{pc:4}: {_text(verified, pc)}")
         else:
             text = listing(verified, facts=args.kind == "facts")
     if common.wants_json(args):

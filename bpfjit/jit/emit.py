@@ -15,6 +15,7 @@ from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
 from . import calls, mem, tail
 from .memory import metadata
+from .profile import Points
 from .values import NULL, ZERO, Lines, Value
 
 _INTRINSICS = [
@@ -40,7 +41,8 @@ class Block:
 class Emitter:
     """One program's module: its lines of IR, and the symbols they need from outside."""
 
-    def __init__(self, verified: Verified) -> None:
+    def __init__(self, verified: Verified, points: Points | None = None) -> None:
+        self.points = points
         self.verified = verified
         self.program = verified.program
         self.facts = verified.facts
@@ -71,7 +73,8 @@ class Emitter:
         if self.tail_calls:
             bodies.append(tail.ENTER.format(name=name))
             self.symbols |= tail.SYMBOLS
-        needed = [*self.symbols.values(), *self.constants.values(), *_INTRINSICS, ""]
+        points = self.points.definitions() if self.points is not None else []
+        needed = [*points, *self.symbols.values(), *self.constants.values(), *_INTRINSICS, ""]
         return "\n".join([*needed, *bodies, *self.library.values(), "", *metadata()]) + "\n"
 
     def map_symbol(self, index: int) -> Value:
@@ -116,6 +119,7 @@ class FunctionEmitter(Lines):
         self.entry = name.split(".")[0]
         self.regs: dict[int, Value] = {}
         self.allocas: list[str] = []
+        self.segment: int | None = None  # of a profile: the one under way
         self.constant_at: dict[str, tuple[int, int]] = {}  # an address within a constant: (map index, offset)
         self.pc = sub.start
         self.blocks = self._find_blocks()
@@ -295,11 +299,16 @@ class FunctionEmitter(Lines):
             self.regs = dict(entry)
         block.last_label = f"L{block.start}"
         self.block = block
+        points = self.module.points
         pc = block.start
         while True:
             self.pc = pc
             self.out.append(f"  ; {pc}")  # listings find their way back by it (source.py)
+            if points is not None:
+                points.before(self, pc, block.start)
             self._insn(self.insns[pc])
+            if points is not None and self.insns[pc].code == CALL:
+                points.after_call(self)
             if pc == block.end:
                 break
             pc = self._targets(pc)[0]
@@ -447,6 +456,8 @@ class FunctionEmitter(Lines):
     def _exit(self) -> None:
         width = self.module.return_width(self.index)
         v = self.regs.get(0, ZERO)
+        if self.module.points is not None and self.index == 0:
+            self.module.points.leave(self)
         self.emit(f"ret {self.to_int(v) if width else self.to_ptr(v)}")
 
     def _jump(self, insn: Insn) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 from llvmlite.binding.newpassmanagers import NewPassManager
 
+from ..btf import RawBtf
 from ..program import Binding, Verified
 from ..spec.kinds import CtxKind
 from . import source
@@ -23,6 +24,8 @@ from .emit import Emitter
 from .image import functions, line_offsets, text
 from .memory import at
 from .native import Linked, Native
+from .perf import Function, Perf
+from .profile import COUNTS, CYCLES, Points, Profiled
 from .tiers import ENTRY, RUNS, SLOT, STUB, Tiers
 
 CALL_CONVENTION = 2  # the version of what native code and runtime assume of each other
@@ -48,6 +51,7 @@ class Engine:
         target = llvm.Target.from_default_triple()
         self.machine, self._quick_machine = (_machine(target, level) for level in (speed_level, 0))
         self.tiers = Tiers()
+        self.perf = Perf.from_environment()
         self.speed_level = speed_level
         self.cache = cache
         # Whatever beside its IR decides a program's code.
@@ -93,9 +97,9 @@ class Engine:
         """The program's optimised IR, C source lines between."""
         return source.ir_listing(str(self._annotated(verified)), verified.program)
 
-    def asm_listing(self, verified: Verified) -> str:
-        """The program as assembly text of this machine, C source lines between."""
-        return source.asm_listing(self.machine.emit_assembly(self._annotated(verified)), verified.program)
+    def asm_listing(self, verified: Verified, insn: Callable[[int], str] | None = None) -> str:
+        """The program as assembly text of this machine, C source lines between, and BPF as `insn` spells an instruction."""
+        return source.asm_listing(self.machine.emit_assembly(self._annotated(verified)), verified.program, insn)
 
     def _key(self, ir: str) -> str:
         return ObjectCache.key(*self._identity, ir) if self.cache is not None else ""
@@ -138,6 +142,15 @@ class Engine:
         self.tiers.watch(native)
         return native
 
+    def profiled(self, verified: Verified, binding: Binding) -> Profiled:
+        """Native code that counts its executions and cycles, segment by segment."""
+        points = Points(verified.program)
+        emitter = Emitter(verified, points)
+        module = self._module(emitter.module("prog"))
+        self._optimise(module)
+        image = bytes(self.machine.emit_object(module))
+        return Profiled(self._link(image, emitter, binding, ["prog", COUNTS, CYCLES]), points.at, verified.program)
+
     def _link(self, image: bytes, emitter: Emitter, binding: Binding, exported: Sequence[str]) -> Linked:
         builder = llvm.JITLibraryBuilder().add_object_img(image)
         for name, addr in addresses(emitter.symbols, binding).items():
@@ -150,7 +163,26 @@ class Engine:
         places = (code.get(emitter.function_name("prog", i)) for i in range(len(emitter.facts.subprogs)))
         base = symbols["prog"] - code["prog"][0]
         extents = tuple((base + at[0], at[1]) if at else (0, 0) for at in places)
+        if self.perf is not None:
+            self.perf.add(self._functions(emitter, image, extents))
         return Linked(session, library, symbols, len(image), extents)
+
+    def _functions(self, emitter: Emitter, image: bytes, extents: Sequence[tuple[int, int]]) -> list[Function]:
+        """The program's functions as perf is told of them, with their lines where the image is the optimised one."""
+        program, lines = emitter.program, list[tuple[int, int, str]]()
+        if isinstance(program.btf, RawBtf):
+            with_lines = bytes(self.machine.emit_object(self._annotated(emitter.verified)))
+            base = extents[0][0] - functions(with_lines)["prog"][0]
+            offsets = line_offsets(with_lines) if text(with_lines) == text(image) else {}
+            for record, offset in sorted(offsets.items(), key=lambda item: item[1]):
+                info = program.lines[record - 1]
+                lines.append((base + offset, info.line, program.btf.string(info.file_name_off)))
+        found = []
+        for sub, (addr, size) in zip(emitter.facts.subprogs, extents, strict=True):
+            name = f"bpf_prog_{program.name or 'unnamed'}" + (f".{sub.name}" if sub.start else "")
+            if size:
+                found.append(Function(name, addr, size, [line for line in lines if addr <= line[0] < addr + size]))
+        return found
 
     def line_addresses(self, verified: Verified, native: Native) -> list[int]:
         """By line record, the address of the first code that comes from it; where none does, that of its function.

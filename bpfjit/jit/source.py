@@ -16,8 +16,9 @@ from ..program import Program
 _MARK = re.compile(r"  ; (\d+)$")
 _LOCATION = re.compile(r"!(\d+) = (?:distinct )?!DILocation\(line: (\d+)")
 _USE = re.compile(r",? !dbg !(\d+)")
-_LOC = re.compile(r"\t\.loc\t\d+ (\d+) ")
+_LOC = re.compile(r"\t\.loc\t\d+ (\d+) (\d+)")
 _DEBUG_ONLY = (".Ltmp", ".Lfunc_begin", ".Lsec_end", ".Ldebug", "\t.file", "\t.loc", "\t.cfi_")
+_COLUMNS = (1 << 16) - 1  # what LLVM keeps of a column
 _NUMBER = 10  # the first free metadata number
 
 
@@ -45,29 +46,37 @@ def annotate(ir: str, program: Program) -> str:
             )
             line = line.removesuffix("{") + f"!dbg !{scope} {{"
         elif mark:
-            # Record 0 stands for "no line": DILocation's line 0 says the same.
-            record = bisect_right(starts, int(mark[1]))
-            if (scope, record) not in known:
-                known[scope, record] = number
-                metadata.append(f"!{number} = !DILocation(line: {record}, column: 1, scope: !{scope})")
+            # Record 0 stands for "no line": DILocation's line 0 says the same. The column is the instruction, from 1.
+            pc = int(mark[1])
+            record = bisect_right(starts, pc)
+            if (scope, pc) not in known:
+                known[scope, pc] = number
+                column = pc + 1 if pc < _COLUMNS else 0
+                metadata.append(f"!{number} = !DILocation(line: {record}, column: {column}, scope: !{scope})")
                 number += 1
-            here = f", !dbg !{known[scope, record]}"
+            here = f", !dbg !{known[scope, pc]}"
         elif line.startswith("  ") and not line.endswith(":") and " = phi " not in line:
             line += here
         out.append(line)
     return "\n".join([*out, *metadata]) + "\n"
 
 
-def _commented(lines: list[tuple[int, str]], program: Program, comment: Callable[[str], str]) -> str:
-    """Lines with the C source of their record before them, wherever it changes (0: none known)."""
-    out, before = [], ""
-    for record, line in lines:
+Line = tuple[int, int, str]  # line record (0: none known), instruction's number + 1 (0), text
+
+
+def _commented(lines: list[Line], program: Program, comment: str, insn: Callable[[int], str] | None = None) -> str:
+    """Lines with the C source of their record before them, and the instruction's text, wherever these change."""
+    out, before, last = [], "", 0
+    for record, column, line in lines:
         if record and isinstance(program.btf, RawBtf):
             info = program.lines[record - 1]
             said = f"{program.btf.string(info.line_off).strip()} @ line {info.line}"
             if said != before:
-                out.append(comment(said))
+                out.append(f"{comment} {said}")
             before = said
+        if column and column != last and insn is not None:
+            out.append(f"{comment} {insn(column - 1)}")
+            last = column
         out.append(line)
     return "\n".join(out).strip("\n") + "\n"
 
@@ -81,20 +90,22 @@ def ir_listing(text: str, program: Program) -> str:
             continue
         use = _USE.search(line)
         record = records.get(int(use[1]), 0) if use and not line.startswith("define ") else 0
-        lines.append((record, re.sub(r" +\{$", " {", _USE.sub("", line))))
-    return _commented(lines, program, lambda source: f"  ; {source}")
+        lines.append((record, 0, re.sub(r" +\{$", " {", _USE.sub("", line))))
+    return _commented(lines, program, "  ;")
 
 
-def asm_listing(text: str, program: Program) -> str:
-    """Assembly, its .loc directives turned into comments, what only debuggers want left out."""
-    lines, record, debug = [], 0, False
+def asm_listing(text: str, program: Program, insn: Callable[[int], str] | None = None) -> str:
+    """Assembly, its .loc directives turned into comments, what only debuggers want left out. insn: an instruction's text."""
+    lines: list[Line] = []
+    record, column, debug = 0, 0, False
     for line in text.splitlines():
         if line.startswith("\t.section"):
             debug = ".debug_" in line
         loc = _LOC.match(line)
         if loc:
-            record = int(loc[1])
+            record, column = int(loc[1]), int(loc[2])
         if debug or loc or line.startswith(_DEBUG_ONLY):
             continue
-        lines.append((record if line.startswith("\t") and not line.startswith("\t.") else 0, line))
-    return _commented(lines, program, lambda source: f"\t# {source}")
+        code = line.startswith("\t") and not line.startswith("\t.")
+        lines.append((record, column, line) if code else (0, 0, line))
+    return _commented(lines, program, "\t#", insn)
