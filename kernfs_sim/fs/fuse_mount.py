@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 _MS_NOSUID, _MS_NODEV = 2, 4
 _MNT_FORCE, _MNT_DETACH = 1, 2
-_ENDED = (errno.ENODEV, errno.ECONNABORTED, errno.EBADF, errno.ENOTCONN)
+# A read of the device that brings no request and is no end: its caller was killed as it came, or a signal.
+_AGAIN = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 _JOIN_S = 2.0
 
 
@@ -240,9 +241,9 @@ class FuseMount:
             try:
                 size = device.next(native, len(buffer))
             except OSError as e:
-                if e.errno in _ENDED:
-                    break
-                continue  # ENOENT: the caller was killed while the request came
+                if e.errno in _AGAIN:
+                    continue
+                break  # ENODEV: unmounted; ECONNABORTED: broken off
             message = serve(view[:size])
             if message:
                 try:
