@@ -119,7 +119,7 @@ class Facts:
     visited: reached on some path. region: what memory instructions touch. result: the kind of the value
     an instruction leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's
     context. call_map: the one map that a helper call's map argument is (-1: several). kfuncs: what each call of a
-    kernel function is. taken: for a conditional
+    kernel function is. may_goto: functions with loops that end by themselves. taken: for a conditional
     jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of
     r0-r5 at its entry; exit_kinds: of what it returns. egress_only: a cgroup_skb program that on some path
     returns 2 or 3 and nothing else. max_*_access: how far it reaches into an iterator's key and value buffers.
@@ -132,6 +132,7 @@ class Facts:
     native_off: dict[int, int] = field(default_factory=dict)
     call_map: dict[int, int] = field(default_factory=dict)
     kfuncs: dict[int, KfuncCall] = field(default_factory=dict)
+    may_goto: set[int] = field(default_factory=set)
     subprogs: tuple[Subprog, ...] = ()
     live: list[int] = field(default_factory=list)
     entry_kinds: list[list[int]] = field(default_factory=list)

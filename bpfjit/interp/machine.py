@@ -18,8 +18,10 @@ from ..isa.encoding import (
     ALU64,
     CALL,
     EXIT,
+    IND,
     JA,
     JA32,
+    JCOND,
     JMP32,
     LD_IMM64,
     LDX,
@@ -55,6 +57,7 @@ _HELPER = "uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
 _CALLBACK = "uint64_t(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
 _TAIL_CALL = next(h.id for h in HELPERS if h.inline == "tail_call")
 _RUBBISH = b"\xa5"
+_MAY_GOTO_ROUNDS = 1 << 16  # Linux ends such a loop after 250 ms: "a while" is shorter in a slow engine
 
 
 class InterpreterFault(AssertionError):
@@ -143,7 +146,7 @@ class Machine:
             raise InterpreterFault(f"{start} is not the start of a function")
         with _Stack(self, self._subprogs[start]) as top:
             regs[10] = top
-            pc = start
+            pc, rounds = start, _MAY_GOTO_ROUNDS
             while True:
                 self.executed += 1
                 if not self.facts.visited[pc]:
@@ -157,7 +160,24 @@ class Machine:
                         return int(ffi.cast("uint64_t(*)(uint64_t)", following)(regs[1]))
                     pc += 1
                     continue
+                if insn.code == JCOND:
+                    rounds -= 1
+                    pc += 1 if rounds >= 0 else 1 + insn.off
+                    continue
+                if insn.code & 7 == 0 and insn.code != LD_IMM64:
+                    found = self._load_packet(insn, regs)
+                    if found < 0:
+                        return 0
+                    regs[0] = found
+                    pc += 1
+                    continue
                 pc = self._step(pc, insn, regs)
+
+    def _load_packet(self, insn: Insn, regs: list[int]) -> int:
+        """LD_ABS, LD_IND: the bytes, or negative where the packet has none there: the function ends."""
+        function = ffi.cast("int64_t(*)(uint64_t, uint64_t, uint64_t)", self.binding.helpers["rt_load_packet"])
+        off = insn.imm + (regs[insn.src] if insn.code & 0xE0 == IND else 0)
+        return int(function(regs[6], off & U64, insn.size))
 
     # -- instructions ------------------------------------------------------------------------------
 

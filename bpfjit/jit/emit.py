@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, Insn, X, imm64
+from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JCOND, JMP32, LD_IMM64, LDX, MAY_GOTO_ROUNDS, Insn, X, imm64
 from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, swaps
 from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import calls, mem, tail
+from . import calls, mem, packet, tail
 from .memory import metadata
 from .profile import Points
 from .values import NULL, ZERO, Lines, Value
@@ -271,6 +271,9 @@ class FunctionEmitter(Lines):
         return "\n".join([head, *prologue, *lines, "}", ""])
 
     def _open_stack(self, regs: dict[int, Value]) -> None:
+        if self.index in self.facts.may_goto:
+            self.emit("%rounds = alloca i64, align 8")
+            self.emit(f"store i64 {MAY_GOTO_ROUNDS}, ptr %rounds, align 8")
         size = self.function.stack_bytes
         if not size:
             regs[10] = NULL
@@ -392,6 +395,8 @@ class FunctionEmitter(Lines):
             mem.atomic(self, insn)
         elif cls in (2, 3):
             mem.store(self, insn)
+        elif cls == 0:
+            packet.load(self, insn)
         elif insn.code == CALL:
             calls.call(self, insn)
         elif insn.code == EXIT:
@@ -464,6 +469,11 @@ class FunctionEmitter(Lines):
         ways = self._targets(self.pc)
         if len(ways) == 1:
             self.emit(f"br label %L{ways[0]}")
+            return
+        if insn.code == JCOND:
+            left = self.assign(64, "load i64, ptr %rounds, align 8")
+            self.emit(f"store {self.sub(left, self.const(64, 1))}, ptr %rounds, align 8")
+            self.emit(f"br i1 {self.eq(left, ZERO).text}, label %L{ways[1]}, label %L{ways[0]}")
             return
         width = 32 if insn.code & 7 == JMP32 else 64
         op = JUMP_OPS[insn.code & 0xF0]

@@ -198,9 +198,10 @@ class ProgType:
     """One program type: what its context is, which helper groups it may call, what it may return.
 
     `groups_by_attach` adds groups for one expected attach type; `ret_range` is signed 64-bit bounds.
-    `ctx_start`, `ctx_size`: the bytes of a BUFFER that may be read. `kfunc_hook`: by which kfuncs are allowed it
-    (spec/kfuncs.py). `ctx_names`: what functions call the structure that r1 points to; `kern_ctx`: the kernel's own for it.
-    `attach_types`: what it may be loaded for (none: 0 only); layouts and ret_ranges: what differs by that.
+    `ctx_start`, `ctx_size`: the bytes of a BUFFER that may be read. `loads_packet`: LD_ABS and LD_IND are allowed.
+    `kfunc_hook`: by which kfuncs are allowed it (spec/kfuncs.py). `ctx_names`: what functions call the structure that
+    r1 points to; `kern_ctx`: the kernel's own for it. `attach_types`: what it may be loaded for (none: 0 only);
+    layouts and ret_ranges: what differs by that.
     """
 
     id: int
@@ -213,6 +214,7 @@ class ProgType:
     ret_range: tuple[int, int] | None = None
     test_run: bool = False
     packet_writable: bool = False
+    loads_packet: bool = False
     kfunc_hook: str = ""
     ctx_names: frozenset[str] = frozenset()
     kern_ctx: str = ""

@@ -20,6 +20,7 @@ from ..isa.encoding import (
     IND,
     JA,
     JA32,
+    JCOND,
     JMP32,
     LD,
     LD_IMM64,
@@ -56,7 +57,7 @@ class Cfg:
     are compared; checkpoint: where one is always kept. joins: where the instruction run before is not told by the one
     that stands before. live: registers (bits) read before written from here on. loop: which loop an instruction is part
     of, 0 for none. sources: by target, the jumps there. callbacks: functions that helpers call; calls_back: who does.
-    asks: calls that ask an iterator for its next element.
+    asks: calls that ask an iterator for its next element. may_goto: conditions that end a loop after a while.
     """
 
     starts: list[int]
@@ -70,6 +71,7 @@ class Cfg:
     sources: dict[int, list[int]]
     callbacks: set[int]
     asks: bytearray
+    may_goto: bytearray
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ def _jump_problem(insn: Insn) -> str:
     if op == 0 and not insn.code & X:
         unused = insn.off if is32 else insn.imm
         return "BPF_JA uses reserved fields" if unused or insn.src or insn.dst else ""
+    if insn.code == JCOND:
+        return f"invalid may_goto imm {insn.imm}" if insn.src or insn.dst or insn.imm else ""
     if op not in JUMP_OPS:
         return f"unknown opcode {insn.code:02x}"
     if (insn.code & X and insn.imm) or (not insn.code & X and insn.src):
@@ -179,10 +183,10 @@ def _jump_problem(insn: Insn) -> str:
     return ""
 
 
-def find_functions(program: Program) -> tuple[list[int], set[int]]:
+def find_functions(program: Program, answers_throws: int = 0) -> tuple[list[int], set[int]]:
     """Starts of all functions, and which of them are taken by address. Raises Refusal."""
     insns = program.insns
-    starts, callbacks = {0}, set()
+    starts, callbacks = {0, answers_throws}, set()
     for pc, insn in enumerate(insns):
         if insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL:
             target = pc + insn.imm + 1
@@ -193,6 +197,8 @@ def find_functions(program: Program) -> tuple[list[int], set[int]]:
             continue
         if not 0 <= target < len(insns):
             raise _refuse("call to invalid destination", pc)
+        if target == answers_throws and target:
+            raise _refuse(f"insn {pc} cannot call exception cb directly", pc)
         starts.add(target)
     if len(starts) > 256:
         raise _refuse("too many subprograms", 0, errno.E2BIG)
@@ -226,7 +232,7 @@ def _uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
         return 1, 0
     if cls in (5, 6):
         used = dst | (src if insn.code & X else 0)
-        return (0 if insn.code in (JA, JA32) else used), 0
+        return (0 if insn.code in (JA, JA32, JCOND) else used), 0
     if cls == LDX:
         return src, dst
     if cls == ST:
@@ -247,13 +253,20 @@ def _uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
     return 1 << 6 | (src if insn.code & 0xE0 == IND else 0), _CALLER_SAVED
 
 
-def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int], kfuncs: Mapping[int, Summary]) -> Cfg:
+def build(
+    program: Program,
+    helper_nargs: dict[int, int],
+    calling_back: set[int],
+    kfuncs: Mapping[int, Summary],
+    answers_throws: int = 0,
+) -> Cfg:
     """Check the graph and compute prune points and liveness. Raises Refusal.
 
-    calling_back: helpers that call back. kfuncs: by BTF id, the kernel functions that are called.
+    calling_back: helpers that call back. kfuncs: by BTF id, the kernel functions that are called. answers_throws: where the
+    function begins that bpf_throw ends in, 0 for none.
     """
     insns = program.insns
-    starts, callbacks = find_functions(program)
+    starts, callbacks = find_functions(program, answers_throws)
     count = len(insns)
     ends = [*starts[1:], count]
     subprog_at = [0] * count
@@ -269,6 +282,7 @@ def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]
             second[pc + 1] = 1
     prune, joins, reached = bytearray(count), bytearray(count), bytearray(count)
     checkpoint, calls_back, asks = bytearray(count), bytearray(count), bytearray(count)
+    may_goto = bytearray(count)
     sources: dict[int, list[int]] = {}
     for start in starts:
         if second[start]:
@@ -290,11 +304,13 @@ def build(program: Program, helper_nargs: dict[int, int], calling_back: set[int]
                 prune[pc] = joins[pc] = checkpoint[pc] = asks[pc] = 1
         elif insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC:
             prune[pc] = prune[pc + 2] = joins[pc + 2] = 1
+        elif insn.code == JCOND:
+            prune[pc] = joins[pc] = checkpoint[pc] = may_goto[pc] = 1
         elif insn.code & 7 in (5, 6) and insn.code not in (EXIT, JA, JA32):
             prune[pc] = 1
     live = _liveness(insns, helper_nargs, kfuncs, sources)
     loop = find_loops(insns, sources, calls_back)
-    return Cfg(starts, subprog_at, prune, checkpoint, joins, calls_back, live, loop, sources, callbacks, asks)
+    return Cfg(starts, subprog_at, prune, checkpoint, joins, calls_back, live, loop, sources, callbacks, asks, may_goto)
 
 
 def _walk(

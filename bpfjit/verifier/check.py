@@ -6,9 +6,10 @@ import errno
 import time
 
 from ..errors import BtfError
-from ..isa.encoding import JA32, Insn
+from ..isa.encoding import IND, JA32, JCOND, Insn
 from ..program import (
     _VERIFIER_KEY,
+    KfuncCall,
     Program,
     Rejected,
     Stats,
@@ -20,7 +21,7 @@ from ..spec.helpers import HELPERS
 from ..spec.kfuncs import Kf
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, calls, cfg, ctx, depth, funcs, held, iters, jump, kfuncs, moves, op, returns
+from . import alu, calls, cfg, ctx, depth, funcs, held, iters, jump, kfuncs, mem, moves, op, returns
 from . import state as st
 from .explored import Counts, Explored
 from .liveness import Liveness
@@ -54,6 +55,7 @@ class Checker:
         self.args: tuple[ctx.Argument, ...] = ()
         self.contracts: dict[int, tuple[Reg, ...]] = {}
         self.packet_changers: set[int] = set()
+        self.exception_callback = -1  # the function that answers bpf_throw
 
     # -- the whole program ---------------------------------------------------------------------
 
@@ -63,10 +65,15 @@ class Checker:
         if not 0 < count <= MAX_PROCESSED:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_PROCESSED}", errno.E2BIG)
         cfg.check_encoding(program)
-        graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf))
+        answer = funcs.exception_callback(program)
+        graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
         self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
         self.packet_changers = depth.packet_changers(program, graph)
         self.contracts = funcs.global_functions(program, graph.starts)
+        if answer:
+            self.exception_callback = graph.subprog_at[answer]
+            if [r.type for r in self.contracts[self.exception_callback]] != [st.SCALAR]:
+                raise Refusal("exception cb only supports single integer argument", errno.EINVAL)
         w = self.w = self.walk = Walk(program, self.env, graph, self.log)
         self._walk_function(0)
         for index in self.contracts:
@@ -185,8 +192,11 @@ class Checker:
             return self._exit()
         elif kind == _ATOMIC:
             moves.atomic(w, insn, self.args)
+        elif insn.code == JCOND:
+            w.jumps += 1
+            return self._may_goto(w.insns[w.pc])
         else:
-            w.reject(f"BPF_LD_[ABS|IND] instructions are not supported by bpfjit yet ({insn.code:02x})", errno.EINVAL)
+            self._load_packet(w.insns[w.pc])
         return w.pc + 1
 
     # -- branches ----------------------------------------------------------------------------------
@@ -252,10 +262,66 @@ class Checker:
         w.facts.result[frame.call_site] |= ValueKind.SCALAR
         self._push(gone, frame.call_site + 1)
 
+    def _load_packet(self, insn: Insn) -> None:
+        """LD_ABS and LD_IND: bytes of the packet, in host order; where there are none, the function ends with 0."""
+        w = self.w
+        name = "BPF_LD_[ABS|IND]"
+        if not w.program.type.loads_packet:
+            w.reject(f"{name} instructions not allowed for this program type", errno.EINVAL)
+        w.read(6)
+        held.check_nothing_held(w, name)
+        if w.regs[6].type != T.CTX:
+            w.reject("at the time of BPF_LD_ABS|IND R6 != pointer to skb", errno.EINVAL)
+        if insn.code & 0xE0 == IND:
+            w.read(insn.src)
+        mem.check_pointer_offset(w, 6, w.regs[6])
+        if len(w.state.frames) > 1:
+            self._ends_here()
+        for i in range(6):
+            w.regs[i] = UNINIT
+        w.write(0, st.scalar())
+
+    def _ends_here(self) -> None:
+        """The function may end at this instruction, with 0: its caller goes on from there too."""
+        w = self.w
+        ended = w.state.copy()
+        frame = ended.frames.pop()
+        if frame.callback:
+            w.reject("BPF_LD_[ABS|IND] in a callback is not supported by bpfjit yet", errno.EINVAL)
+        w.facts.exit_kinds[frame.subprog] |= kind_of(st.ZERO)
+        w.facts.result[frame.call_site] |= kind_of(st.ZERO)
+        ended.frame.regs[0] = st.ZERO
+        self._push(ended, frame.call_site + 1)
+
+    def _may_goto(self, insn: Insn) -> int:
+        """A loop that ends by itself after a while: one more round is put aside, this way leaves it."""
+        w = self.w
+        w.facts.taken[w.pc] |= 3
+        again = w.state.copy()
+        again.may_gotos += 1
+        assert w.state.parent is not None, "a state is kept at every may_goto"
+        before = self.explored.kept_before(w.state.parent, w.pc)
+        if before is not None:
+            widen(before, again)
+        self._push(again, w.pc + 1)
+        w.facts.may_goto.add(w.state.frame.subprog)
+        return w.pc + 1 + insn.off
+
+    def _throw(self) -> None:
+        """bpf_throw: the program ends here, whatever function it is in. Rejects what would be left behind."""
+        w = self.w
+        held.check_nothing_held(w, "bpf_throw")
+        if self.exception_callback < 0:
+            returns.check_return(w, w.regs[1], is_main=True, regno=1)
+
     def _call_kfunc(self, insn: Insn) -> int:
         w = self.w
         site = kfuncs.KfuncSite(w, insn, self.args)
         site.check()
+        if site.name == "bpf_throw":
+            w.facts.kfuncs[w.pc] = KfuncCall(site.name)
+            self._throw()
+            return -1
         site.leave()
         if site.flags & Kf.ITER_NEXT:
             self._next_element(site)
@@ -326,7 +392,7 @@ class Checker:
         w.facts.exit_kinds[frames[-1].subprog] |= kind_of(r0)
         if len(frames) == 1:
             held.check_nothing_held(w, "BPF_EXIT instruction in main prog")
-            returns.check_return(w, r0, is_main=not self.entry_subprog)
+            returns.check_return(w, r0, is_main=self.entry_subprog in (0, self.exception_callback))
             return -1
         if r0.type == T.STACK:
             w.reject("cannot return stack pointer to the caller", errno.EINVAL)
@@ -360,6 +426,7 @@ class Checker:
             for i, (start, end) in enumerate(zip(starts, ends, strict=True))
         )
         depth.check_depth(self.program, w.cfg, w.stack_bytes)
+        depth.check_throws(self.program, w.cfg, [pc for pc, call in w.facts.kfuncs.items() if call.name == "bpf_throw"])
 
 
 def verify(program: Program, env: Env) -> Verified:

@@ -63,3 +63,15 @@ def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:
             raise Refusal(f"the call stack of {frames} frames is too deep !", errno.E2BIG)
         if size > STACK_BYTES:
             raise Refusal(f"combined stack size of {frames} calls is {size}. Too large", errno.EACCES)
+
+
+def check_throws(program: Program, cfg: Cfg, throws: list[int]) -> None:
+    """No function that a helper calls back, and none below it, throws. Raises Refusal."""
+    edges = call_graph(program, cfg)
+    below = {cfg.subprog_at[start] for start in cfg.callbacks}
+    while more := {j for i in below for j in edges[i]} - below:
+        below |= more
+    for pc in sorted(throws):
+        subprog = cfg.subprog_at[pc]
+        if subprog in below:
+            raise Refusal(f"bpf_throw kfunc (insn {pc}) cannot be called from callback subprog {subprog}", errno.EINVAL)

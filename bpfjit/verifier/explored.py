@@ -109,7 +109,11 @@ class Explored:
         if self.cfg.asks[pc]:
             # Another element of an iterator; with the last one the loop around it ends by itself.
             return state_covers(old, current, pc, self.cfg, _WITHIN) if iters.is_active(current) else None
-        same = old.unrolled == current.unrolled and looks_alike(old, current)
+        if self.cfg.may_goto[pc] and old.may_gotos != current.may_gotos:
+            found = state_covers(old, current, pc, self.cfg, _WITHIN)
+            if found is not None:
+                return found
+        same = old.may_gotos == current.may_gotos and old.unrolled == current.unrolled and looks_alike(old, current)
         if same and not iters.depths_differ(old, current) and state_covers(old, current, pc, self.cfg, _SAME) is not None:
             raise Refusal(
                 f"infinite loop detected at insn {pc}\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 
 from ..btf import Btf, Kind
-from ..btf.types import COMPOSITES, ENUMS
+from ..btf.types import COMPOSITES, ENUMS, Type
 from ..program import Program
 from . import ctx, mem
 from . import state as st
@@ -38,6 +38,32 @@ def global_functions(program: Program, starts: list[int]) -> dict[int, tuple[Reg
             raise Refusal(f"Global function {func.name}() with {len(params)} > 5 args. Buggy compiler.", errno.EINVAL)
         found[index] = tuple(_argument(program, btf, p.type_id, func.name, i) for i, p in enumerate(params))
     return found
+
+
+def exception_callback(program: Program) -> int:
+    """Where the function begins that the main one's BTF tag names to answer bpf_throw; 0 without one. Raises Refusal."""
+    btf = program.btf
+    if btf is None or not program.funcs:
+        return 0
+    tag, main = "exception_callback:", program.funcs[0].type_id
+    names = [t.name.removeprefix(tag) for _, t in btf.items() if _is_tag(t, main) and t.name.startswith(tag)]
+    if not names:
+        return 0
+    if len(names) > 1:
+        raise Refusal("multiple exception callback tags for main subprog", errno.EEXIST)
+    found = btf.find(Kind.FUNC, names[0])
+    if found is None:
+        raise Refusal(f"exception callback '{names[0]}' could not be found in BTF", errno.ENOENT)
+    if btf.type(found).linkage != 1:
+        raise Refusal(f"exception callback '{names[0]}' must have global linkage", errno.EINVAL)
+    start = next((info.insn_off for info in program.funcs if info.type_id == found), 0)
+    if not start:
+        raise Refusal("exception callback type id not found in func_info", errno.EINVAL)
+    return start
+
+
+def _is_tag(t: Type, func: int) -> bool:
+    return t.kind is Kind.DECL_TAG and t.ref == func and t.component < 0
 
 
 def _argument(program: Program, btf: Btf, type_id: int, name: str, index: int) -> Reg:

@@ -13,7 +13,23 @@ from enum import IntEnum
 from . import tnum
 from .cfg import Cfg
 from .refs import same
-from .state import INVALID, ITER_SLOT, MISC, NOT_INIT, SCALAR, SLOT_BIT, SPILL, Frame, Reg, Slot, State, T, scalar
+from .state import (
+    DYNPTR_SLOT,
+    INVALID,
+    IRQ_SLOT,
+    ITER_SLOT,
+    MISC,
+    NOT_INIT,
+    SCALAR,
+    SLOT_BIT,
+    SPILL,
+    Frame,
+    Reg,
+    Slot,
+    State,
+    T,
+    scalar,
+)
 
 
 class Exact(IntEnum):
@@ -150,7 +166,11 @@ def _object_alike(old: Slot, new: Slot, ids: Ids) -> bool:
 
 
 # What covers a slot of each special kind (its lowest byte's), beyond the kind itself.
-SLOTS: dict[int, Callable[[Slot, Slot, Ids], bool]] = {ITER_SLOT: _object_alike}
+SLOTS: dict[int, Callable[[Slot, Slot, Ids], bool]] = {
+    ITER_SLOT: _object_alike,
+    DYNPTR_SLOT: _object_alike,
+    IRQ_SLOT: _object_alike,
+}
 
 
 def _as_scalar(slot: Slot) -> Reg | None:

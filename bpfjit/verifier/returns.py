@@ -11,19 +11,19 @@ from .state import SCALAR, Reg
 from .walk import Walk
 
 
-def check_return(w: Walk, r0: Reg, *, is_main: bool) -> None:
+def check_return(w: Walk, r0: Reg, *, is_main: bool, regno: int = 0) -> None:
     """r0 as the program, or a function that is verified on its own, ends. Rejects."""
     program = w.program
-    w.read(0)
+    w.read(regno)
     if not is_main:
         if r0.type != SCALAR:
             w.reject("At subprogram exit the register R0 is not a scalar value", errno.EINVAL)
         return
     if r0.is_pointer and not w.env.privileged:
-        w.reject("R0 leaks addr as return value")
+        w.reject(f"R{regno} leaks addr as return value")
     wanted = (0, 1) if program.attach_type == uapi.BPF_TRACE_ITER else program.type.ret_range_for(program.attach_type)
     if wanted is not None:
-        _check_range(w, "At program exit", r0, *wanted)
+        _check_range(w, "At program exit", r0, *wanted, regno)
         if program.attach_type == uapi.BPF_CGROUP_INET_EGRESS and program.type.id == uapi.BPF_PROG_TYPE_CGROUP_SKB:
             w.facts.egress_only |= r0.value & ~1 == 2 and not r0.mask & ~1
 
@@ -34,10 +34,10 @@ def check_callback_return(w: Walk, r0: Reg) -> None:
     _check_range(w, "At callback return", r0, 0, 1)
 
 
-def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int) -> None:
+def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int, regno: int = 0) -> None:
     if r0.type != SCALAR:
-        w.reject(f"{where} the register R0 is not a known value ({type_name(r0)})", errno.EINVAL)
-    w.precise(0)
+        w.reject(f"{where} the register R{regno} is not a known value ({type_name(r0)})", errno.EINVAL)
+    w.precise(regno)
     if low <= r0.smin and r0.smax <= high:
         return
     parts = []
@@ -46,4 +46,4 @@ def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int) -> None:
     if r0.smax < st.S64_MAX:
         parts.append(f"smax={r0.smax}")
     has = " ".join(parts) or "unknown scalar value"
-    w.reject(f"{where} the register R0 has {has} should have been in [{low}, {high}]", errno.EINVAL)
+    w.reject(f"{where} the register R{regno} has {has} should have been in [{low}, {high}]", errno.EINVAL)

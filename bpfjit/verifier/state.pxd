@@ -51,7 +51,7 @@ cdef class State:
     cdef public object held
     cdef public State parent
     cdef public Step steps
-    cdef public i64 branches, unrolled
+    cdef public i64 branches, unrolled, may_gotos
     cdef public int first_pc, last_pc, pc
     cdef public bint clean, evicted, is_kept
     cpdef State copy(self)

@@ -291,7 +291,8 @@ class State:
     parent: the kept state that this one goes on from; branches: how many of its continuations are not walked to
     their end yet. steps: the way from the parent to here, last step first; first_pc: where that way begins; last_pc: in a
     kept state (is_kept), the last instruction on it. pc: where it was kept. clean: what no continuation reads is gone.
-    evicted: no longer compared with others. unrolled: how many rounds of callbacks lie on the way here. held: what must be
+    evicted: no longer compared with others. unrolled: how many rounds of callbacks lie on the way here,
+    may_gotos: of loops that end by themselves. held: what must be
     given back.
     """
 
@@ -304,6 +305,7 @@ class State:
         "held",
         "is_kept",
         "last_pc",
+        "may_gotos",
         "parent",
         "pc",
         "steps",
@@ -323,6 +325,7 @@ class State:
         self.evicted = False
         self.is_kept = False
         self.unrolled = 0
+        self.may_gotos = 0
 
     @property
     def frame(self) -> Frame:
@@ -335,6 +338,7 @@ class State:
         s.steps = self.steps
         s.first_pc = self.first_pc
         s.unrolled = self.unrolled
+        s.may_gotos = self.may_gotos
         return s
 
     @property

@@ -241,3 +241,18 @@ u64 rt_raw_run(struct rt_kernel *k, u64 fn, void *memory, u64 size)
 	rt_leave(cpu);
 	return ret;
 }
+
+/* LD_ABS, LD_IND: a byte, half or word of the packet in host order, or -EFAULT where it has none there. */
+s64 rt_load_packet(struct rt_skb *skb, u64 offset, u64 size)
+{
+	s64 off = (s32)offset, end = skb->data_end - skb->data;
+	const u8 *at;
+
+	/* Negative offsets name the link or the network header (SKF_LL_OFF, SKF_NET_OFF). */
+	if (off < 0)
+		off = off >= -0x100000 ? off + 0x100000 + 14 : off >= -0x200000 ? off + 0x200000 : -1;
+	if (off < 0 || off + (s64)size > end)
+		return -EFAULT;
+	at = skb->data + off;
+	return size == 1 ? at[0] : size == 2 ? at[0] << 8 | at[1] : (s64)((u32)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3]);
+}

@@ -74,6 +74,7 @@
 	X(rt_skc_to_udp6_sock)                                                                                         \
 	X(rt_skc_to_unix_sock)                                                                                         \
 	X(rt_skb_load_bytes)                                                                                           \
+	X(rt_load_packet)                                                                                              \
 	X(rt_xdp_adjust_head)                                                                                          \
 	X(rt_xdp_adjust_tail)                                                                                          \
 	X(rt_load8)                                                                                                    \

@@ -44,6 +44,14 @@ EXPECTED = {
         "root_comes_first_and_last": 1111,
         "tasks_of_the_root": 1,
     },
+    "packets": {
+        "bytes_of_the_packet": 0x14 + 0x1516 + 0x1718191A,
+        "byte_at_a_variable_place": 63,
+        "beyond_the_packet_ends_with_0": 0,
+        "beyond_the_packet_ends_a_function_alone": 70,
+        "counted_with_a_may_goto": 120,
+        "ends_after_a_while": 1,
+    },
 }
 ENGINES = ("jit", "interp", "live")
 Loader = Callable[[str, str], LoadedObject]
@@ -102,4 +110,5 @@ def run(loaded: LoadedObject, prog: str, data: bytes = b"", ctx: bytes = b"") ->
 def test_program_returns(loaded: Loader, request: pytest.FixtureRequest, source: str, prog: str, engine: str) -> None:
     if engine == "live":
         request.getfixturevalue("live")
-    assert run(loaded(source, engine), prog) == EXPECTED[source][prog]
+    packet = bytes(range(64)) if source == "packets" else b""
+    assert run(loaded(source, engine), prog, packet) == EXPECTED[source][prog]

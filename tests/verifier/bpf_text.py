@@ -5,6 +5,7 @@ r1 = *(u32 *)(r2 + 4)                   *(u64 *)(r10 - 8) = r1                  
 lock *(u64 *)(r10 - 8) fetch_add r1     if r1 s> 5 goto out  goto +2             gotol out
 r1 = map[name]      r1 = value[name] + 4                     r1 = func[label]
 call map_lookup_elem                    call fn label        call #999           exit
+r0 = packet 16 12                       r0 = packet 8 r2             may_goto out        (LD_ABS, LD_IND)
 call kfunc bpf_task_acquire             r2 = struct[task_struct]                 (a BTF id of the kernel's)
 .raw 0500000000000000                   label:
 *(u32 *)(r1 + off(task_struct.pid))     an offset taken from the kernel's BTF
@@ -124,6 +125,16 @@ def _goto(a: _Assembler, long: str, label: str) -> None:
     a.add(Insn(enc.JA32 if long else enc.JA))
 
 
+def _may_goto(a: _Assembler, label: str) -> None:
+    a.target("off", label)
+    a.add(Insn(enc.JCOND))
+
+
+def _packet(a: _Assembler, bits: str, reg: str | None, number: str | None) -> None:
+    mode = enc.ABS if reg is None else enc.IND
+    a.add(Insn(enc.LD | mode | _SIZE[bits], 0, int(reg or 0), 0, _signed(_number(number or "0"), 32)))
+
+
 def _if(a: _Assembler, reg: str, dst: str, op: str, other: str, number: str | None, label: str) -> None:
     a.target("off", label)
     cls = enc.JMP if reg == "r" else enc.JMP32
@@ -203,6 +214,8 @@ _FORMS: list[tuple[re.Pattern[str], Callable[..., None]]] = [
     (_form(r"call kfunc (\w+)"), _call_kfunc),
     (_form(r"r(\d+) = struct\[(\w+)\]"), _struct_id),
     (_form(r"goto(l?) (\S+)"), _goto),
+    (_form(r"may_goto (\S+)"), _may_goto),
+    (_form(rf"r0 = packet (8|16|32) (?:r(\d+)|({_NUM}))"), _packet),
     (_form(rf"if ([rw])(\d+) (\S+) ([rw]\d+|({_NUM})) goto (\S+)"), _if),
     (_form(rf"r(\d+) = ({_NUM}) ll"), _imm64),
     (_form(rf"r(\d+) = (map|value|func)\[(\w+)\](?: \+ ({_NUM}))?"), _map),

@@ -1,0 +1,46 @@
+"""Interrupts that a program disables: the flags to restore lie in a stack slot, last disabled is first restored."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from ..btf.types import Param
+from . import held, stack
+from .refs import RefKind
+from .state import IRQ_SLOT, Reg, Slot, T
+
+if TYPE_CHECKING:
+    from .kfuncs import KfuncSite
+
+
+def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
+    """The flags of bpf_local_irq_save() and bpf_local_irq_restore(). Rejects."""
+    w = site.w
+    saves = site.name == "bpf_local_irq_save"
+    if reg.type != T.STACK:
+        w.reject(f"arg#{i} doesn't point to an irq flag on stack", errno.EINVAL)
+    wanted = f"expected {'uninitialized' if saves else 'an initialized'} irq flag as arg#{i}"
+    index = stack.object_slot(w, reg, "irq_flag", wanted)
+    frame = w.state.frames[reg.frame]
+    slot = frame.stack.get(index)
+    if saves:
+        if slot is not None and slot.kinds[0] == IRQ_SLOT:
+            w.reject(wanted, errno.EINVAL)
+        stack.check_range(w, reg, i + 1, 0, 8, "write to")
+        stack.clobber(w, reg, 8)
+        made = Reg(T.IRQ_FLAG)
+        made.ref = held.acquire(w, RefKind.IRQ)
+        frame.stack[index] = Slot(bytes([IRQ_SLOT]) * 8, made)
+        return
+    if slot is None or slot.kinds[0] != IRQ_SLOT or slot.reg is None:
+        w.reject(wanted, errno.EINVAL)
+    stack.note_read(w, reg, 8)
+    flags = slot.reg
+    last = w.state.held.irqs[-1]
+    if last.id != flags.ref:
+        w.reject(
+            f"cannot restore irq state out of order, expected id={last.id} acquired at insn_idx={last.pc}", errno.EACCES
+        )
+    held.drop(w.state, flags.ref)
+    frame.stack[index] = Slot(bytes(8))
