@@ -49,6 +49,7 @@ from .views import ViewBatch
 
 if TYPE_CHECKING:
     from .host import Host
+    from .known import KnownPrograms
     from .scenario import Scenario
 
 _VMLINUX = Path(__file__).parent / "data" / "vmlinux.btf"
@@ -114,7 +115,8 @@ class Kernel:
     cpus: simulated CPUs (1 to 64). engine: "jit", or "interp" for the checking interpreter. cache: keep compiled
     code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). tiered: programs run at once, and are optimised
     when they run often; else before they run. require_signatures: refuse programs without
-    one that a certificate of `keyrings` vouches for (loaded by a signed loader program they need none). Paths are those
+    one that a certificate of `keyrings` vouches for (loaded by a signed loader program they need none). known: the
+    directory through which known programs are shared (docs/known-programs.md). Paths are those
     of the simulated system; every call is made as `caller` (this process as root, unless another is given).
     Raises OSError as the kernel would. A context manager: close() gives everything back.
     """
@@ -127,12 +129,14 @@ class Kernel:
         cache: bool = True,
         tiered: bool = True,
         require_signatures: bool = False,
+        known: Path | None = None,
     ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine {engine!r}, wanted one of {', '.join(ENGINES)}")
         self.engine = engine
         self.require_signatures = require_signatures
         self.keyrings = Keyrings()
+        self._known_store = known
         directory = default_directory() if cache else None
         self._cache = ObjectCache(directory) if directory is not None else None
         self._tiered = tiered
@@ -291,6 +295,14 @@ class Kernel:
         return SimBpf(self, caller)
 
     # -- programs ------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def known(self) -> KnownPrograms:
+        """Programs that were admitted once and that any caller may run."""
+        from .known import KnownPrograms
+        from .known_store import KnownStore
+
+        return KnownPrograms(self, KnownStore(self._known_store) if self._known_store is not None else None)
 
     @property
     def jit(self) -> Engine:

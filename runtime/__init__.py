@@ -3,9 +3,10 @@
 Everything exported hangs under `runtime`; this package is the only importer of runtime._rt.
 """
 
-from .handles import FuseDevice, Index, Iter, KernelHandle, Map, Symbols, Tracepoint, View, ffi, lib, offsets, ok
+from .handles import Code, FuseDevice, Index, Iter, KernelHandle, Map, Symbols, Tracepoint, View, ffi, lib, offsets, ok
 
 __all__ = [
+    "Code",
     "FuseDevice",
     "Index",
     "Iter",

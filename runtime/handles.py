@@ -439,3 +439,33 @@ class View:
     def __del__(self) -> None:
         if getattr(self, "ptr", None) is not None:
             self.close()
+
+
+class Code:
+    """Memory for linked code of `size_bytes`: reserved, so that its address is known, then sealed with its contents."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self._ptr: CData = lib.rt_code_reserve(size_bytes)
+        if self._ptr == ffi.NULL:
+            raise MemoryError(f"no room for {size_bytes} bytes of code")
+        self.addr = int(ffi.cast("uintptr_t", self._ptr))
+
+    @staticmethod
+    def libc(name: str) -> int:
+        """The address of a function that compilers call of their own accord (memcpy), 0 for any other."""
+        return int(ffi.cast("uintptr_t", lib.rt_code_libc(name.encode())))
+
+    def seal(self, data: bytes) -> None:
+        """Write the code and make it executable; it is never writable again."""
+        assert len(data) == self._size_bytes, "what was reserved for"
+        ok(lib.rt_code_seal(self._ptr, data, len(data)), "sealing code")
+
+    def close(self) -> None:
+        ptr, self._ptr = self._ptr, ffi.NULL
+        if ptr != ffi.NULL:
+            lib.rt_code_free(ptr, self._size_bytes)
+
+    def __del__(self) -> None:
+        if getattr(self, "_ptr", None) is not None:
+            self.close()

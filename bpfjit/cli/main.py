@@ -24,6 +24,7 @@ NOUNS = {
     "mount": "mount",
     "event": "event",
     "gen": "gen",
+    "known": "known",
     "bench": "bench",
     "cache": "cache",
     "completion": "completion",

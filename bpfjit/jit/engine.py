@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite
@@ -22,7 +22,7 @@ from . import source
 from .cache import ObjectCache
 from .emit import Emitter
 from .image import functions, line_offsets, text
-from .memory import at
+from .link import Image, addresses
 from .native import Linked, Native
 from .perf import Function, Perf
 from .profile import COUNTS, CYCLES, Points, Profiled
@@ -118,6 +118,13 @@ class Engine:
             if self.cache is not None:
                 self.cache.put(key, image)
         return image
+
+    def image(self, verified: Verified) -> Image:
+        """A verified program compiled, to be put into memory again and again."""
+        emitter = Emitter(verified)
+        data = self._object(emitter.module("prog"))
+        names = tuple(emitter.function_name("prog", i) for i in range(len(verified.facts.subprogs)))
+        return Image(data, tuple(emitter.symbols), names, bool(emitter.tail_calls))
 
     def compile(self, verified: Verified, binding: Binding, *, tiered: bool = False) -> Native:
         """Native code of a verified program, its symbols bound to the addresses of `binding`.
@@ -221,17 +228,3 @@ def _run(passes: Any, module: Any, builder: Any) -> None:
         # llvmlite 0.50 never frees a pass manager by itself: ObjectRef's empty _dispose() hides this one, and
         # 48 KiB would stay behind.
         NewPassManager._dispose(passes)
-
-
-def addresses(symbols: Mapping[str, str], binding: Binding) -> dict[str, int]:
-    """Where each outside symbol of a module lies."""
-    found = {}
-    for name in symbols:
-        if name == "rt_this_cpu":  # no address: an offset from the thread's own
-            found[name] = at("cpu") % (1 << 64)
-        elif name.startswith("map"):
-            index, _, values = name[3:].partition(".")
-            found[name] = (binding.values if values else binding.maps)[int(index)]
-        else:
-            found[name] = binding.helpers[name]
-    return found

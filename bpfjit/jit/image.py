@@ -6,8 +6,6 @@ import io
 import struct
 from collections.abc import Mapping
 
-from elftools.elf.elffile import ELFFile
-
 _SHDR, _SYM = struct.Struct("<IIQQQQIIQQ"), struct.Struct("<IBBHQQ")
 _SYMTAB, _FUNC, _EXEC = 2, 2, 4
 
@@ -31,12 +29,16 @@ def functions(image: bytes) -> dict[str, tuple[int, int]]:
 
 def text(image: bytes) -> bytes:
     """The code, before anything is relocated."""
+    from elftools.elf.elffile import ELFFile  # late: running programs needs none of it
+
     section = ELFFile(io.BytesIO(image)).get_section_by_name(".text")
     return bytes(section.data()) if section is not None else b""
 
 
 def line_offsets(image: bytes) -> Mapping[int, int]:
     """Line record -> the lowest offset of code that comes from it, out of an object with a line table."""
+    from elftools.elf.elffile import ELFFile
+
     found: dict[int, int] = {}
     dwarf = ELFFile(io.BytesIO(image)).get_dwarf_info()
     for unit in dwarf.iter_CUs():

@@ -68,6 +68,12 @@ struct rt_packet_run {
 };
 int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run);
 
+/* -- memory for linked code: reserved, written and made executable at once, released -- */
+void *rt_code_reserve(size_t size);
+int rt_code_seal(void *code, const void *bytes, size_t size);
+void rt_code_free(void *code, size_t size);
+void *rt_code_libc(const char *name);
+
 /* -- what programs ask of the control side: the answer is >= 0 or -errno, of a symbol its address or 0 -- */
 enum rt_upcall {
 	RT_UP_SYS_BPF = 1, /* command, attr, its size */
