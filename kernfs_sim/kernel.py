@@ -19,6 +19,7 @@ from bpfjit.interp import Machine
 from bpfjit.jit import Engine, ObjectCache, default_directory
 from bpfjit.program import Binding, Verified, helpers_of
 from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
+from bpfjit.uapi import bpf as uapi
 from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib, ok
 
 from .bpf import cgroup_attach, commands, map_mmap
@@ -310,13 +311,13 @@ class Kernel:
             self._jit = Engine(cache=self._cache)
         return self._jit
 
-    def binding(self, maps: tuple[MapObject, ...]) -> Binding:
-        """The addresses behind a program's references."""
+    def binding(self, maps: tuple[MapObject, ...], *, walks: bool = False) -> Binding:
+        """The addresses behind a program's references. walks: an iterator's, which is handed elements of any map."""
         return Binding(
             self.symbols,
             tuple(m.native.addr for m in maps),
             tuple(m.native.direct for m in maps),
-            lambda addr, size: any(m.native.owns(addr, size) for m in self._reachable(maps)),
+            lambda addr, size: any(m.native.owns(addr, size) for m in (self.maps if walks else self._reachable(maps))),
             lambda addr, size: (
                 self.native.owns(addr, size) or any(m.native.addr <= addr < m.native.addr + 256 for m in self.maps)
             ),
@@ -335,9 +336,10 @@ class Kernel:
         for row in helpers_of(verified):
             if row.symbol not in self.symbols:
                 raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
+        binding = self.binding(maps, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
         if self.engine == "interp":
-            return Machine(verified, self.binding(maps))
-        return self.jit.compile(verified, self.binding(maps), tiered=self._tiered)
+            return Machine(verified, binding)
+        return self.jit.compile(verified, binding, tiered=self._tiered)
 
     def write_log(self, caller: Caller, level: int, addr: int, size: int, text: str) -> tuple[int, bool]:
         """A log into the caller's buffer: (the bytes it needs, whether they fitted); cut and NUL-terminated if not."""

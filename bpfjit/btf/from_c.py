@@ -15,20 +15,20 @@ from pycparser import c_ast, c_parser
 from ..errors import BtfError
 from .types import VOID, VOID_TYPE, Btf, BtfId, Enumerator, Kind, Member, Param, Type
 
-# C's spellings, sorted words -> (BTF's name, bytes, encoding): the names gcc and clang give them.
+# C's spellings, sorted words -> (BTF's name, bytes, encoding): the names in a kernel's BTF, which are gcc's.
 _BASE: dict[tuple[str, ...], tuple[str, int, int]] = {
-    ("char",): ("char", 1, 1),
+    ("char",): ("char", 1, 0),  # the kernel is built with -funsigned-char
     ("char", "signed"): ("signed char", 1, 1),
     ("char", "unsigned"): ("unsigned char", 1, 0),
-    ("short",): ("short", 2, 1),
-    ("short", "unsigned"): ("unsigned short", 2, 0),
+    ("short",): ("short int", 2, 1),
+    ("short", "unsigned"): ("short unsigned int", 2, 0),
     ("int",): ("int", 4, 1),
     ("int", "unsigned"): ("unsigned int", 4, 0),
     ("unsigned",): ("unsigned int", 4, 0),
-    ("long",): ("long", 8, 1),
-    ("long", "unsigned"): ("unsigned long", 8, 0),
-    ("long", "long"): ("long long", 8, 1),
-    ("long", "long", "unsigned"): ("unsigned long long", 8, 0),
+    ("long",): ("long int", 8, 1),
+    ("long", "unsigned"): ("long unsigned int", 8, 0),
+    ("long", "long"): ("long long int", 8, 1),
+    ("long", "long", "unsigned"): ("long long unsigned int", 8, 0),
     ("_Bool",): ("_Bool", 1, 4),
 }
 _QUALIFIERS = {"const": Kind.CONST, "volatile": Kind.VOLATILE, "restrict": Kind.RESTRICT}

@@ -20,8 +20,7 @@ from . import common
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("bpfjit", "interp", "kernel", "native")
 # A table's module has measure(quick) -> (rows, geomeans, notes); it is imported when it is asked for.
-TABLES = {"jit": "bench_jit", "read": "bench_read", "maps": "bench_maps", "load": "bench_load"}
-LATER = ("iter",)
+TABLES = {"jit": "bench_jit", "read": "bench_read", "iter": "bench_iter", "maps": "bench_maps", "load": "bench_load"}
 Measured = tuple[list["Row"], dict[str, Any], list[str]]
 
 
@@ -88,8 +87,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("bench", help="measure, beside the live kernel and native C where they are to be had")
     parser.add_argument(
         "table",
-        choices=(*TABLES, *LATER, "compare"),
-        help=f"what to measure ({', '.join(LATER)}: not built yet), or compare two runs' JSON",
+        choices=(*TABLES, "compare"),
+        help="what to measure, or compare two runs' JSON",
     )
     parser.add_argument("files", metavar="FILE.json", nargs="*", help="compare: the run before and the run after")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
@@ -118,8 +117,6 @@ def machine() -> dict[str, Any]:
 
 
 def bench(args: argparse.Namespace) -> int:
-    if args.table in LATER:
-        raise UsageError(f"bench {args.table} is not built yet")
     if args.table == "compare":
         from .bench_compare import compare
 

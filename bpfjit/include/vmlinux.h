@@ -193,17 +193,17 @@ typedef signed char __s8;
 
 typedef unsigned char __u8;
 
-typedef short __s16;
+typedef short int __s16;
 
-typedef unsigned short __u16;
+typedef short unsigned int __u16;
 
 typedef int __s32;
 
 typedef unsigned int __u32;
 
-typedef long long __s64;
+typedef long long int __s64;
 
-typedef unsigned long long __u64;
+typedef long long unsigned int __u64;
 
 typedef __u16 __le16;
 
@@ -1675,15 +1675,15 @@ typedef __u64 u64;
 
 typedef _Bool bool;
 
-typedef unsigned long __kernel_ulong_t;
+typedef long unsigned int __kernel_ulong_t;
 
-typedef long __kernel_long_t;
+typedef long int __kernel_long_t;
 
 typedef __kernel_ulong_t __kernel_size_t;
 
 typedef __kernel_long_t __kernel_ssize_t;
 
-typedef long long __kernel_loff_t;
+typedef long long int __kernel_loff_t;
 
 typedef __kernel_size_t size_t;
 
@@ -1691,7 +1691,7 @@ typedef __kernel_ssize_t ssize_t;
 
 typedef __kernel_loff_t loff_t;
 
-typedef unsigned short umode_t;
+typedef short unsigned int umode_t;
 
 typedef int __kernel_pid_t;
 
@@ -1732,12 +1732,12 @@ typedef struct {
 } kgid_t;
 
 struct percpu_ref {
-	unsigned long percpu_count_ptr;
+	long unsigned int percpu_count_ptr;
 	struct percpu_ref_data *data;
 };
 
 struct cpumask {
-	unsigned long bits[1];
+	long unsigned int bits[1];
 };
 
 typedef struct cpumask cpumask_t;
@@ -1762,7 +1762,7 @@ struct hlist_head {
 };
 
 struct rb_node {
-	unsigned long __rb_parent_color;
+	long unsigned int __rb_parent_color;
 	struct rb_node *rb_right;
 	struct rb_node *rb_left;
 };
@@ -1774,7 +1774,7 @@ struct callback_head {
 
 struct timer_list {
 	struct hlist_node entry;
-	unsigned long expires;
+	long unsigned int expires;
 	void (*function)(struct timer_list *);
 	u32 flags;
 };
@@ -1791,11 +1791,11 @@ struct super_block {
 	struct list_head s_list;
 	dev_t s_dev;
 	unsigned char s_blocksize_bits;
-	unsigned long s_blocksize;
+	long unsigned int s_blocksize;
 	loff_t s_maxbytes;
 	struct file_system_type *s_type;
-	unsigned long s_flags;
-	unsigned long s_magic;
+	long unsigned int s_flags;
+	long unsigned int s_magic;
 	struct dentry *s_root;
 	char s_id[32];
 };
@@ -1817,7 +1817,7 @@ struct cgroup_subsys_state {
 struct task_cputime {
 	u64 stime;
 	u64 utime;
-	unsigned long long sum_exec_runtime;
+	long long unsigned int sum_exec_runtime;
 };
 
 struct cgroup_base_stat {
@@ -1827,7 +1827,7 @@ struct cgroup_base_stat {
 
 struct cgroup {
 	struct cgroup_subsys_state self;
-	unsigned long flags;
+	long unsigned int flags;
 	int level;
 	int max_depth;
 	int nr_descendants;
@@ -1903,12 +1903,12 @@ struct task_struct {
 	struct list_head thread_node;
 	u64 utime;
 	u64 stime;
-	unsigned long nvcsw;
-	unsigned long nivcsw;
+	long unsigned int nvcsw;
+	long unsigned int nivcsw;
 	u64 start_time;
 	u64 start_boottime;
-	unsigned long min_flt;
-	unsigned long maj_flt;
+	long unsigned int min_flt;
+	long unsigned int maj_flt;
 	const struct cred *real_cred;
 	const struct cred *cred;
 	char comm[16];
@@ -1967,7 +1967,7 @@ struct dentry {
 	struct inode *d_inode;
 	const struct dentry_operations *d_op;
 	struct super_block *d_sb;
-	unsigned long d_time;
+	long unsigned int d_time;
 	void *d_fsdata;
 };
 
@@ -1977,7 +1977,7 @@ struct inode {
 	kgid_t i_gid;
 	unsigned int i_flags;
 	struct super_block *i_sb;
-	unsigned long i_ino;
+	long unsigned int i_ino;
 	unsigned int i_nlink;
 	dev_t i_rdev;
 	loff_t i_size;
@@ -2024,39 +2024,39 @@ struct seq_file {
 };
 
 struct vm_area_struct {
-	unsigned long vm_start;
-	unsigned long vm_end;
+	long unsigned int vm_start;
+	long unsigned int vm_end;
 	struct mm_struct *vm_mm;
-	unsigned long vm_flags;
-	unsigned long vm_pgoff;
+	long unsigned int vm_flags;
+	long unsigned int vm_pgoff;
 	struct file *vm_file;
 	void *vm_private_data;
 };
 
 struct mm_struct {
 	atomic_t mm_count;
-	unsigned long mmap_base;
-	unsigned long task_size;
+	long unsigned int mmap_base;
+	long unsigned int task_size;
 	atomic_t mm_users;
 	int map_count;
-	unsigned long hiwater_rss;
-	unsigned long hiwater_vm;
-	unsigned long total_vm;
-	unsigned long locked_vm;
-	unsigned long data_vm;
-	unsigned long exec_vm;
-	unsigned long stack_vm;
-	unsigned long start_code;
-	unsigned long end_code;
-	unsigned long start_data;
-	unsigned long end_data;
-	unsigned long start_brk;
-	unsigned long brk;
-	unsigned long start_stack;
-	unsigned long arg_start;
-	unsigned long arg_end;
-	unsigned long env_start;
-	unsigned long env_end;
+	long unsigned int hiwater_rss;
+	long unsigned int hiwater_vm;
+	long unsigned int total_vm;
+	long unsigned int locked_vm;
+	long unsigned int data_vm;
+	long unsigned int exec_vm;
+	long unsigned int stack_vm;
+	long unsigned int start_code;
+	long unsigned int end_code;
+	long unsigned int start_data;
+	long unsigned int end_data;
+	long unsigned int start_brk;
+	long unsigned int brk;
+	long unsigned int start_stack;
+	long unsigned int arg_start;
+	long unsigned int arg_end;
+	long unsigned int env_start;
+	long unsigned int env_end;
 	struct task_struct *owner;
 	struct file *exe_file;
 };
@@ -2065,7 +2065,7 @@ typedef __u16 __be16;
 
 typedef __u32 __be32;
 
-typedef unsigned short __kernel_sa_family_t;
+typedef short unsigned int __kernel_sa_family_t;
 
 typedef __kernel_sa_family_t sa_family_t;
 
@@ -2100,7 +2100,7 @@ struct sock_common {
 			__u16 skc_num;
 		};
 	};
-	unsigned short skc_family;
+	short unsigned int skc_family;
 	volatile unsigned char skc_state;
 	unsigned char skc_reuse: 4;
 	unsigned char skc_reuseport: 1;
@@ -2117,11 +2117,11 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
 	union {
-		unsigned long skc_flags;
+		long unsigned int skc_flags;
 		struct sock *skc_listener;
 	};
-	unsigned short skc_tx_queue_mapping;
-	unsigned short skc_rx_queue_mapping;
+	short unsigned int skc_tx_queue_mapping;
+	short unsigned int skc_rx_queue_mapping;
 	union {
 		int skc_incoming_cpu;
 		u32 skc_rcv_wnd;
@@ -2168,7 +2168,7 @@ struct sock {
 	int sk_wmem_queued;
 	refcount_t sk_wmem_alloc;
 	struct timer_list sk_timer;
-	unsigned long sk_pacing_rate;
+	long unsigned int sk_pacing_rate;
 	u32 sk_priority;
 	u32 sk_mark;
 	kuid_t sk_uid;
@@ -2176,11 +2176,11 @@ struct sock {
 	u16 sk_type;
 	int sk_sndbuf;
 	u8 sk_shutdown;
-	unsigned long sk_lingertime;
+	long unsigned int sk_lingertime;
 	struct proto *sk_prot_creator;
 	u32 sk_ack_backlog;
 	u32 sk_max_ack_backlog;
-	unsigned long sk_ino;
+	long unsigned int sk_ino;
 	void *sk_user_data;
 	struct sock_cgroup_data sk_cgrp_data;
 	struct bpf_local_storage *sk_bpf_storage;
@@ -2204,13 +2204,13 @@ struct net {
 
 struct net_device {
 	unsigned int mtu;
-	unsigned long state;
+	long unsigned int state;
 	unsigned int flags;
 	int ifindex;
 	possible_net_t nd_net;
 	char name[16];
 	struct list_head dev_list;
-	unsigned short type;
+	short unsigned int type;
 };
 
 struct in_addr {
@@ -2239,7 +2239,7 @@ struct fib_nh_common {
 
 struct fib6_nh {
 	struct fib_nh_common nh_common;
-	unsigned long last_probe;
+	long unsigned int last_probe;
 };
 
 struct nh_info {
@@ -2280,7 +2280,7 @@ struct fib6_info {
 	struct fib6_info *fib6_next;
 	unsigned int fib6_nsiblings;
 	refcount_t fib6_ref;
-	unsigned long expires;
+	long unsigned int expires;
 	struct rt6key fib6_dst;
 	u32 fib6_flags;
 	struct rt6key fib6_src;
@@ -2327,8 +2327,8 @@ struct proto {
 
 struct socket {
 	socket_state state;
-	short type;
-	unsigned long flags;
+	short int type;
+	long unsigned int flags;
 	struct file *file;
 	struct sock *sk;
 	const struct proto_ops *ops;
@@ -2341,8 +2341,8 @@ struct socket_alloc {
 
 struct page_counter {
 	atomic_long_t usage;
-	unsigned long max;
-	unsigned long watermark;
+	long unsigned int max;
+	long unsigned int watermark;
 	struct page_counter *parent;
 };
 
@@ -2370,7 +2370,7 @@ struct ipv6_pinfo {
 struct inet_sock {
 	struct sock sk;
 	struct ipv6_pinfo *pinet6;
-	unsigned long inet_flags;
+	long unsigned int inet_flags;
 	__be32 inet_saddr;
 	__s16 uc_ttl;
 	__be16 inet_sport;
@@ -2502,7 +2502,7 @@ struct tcp6_sock {
 
 struct udp_sock {
 	struct inet_sock inet;
-	unsigned long udp_flags;
+	long unsigned int udp_flags;
 	int pending;
 	__u8 encap_type;
 	__u16 len;
@@ -2596,14 +2596,14 @@ struct unix_sock {
 
 struct netlink_sock {
 	struct sock sk;
-	unsigned long flags;
+	long unsigned int flags;
 	u32 portid;
 	u32 dst_portid;
 	u32 dst_group;
 	u32 subscriptions;
 	u32 ngroups;
-	unsigned long *groups;
-	unsigned long state;
+	long unsigned int *groups;
+	long unsigned int state;
 	size_t max_recvmsg_len;
 	bool bound;
 	bool cb_running;
@@ -2617,9 +2617,9 @@ enum kernfs_node_type {
 };
 
 struct kernfs_elem_dir {
-	unsigned long subdirs;
+	long unsigned int subdirs;
 	struct kernfs_root *root;
-	unsigned long rev;
+	long unsigned int rev;
 };
 
 struct kernfs_elem_symlink {
@@ -2637,7 +2637,7 @@ struct kernfs_node {
 	const char *name;
 	const void *ns;
 	unsigned int hash;
-	unsigned short flags;
+	short unsigned int flags;
 	umode_t mode;
 	union {
 		struct kernfs_elem_dir dir;
@@ -2682,7 +2682,7 @@ struct css_set {
 struct task_group {
 	struct cgroup_subsys_state css;
 	int idle;
-	unsigned long shares;
+	long unsigned int shares;
 	struct task_group *parent;
 };
 
@@ -2720,31 +2720,31 @@ struct signal_struct {
 };
 
 struct pt_regs {
-	unsigned long r15;
-	unsigned long r14;
-	unsigned long r13;
-	unsigned long r12;
-	unsigned long bp;
-	unsigned long bx;
-	unsigned long r11;
-	unsigned long r10;
-	unsigned long r9;
-	unsigned long r8;
-	unsigned long ax;
-	unsigned long cx;
-	unsigned long dx;
-	unsigned long si;
-	unsigned long di;
-	unsigned long orig_ax;
-	unsigned long ip;
-	unsigned long cs;
-	unsigned long flags;
-	unsigned long sp;
-	unsigned long ss;
+	long unsigned int r15;
+	long unsigned int r14;
+	long unsigned int r13;
+	long unsigned int r12;
+	long unsigned int bp;
+	long unsigned int bx;
+	long unsigned int r11;
+	long unsigned int r10;
+	long unsigned int r9;
+	long unsigned int r8;
+	long unsigned int ax;
+	long unsigned int cx;
+	long unsigned int dx;
+	long unsigned int si;
+	long unsigned int di;
+	long unsigned int orig_ax;
+	long unsigned int ip;
+	long unsigned int cs;
+	long unsigned int flags;
+	long unsigned int sp;
+	long unsigned int ss;
 };
 
 struct trace_entry {
-	unsigned short type;
+	short unsigned int type;
 	unsigned char flags;
 	unsigned char preempt_count;
 	int pid;
@@ -2849,7 +2849,7 @@ struct kallsym_iter {
 	loff_t pos_mod_end;
 	loff_t pos_ftrace_mod_end;
 	loff_t pos_bpf_end;
-	unsigned long value;
+	long unsigned int value;
 	unsigned int nameoff;
 	char type;
 	char name[512];
@@ -2874,7 +2874,9 @@ struct bpf_view_bpf_map_ctx {
 };
 
 struct bpf_iter_meta {
-	struct seq_file *seq;
+	union {
+		struct seq_file *seq;
+	};
 	u64 session_id;
 	u64 seq_num;
 };
@@ -3065,9 +3067,9 @@ typedef void (*btf_trace_sched_switch)(void *, bool, struct task_struct *, struc
 
 typedef void (*btf_trace_sched_wakeup)(void *, struct task_struct *);
 
-typedef void (*btf_trace_sys_enter)(void *, struct pt_regs *, long);
+typedef void (*btf_trace_sys_enter)(void *, struct pt_regs *, long int);
 
-typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *, long);
+typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *, long int);
 
 typedef void (*btf_trace_cgroup_mkdir)(void *, struct cgroup *, const char *);
 
@@ -3115,7 +3117,7 @@ extern struct task_struct *bpf_task_acquire(struct task_struct *p) __weak __ksym
 extern void bpf_task_release(struct task_struct *p) __weak __ksym;
 extern struct task_struct *bpf_task_from_pid(s32 pid) __weak __ksym;
 extern struct task_struct *bpf_task_from_vpid(s32 vpid) __weak __ksym;
-extern long bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor) __weak __ksym;
+extern long int bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor) __weak __ksym;
 extern struct cgroup *bpf_cgroup_acquire(struct cgroup *cgrp) __weak __ksym;
 extern void bpf_cgroup_release(struct cgroup *cgrp) __weak __ksym;
 extern struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level) __weak __ksym;

@@ -19,6 +19,7 @@ struct rt_iter {
 	void *key, *value;
 	void *current; /* the cgroup, or the task whose files or memory is walked */
 	int terminate, visited_all;
+	size_t values_size;
 	char *values; /* per-CPU map elements: every CPU's value side by side */
 };
 

@@ -37,7 +37,9 @@ struct bpf_view_bpf_map_ctx {
 };
 
 struct bpf_iter_meta {
-	struct seq_file *seq;
+	union {
+		struct seq_file *seq;
+	};
 	u64 session_id;
 	u64 seq_num;
 };

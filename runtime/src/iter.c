@@ -35,7 +35,9 @@ struct rt_iter *rt_iter_open(struct rt_kernel *k, rt_prog_fn fn, const struct rt
 	it->meta.seq = &it->seq;
 	it->meta.session_id = session_id;
 	if (how->ops == &rt_iter_map_elem_ops) {
-		it->values = malloc(rt_map_value_bytes(how->subject));
+		/* Among the kernel's objects where they have room for it, so that the checking interpreter knows it. */
+		it->values_size = rt_map_value_bytes(how->subject);
+		it->values = it->values_size < RT_PAGE - 64 ? rt_kobj_alloc(k, it->values_size) : malloc(it->values_size);
 		if (!it->values) {
 			rt_kobj_free_rcu(k, it, sizeof(*it));
 			return NULL;
@@ -49,7 +51,10 @@ void rt_iter_close(struct rt_iter *it)
 	if (!it)
 		return;
 	free(it->seq.buf);
-	free(it->values);
+	if (it->values && it->values_size < RT_PAGE - 64)
+		rt_kobj_free_rcu(it->kernel, it->values, it->values_size);
+	else
+		free(it->values);
 	rt_kobj_free_rcu(it->kernel, it, sizeof(*it));
 }
 

@@ -2,6 +2,8 @@
 /* Hashes (layout and rules: hash.h): looking up, writing, walking. */
 #include "hash.h"
 
+#define FETCH_BUCKETS 4
+
 static RT_RACY int key_equal(const struct rt_hash *h, u32 e, const void *key)
 {
 	const char *have = rt_elem_at(h, e);
@@ -288,6 +290,19 @@ static u64 *slot_at(const struct rt_hash *h, u64 pos)
 	return b < nbuckets ? &h->buckets[b].slot[pos % RT_SLOTS] : &h->overflow[b - nbuckets].slot[pos % RT_SLOTS];
 }
 
+/* Elements lie where they were taken from the free list: a walk asks for those of a bucket before it gets there. */
+static void fetch_ahead(const struct rt_hash *h, u64 bucket)
+{
+	if (bucket > h->mask)
+		return;
+	for (int i = 0; i < RT_SLOTS; i++) {
+		u64 word = __atomic_load_n(&h->buckets[bucket].slot[i], __ATOMIC_RELAXED);
+
+		if (word)
+			__builtin_prefetch(rt_elem_at(h, (u32)word - 1));
+	}
+}
+
 int rt_hash_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **value)
 {
 	struct rt_hash *h = rt_hash_of(m);
@@ -295,6 +310,8 @@ int rt_hash_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **valu
 	u64 end = ((u64)h->mask + 1 + used) * RT_SLOTS;
 
 	while (at->pos < end) {
+		if (at->pos % RT_SLOTS == 0)
+			fetch_ahead(h, at->pos / RT_SLOTS + FETCH_BUCKETS);
 		u64 word = __atomic_load_n(slot_at(h, at->pos++), __ATOMIC_ACQUIRE);
 
 		if (word) {

@@ -6,12 +6,13 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bpfjit.cli import bench_jit, bench_load, bench_maps, bench_read
+from bpfjit.cli import bench_iter, bench_jit, bench_load, bench_maps, bench_read
 from bpfjit.cli.bench import Progress, Row, geomean, quartiles
 from bpfjit.cli.bench_plot import plot
 
@@ -216,3 +217,17 @@ def test_loads_are_measured_compiled_and_cached(cli: Cli, monkeypatch: pytest.Mo
     for row in answer["rows"]:
         assert row["bpfjit_ns"] > 0 and row["cached_ns"] > 0 and 0 < row["verified_ns"] < row["bpfjit_ns"] * 10
     assert set(answer["geomeans"]) == {"speedup_kernel", "speedup_kernel_cached"}
+
+
+def test_walks_are_measured_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch, live: object) -> None:
+    walks = [w for w in bench_iter.WALKS if not w.what.startswith("array")]
+    monkeypatch.setattr(bench_iter, "WALKS", [replace(w, elements=6 if w.what.startswith("cg") else 5) for w in walks])
+    for name, value in (("ELEMENTS", 5), ("CGROUPS", 5), ("TASKS", 5), ("QUICK_ROUNDS", 1), ("_INTERP_ELEMENTS", 5)):
+        monkeypatch.setattr(bench_iter, name, value)
+    before = set(Path("/sys/fs/cgroup").glob("bpfjit-bench-*"))
+    answer = cli("bench", "iter", "--quick", "-j").json
+    wanted = ["map elements printf", "map elements write", "map elements nothing", "cgroups print", "tasks print"]
+    assert [row["what"] for row in answer["rows"]] == wanted
+    for row in answer["rows"]:
+        assert row["bpfjit_ns"] > 0 and row["kernel_ns"] > 0 and row["interp_ns"] > 0
+    assert set(Path("/sys/fs/cgroup").glob("bpfjit-bench-*")) <= before  # others may run it meanwhile

@@ -152,7 +152,7 @@ def test_repeat_out_of_range_is_exit_2(cli: Cli, objects: Objects, repeat: str) 
     assert ran.code == 2 and repeat in ran.error
 
 
-@pytest.mark.parametrize("words", [(noun,) for noun in LATER] + [("bench", "iter")], ids=" ".join)
+@pytest.mark.parametrize("words", [(noun,) for noun in LATER], ids=" ".join)
 def test_what_is_not_built_says_so(cli: Cli, words: tuple[str, ...]) -> None:
     ran = cli(*words)
     assert ran.code == 2 and "is not built yet" in ran.error
