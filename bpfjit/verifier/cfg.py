@@ -219,7 +219,7 @@ def successors(insns: Sequence[Insn], pc: int) -> list[int]:
     return [pc + (2 if insn.code == LD_IMM64 else 1)]
 
 
-def _uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
+def uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
     """Registers read and written, as bits."""
     cls, dst, src = insn.code & 7, 1 << insn.dst, 1 << insn.src
     if cls in (4, 7):
@@ -373,7 +373,7 @@ def _liveness(
             out = 0
             for t in successors(insns, pc):
                 out |= live[t]
-            used, defined = _uses_defs(insn, _nargs(insn, nargs, kfuncs))
+            used, defined = uses_defs(insn, _nargs(insn, nargs, kfuncs))
             new = used | out & ~defined
             if new != live[pc]:
                 live[pc] = new

@@ -12,7 +12,7 @@ cdef class Checker:
     cdef public Explored explored
     cdef public Walk w, walk
     cdef public int entry_subprog, exception_callback
-    @cython.locals(w=Walk, pc=int, prune=bytearray, joins=bytearray, visited=bytearray, ops=list, frame=Frame, following=int, op=Op, explored=Explored)
+    @cython.locals(w=Walk, pc=int, prune=bytearray, joins=bytearray, visited=bytearray, ops=list, frame=Frame, following=int, op=Op, explored=Explored, slots=dict)
     cpdef _path(self)
     @cython.locals(w=Walk, kind=int)
     cpdef int _step(self, Op insn) except? -2

@@ -29,7 +29,7 @@ from .log import Log
 from .op import Op
 from .prune import widen
 from .refusal import Refusal
-from .state import OR_NULL, UNINIT, Frame, Reg, State, T
+from .state import OR_NULL, UNINIT, Frame, Reg, Slot, State, T
 from .walk import Env, Walk, kind_of, non_null
 
 MAX_PROCESSED = 1_000_000
@@ -79,6 +79,8 @@ class Checker:
         for index in self.contracts:
             self.log.say(f"Validating {funcs.name_of(program, graph.starts[index])}() func#{index}...")
             self._walk_function(index)
+            name = funcs.name_of(program, graph.starts[index])
+            self.log.say(f"Func#{index} ('{name}') is safe for any args that match its prototype")
         self._finish(w)
         return w
 
@@ -105,6 +107,8 @@ class Checker:
         if self.log.on:
             self.log.say(f"{w.pc}: {self.log.frame_text(frame)}")
         self._paths()
+        if not self.log.level & 2:
+            self.log.reset(0)  # of what is accepted, only level 2 tells the way
 
     def _fresh(self, reg: Reg) -> Reg:
         r = reg.copy()
@@ -122,7 +126,7 @@ class Checker:
             w.state, w.pc, w.came_from, mark = self.todo.pop()
             self.log.reset(mark)
             if self.log.on:
-                self.log.arrive(w.came_from, w.pc, w.state.frame)
+                self.log.arrive(w.came_from, w.pc)
 
     def _path(self) -> None:
         """Walk until the path ends."""
@@ -136,21 +140,27 @@ class Checker:
             w.own_step = None
             if prune[pc] and explored.seen_before():
                 if log.on:
-                    log.say(f"{pc}: safe")
+                    log.safe(pc)
                 return
             if joins[pc]:
                 w.step()
             if log.on:
-                log.insn(pc)
+                log.insn(pc, w.state.frame)
             visited[pc] = 1
             frame = w.state.frame
-            before = frame.regs[:] if log.level & 2 else None
+            slots = frame.stack.copy() if log.on else None
             following = self._step(ops[pc])
             if following < 0:
                 return
-            if before is not None:
-                log.changes(w.state.frame, before if w.state.frame is frame else None)
+            if slots is not None:
+                self._log_changes(pc, frame, slots)
             w.came_from, w.pc = pc, following
+
+    def _log_changes(self, pc: int, frame: Frame, slots: dict[int, Slot]) -> None:
+        w = self.w
+        step = w.own_step
+        filled = step.slot if step is not None and step.frame == frame.number else -1
+        self.log.changes(pc, w.state.frame, slots if w.state.frame is frame else None, filled)
 
     def _push(self, state: State, pc: int) -> None:
         """Put the other way of a branch aside."""

@@ -69,8 +69,7 @@ class Explored:
                 kept = self.kept[pc, innermost.call_site] = []
                 self._keep(kept, current, pc)
             return False
-        if len(kept) > self.counts.max_per_insn:
-            self.counts.max_per_insn = len(kept)
+        seen = len(kept)
         for entry in reversed(kept[:]):
             old = entry.state
             if old.branches:
@@ -98,6 +97,8 @@ class Explored:
                 old.evicted = True
                 if not old.branches:
                     self.counts.alive -= 1
+        if seen > self.counts.max_per_insn:
+            self.counts.max_per_insn = seen
         if add:
             self._keep(kept, current, pc)
         return False

@@ -72,14 +72,17 @@ _MAX_LINKED = 6
 
 
 def note_linked(w: Walk, dst: Reg, src: Reg) -> None:
-    """Note on the path which scalars a jump narrows together; as in Linux, not more than six."""
+    """Note on the path which scalars a jump narrows together: as in Linux those that are live, and not more than six."""
     ids = {r.id for r in (dst, src) if r.type == SCALAR and r.id}
     if not ids:
         return
     found: list[tuple[int, int]] = []
+    pc = w.pc
     for frame in reversed(w.state.frames):
+        live = w.cfg.live[pc]
+        pc = frame.call_site
         for i, r in enumerate(frame.regs):
-            if r.type == SCALAR and r.id in ids:
+            if live >> i & 1 and r.type == SCALAR and r.id in ids:
                 if len(found) < _MAX_LINKED:
                     found.append((frame.number, i))
                 else:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from ..btf import Btf, RawBtf
+from ..isa.encoding import CALL, Insn
 from ..isa.text import disasm
 from ..program import Program
+from ..spec.helpers import HELPER_BY_ID
+from ..uapi import bpf as uapi
 from . import state as st
-from .state import OR_NULL, RCU, RDONLY, RINGBUF, TRUSTED, UNTRUSTED, Frame, Reg, T
+from .cfg import uses_defs
+from .state import OR_NULL, RCU, RDONLY, RINGBUF, TRUSTED, UNTRUSTED, Frame, Reg, Slot, T
 from .tnum import U32, U64
 
 _TYPE = {
@@ -67,26 +71,40 @@ def tnum_text(value: int, mask: int) -> str:
     return f"({value:#x}; {mask:#x})"
 
 
+def _signed_text(value: int) -> str:
+    return str(value) if -0x8000 <= value <= 0x7FFF else f"{value & U64:#x}"
+
+
+def _unsigned_text(value: int) -> str:
+    return str(value) if value <= 0xFFFF else f"{value:#x}"
+
+
 def _bounds_text(r: Reg) -> list[str]:
-    """Only what says something, equal bounds together: "smin=0,smax=umax=5,var_off=(0x0; 0x7)"."""
-    groups: dict[int, list[str]] = {}
+    """Only what says something, equal bounds of one side together: "smin=smin32=0,smax=umax=5,var_off=(0x0; 0x7)"."""
+
+    def small(value: int) -> int:
+        return value if -0x8000 <= value <= 0x7FFF else value & U32
+
     known = [
-        ("smin", r.smin, r.smin != st.S64_MIN),
-        ("smax", r.smax, r.smax != st.S64_MAX),
-        ("umin", r.umin, r.umin != 0),
-        ("umax", r.umax, r.umax != U64),
-        ("smin32", r.s32min, r.s32min not in (r.smin, st.S32_MIN)),
-        ("smax32", r.s32max, r.s32max not in (r.smax, st.S32_MAX)),
-        ("umin32", r.u32min, r.u32min not in (r.umin, 0)),
-        ("umax32", r.u32max, r.u32max not in (r.umax, U32)),
+        ("smin", r.smin, r.smin == st.S64_MIN),
+        ("smax", r.smax, r.smax == st.S64_MAX),
+        ("umin", r.umin, r.umin == 0),
+        ("umax", r.umax, r.umax == U64),
+        ("smin32", small(r.s32min), r.s32min == st.S32_MIN),
+        ("smax32", small(r.s32max), r.s32max == st.S32_MAX),
+        ("umin32", r.u32min, r.u32min == 0),
+        ("umax32", r.u32max, r.u32max == U32),
     ]
-    for name, value, says in known:
-        if says:
-            groups.setdefault(value, []).append(name)
-    parts = [
-        f"{'='.join(names)}={value:#x}" if value > 0xFFFF else f"{'='.join(names)}={value}"
-        for value, names in groups.items()
-    ]
+    parts, told = [], set()
+    for i, (name, value, silent) in enumerate(known):
+        if silent or name in told:
+            continue
+        names = [name]
+        for other, same, quiet in known[i + 2 :: 2]:
+            if not quiet and other not in told and same == value:
+                names.append(other)
+                told.add(other)
+        parts.append(f"{'='.join(names)}={(_signed_text if name[0] == 's' else _unsigned_text)(value)}")
     if r.mask != U64:
         parts.append(f"var_off={tnum_text(r.value, r.mask)}")
     return parts
@@ -95,28 +113,30 @@ def _bounds_text(r: Reg) -> list[str]:
 def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
     """One register as Linux prints it."""
     if r.type == T.SCALAR and not r.mask:
-        return str(st.s64(r.value)) if abs(st.s64(r.value)) < 0x10000 else f"{r.value:#x}"
-    if r.type == T.STACK:
-        return f"fp{r.off:+d}".replace("+0", "0") if r.is_const else f"fp(off={r.off},{','.join(_bounds_text(r))})"
+        return _signed_text(st.s64(r.value))
+    if r.type == T.STACK and r.is_const:
+        return f"fp{r.off + st.s64(r.value):+d}".replace("+0", "0")
     name = type_name(r)
     if r.type == T.BTF and kernel_btf is not None:
         name += kernel_btf.type(r.btf_id).name
     parts = []
     if r.id:
-        parts.append(f"id={r.id}")
+        parts.append(f"id={r.id}{r.off:+d}" if r.type == T.SCALAR and r.off else f"id={r.id}")
     if r.ref:
         parts.append(f"ref_obj_id={r.ref}")
-    if r.off:
-        parts.append(f"off={r.off}")
-    if r.type in (T.PACKET, T.PACKET_META):
-        parts.append(f"r={r.range}")
     if r.type in (T.MAP_PTR, T.MAP_VALUE, T.MAP_KEY) and 0 <= r.map < len(program.maps):
         m = program.maps[r.map]
         parts.append(f"map={m.name},ks={m.key_size},vs={m.value_size}")
+    if r.off and r.type != T.SCALAR:
+        parts.append(f"off={r.off}")
+    if r.type in (T.PACKET, T.PACKET_META):
+        parts.append(f"r={r.range}")
     if r.type == T.MEM:
         parts.append(f"sz={r.size}")
     if r.type == T.SCALAR or not r.is_const:
         parts += _bounds_text(r)
+    elif r.value:
+        parts.append(f"imm={r.value:#x}")
     return f"{name}({','.join(parts)})"
 
 
@@ -134,17 +154,24 @@ def object_text(r: Reg, kernel_btf: Btf | None) -> str:
 def frame_text(f: Frame, program: Program, kernel_btf: Btf | None) -> str:
     """Registers and stack of a frame, what is not initialised left out."""
     parts = [f"R{i}={reg_text(r, program, kernel_btf)}" for i, r in enumerate(f.regs) if r.type != st.NOT_INIT]
-    for i in sorted(f.stack):
-        slot = f.stack[i]
-        if slot.reg is not None and slot.kinds[0] == st.SPILL:
-            parts.append(f"fp-{(i + 1) * 8}={reg_text(slot.reg, program, kernel_btf)}")
-        elif slot.kinds[0] >= st.ITER_SLOT:
-            if slot.reg is not None and not slot.reg.frame:
-                parts.append(f"fp-{(i + 1) * 8}={object_text(slot.reg, kernel_btf)}")
-        elif any(slot.kinds):
-            # Linux prints the byte at the highest address first.
-            parts.append(f"fp-{(i + 1) * 8}=" + "".join(_SLOT[k] for k in reversed(slot.kinds)))
+    parts += [text for i in sorted(f.stack) if (text := slot_text(i, f.stack[i], program, kernel_btf))]
     return (f"frame{f.number}: " if f.number else "") + " ".join(parts)
+
+
+def slot_text(index: int, slot: Slot, program: Program, kernel_btf: Btf | None) -> str:
+    """One slot of the stack; nothing where it was not written."""
+    what = ""
+    if slot.reg is not None and slot.kinds[0] == st.SPILL:
+        what = reg_text(slot.reg, program, kernel_btf)
+        if not slot.is_full_spill:  # the bytes of a narrower spill, highest first
+            what = "".join(_SLOT[k] for k in reversed(slot.kinds[slot.spilled_bytes :])) + what
+    elif slot.kinds[0] >= st.ITER_SLOT:
+        if slot.reg is not None and not slot.reg.frame:
+            what = object_text(slot.reg, kernel_btf)
+    elif any(slot.kinds):
+        # Linux prints the byte at the highest address first.
+        what = "".join(_SLOT[k] for k in reversed(slot.kinds))
+    return f"fp-{(index + 1) * 8}={what}" if what else ""
 
 
 class Log:
@@ -161,6 +188,7 @@ class Log:
         self.bytes = 0
         self._line_at = {info.insn_off: info for info in program.lines}
         self._last_line: tuple[int, int, int] | None = None
+        self._arrival = ""
 
     def mark(self) -> int:
         return len(self.lines)
@@ -176,11 +204,27 @@ class Log:
             self.lines.append(line)
             self.bytes += len(line) + 1
 
-    def insn(self, pc: int) -> None:
+    def insn(self, pc: int, frame: Frame) -> None:
+        """The instruction about to be run; its C line before it."""
+        if self._arrival:
+            state = self.frame_text(frame)
+            self.say(f"{self._arrival}: {state}")
+            self.say(f"{pc}: {state}")
+            self._arrival = ""
         source = self.source(pc)
         if source:
             self.say(source)
-        self.say(f"{pc}: ({self.program.insns[pc].code:02x}) {disasm(self.program.insns, pc)}")
+        self.say(f"{pc}: ({self.program.insns[pc].code:02x}) {disasm(self.program.insns, pc, self._call_name)}")
+
+    def _call_name(self, insn: Insn) -> str:
+        if insn.src == uapi.BPF_PSEUDO_CALL:
+            return f"pc{insn.imm:+d}"
+        if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL:
+            known = self.kernel_btf is not None and 0 < insn.imm < len(self.kernel_btf)
+            name = self.kernel_btf.type(insn.imm).name if known and self.kernel_btf is not None else "kernel-function"
+            return f"{name}#{insn.imm}"
+        row = HELPER_BY_ID.get(insn.imm)
+        return f"bpf_{row.name}#{insn.imm}" if row is not None else f"unknown#{insn.imm}"
 
     def source(self, pc: int) -> str:
         """The C line that begins at `pc`, if it is another than the last one printed."""
@@ -208,23 +252,39 @@ class Log:
     def frame_text(self, frame: Frame) -> str:
         return frame_text(frame, self.program, self.kernel_btf)
 
-    def arrive(self, origin: int, pc: int, frame: Frame) -> None:
-        """The walk goes on with a state that was put aside at a branch."""
-        self.say(f"\nfrom {origin} to {pc}: {self.frame_text(frame)}")
+    def arrive(self, origin: int, pc: int) -> None:
+        """The walk goes on with a state that was put aside at a branch; it is printed with what comes of it."""
+        self._arrival = f"\nfrom {origin} to {pc}"
 
-    def changes(self, frame: Frame, before: list[Reg] | None) -> None:
-        """Level 2: what the instruction just printed changed, on its line; all of a frame that was entered."""
-        if before is None:
+    def safe(self, pc: int) -> None:
+        """The state here shows nothing new."""
+        self.say(f"{self._arrival or pc}: safe")
+        self._arrival = ""
+
+    def changes(self, pc: int, frame: Frame, slots: dict[int, Slot] | None, filled: int) -> None:
+        """What the instruction just printed read and left, on its line; all of a frame that was entered (`slots` None).
+
+        slots: the frame's stack as it was; filled: the slot that was loaded from, -1 for none.
+        """
+        if slots is None:
             self.say(self.frame_text(frame))
             return
-        changed = [
-            f"R{i}={reg_text(now, self.program, self.kernel_btf)}"
-            for i, (was, now) in enumerate(zip(before, frame.regs, strict=True))
-            if now is not was and now.type != st.NOT_INIT
+        insn = self.program.insns[pc]
+        used, left = (0, 1) if insn.code == CALL else uses_defs(insn, 0)
+        shown = [
+            f"R{i}={reg_text(r, self.program, self.kernel_btf)}"
+            for i, r in enumerate(frame.regs)
+            if (used | left) >> i & 1 and r.type != st.NOT_INIT
         ]
-        if changed and self.lines and self.bytes < self.MAX_BYTES:
-            line = f"{self.lines[-1]:<38}; {' '.join(changed)}"
-            self.bytes += len(line) - len(self.lines[-1])
+        for i in sorted(frame.stack):
+            if frame.stack[i] is not slots.get(i) or i == filled:
+                shown.append(slot_text(i, frame.stack[i], self.program, self.kernel_btf))
+        text = " ".join(x for x in shown if x)
+        if text and self.lines and self.bytes < self.MAX_BYTES:
+            last = self.lines[-1]
+            column = max(-(-(len(last) + 5) // 8) * 8, 40) - 2
+            line = f"{last:<{column}}; {f'frame{frame.number}: ' if frame.number else ''}{text}"
+            self.bytes += len(line) - len(last)
             self.lines[-1] = line
 
     def text(self) -> str:
