@@ -58,12 +58,18 @@ class CompileError(BpfError):
 
 
 class VerifierError(BpfError):
-    """A program that the verifier rejected; `errno` and `log` are what bpf(2) gave."""
+    """A program that the verifier rejected; `errno` and `log` are what bpf(2) gave.
 
-    def __init__(self, cause: str, *, errno: int, log: str, program: str, section: str | None = None) -> None:
+    explanation: loader.explain.Explanation of the log (its str() is text for people), None where the log is empty.
+    """
+
+    def __init__(
+        self, cause: str, *, errno: int, log: str, program: str, section: str | None = None, explanation: object = None
+    ) -> None:
         super().__init__(cause, program=program, section=section)
         self.errno = errno
         self.log = log
+        self.explanation = explanation
 
 
 class UsageError(BpfError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LoadError, UsageError, VerifierError
@@ -39,10 +40,12 @@ _STATS, _LOG = 4, 1  # levels of the verifier's log: its counts alone, and what 
 
 
 def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
+    from ..loader.explain import explain
     from ..loader.log import LoadStats, parse_stats
 
     prog = loaded.object.progs[name]
     row: dict[str, Any] = {"object": loaded.spec.file, "program": name, "section": prog.section}
+    why = None
     try:
         stats = loaded.load_prog(prog, log_level=_STATS).stats
         loaded.bpf.close(loaded.progs.pop(name).fd)
@@ -50,6 +53,7 @@ def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
     except VerifierError as e:
         stats = parse_stats(e.log, len(prog.insns))
         stats.log = _full_log(loaded, name) or e.log
+        why = explain(stats.log)
         row |= {"verdict": "rejected", "errno": e.errno, "reason": e.cause}
     except LoadError as e:
         # The loader's own refusal (an extern, a target that is not there): no kernel has seen the program.
@@ -61,6 +65,7 @@ def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
         "states": stats.states,
         "duration_us": stats.duration_us,
         "log": stats.log,
+        "explanation": why.as_json() if why is not None else None,
     }
     return row
 
@@ -117,6 +122,11 @@ def verify(args: argparse.Namespace) -> int:
             who = "" if refused is row else "refused by Linux alone: "
             place = f"{row['object']}, section {row['section']}, program {row['program']}"
             common.say(f"{place}: {who}{refused['reason']}", refused["log"])
+            if refused["explanation"]:
+                from ..loader.explain import Explanation, Step
+
+                told = refused["explanation"]
+                sys.stderr.write(str(Explanation(**{**told, "path": tuple(Step(**step) for step in told["path"])})))
     return common.FAILED if failed else common.DONE
 
 

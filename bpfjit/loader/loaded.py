@@ -15,6 +15,7 @@ from ..errors import LoadError, VerifierError, describe
 from ..isa.encoding import Insn, encode
 from ..uapi import bpf as uapi
 from .bpf import Bpf, Buffers, kernel_btf
+from .explain import explain
 from .link import Link, attach, attach_type
 from .log import LoadStats, log_text, parse_stats, poisoned_call, reason_of
 from .map import LoadedMap, create_map, object_name, pin, reuse_map
@@ -199,7 +200,14 @@ class LoadedObject:
         if fd < 0:
             text = log_text(log)
             cause = self._missing(attr, buffers, resolved, text) or reason_of(text) or describe(refusal)
-            raise VerifierError(cause, errno=refusal.errno or 0, log=text, program=prog.name, section=prog.section)
+            raise VerifierError(
+                cause,
+                errno=refusal.errno or 0,
+                log=text,
+                program=prog.name,
+                section=prog.section,
+                explanation=explain(text),
+            )
         stats = parse_stats(log_text(log), attr.insn_cnt) if log_level else LoadStats(insns=attr.insn_cnt)
         loaded = self.progs[prog.name] = LoadedProg(fd, prog, stats)
         return loaded
