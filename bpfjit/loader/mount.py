@@ -96,9 +96,14 @@ class MountBpf:
 
     def path(self, path: str | os.PathLike[str]) -> str:
         """A path of this machine below the mount as the simulated system spells it; others as they are."""
-        absolute = os.path.abspath(path)
         top = self.entry.path.rstrip("/")
-        return absolute.removeprefix(top) or "/" if absolute == top or absolute.startswith(top + "/") else os.fspath(path)
+        absolute = os.path.abspath(path)
+        head, name = os.path.split(absolute)
+        # As it is written; or by a symbolic link to the mount, or into it.
+        for spelt in (absolute, os.path.join(os.path.realpath(head), name), os.path.realpath(absolute)):
+            if spelt == top or spelt.startswith(top + "/"):
+                return spelt.removeprefix(top) or "/"
+        return os.fspath(path)
 
     def disconnect(self) -> None:
         self._sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import itertools
 import os
@@ -121,6 +122,26 @@ def test_refusals_keep_errno_and_words(at: Socket) -> None:
         with pytest.raises(OSError, match="fd 77 is not open") as refused:
             bpf(uapi.BPF_MAP_FREEZE, bytearray(uapi.MapElem(map_fd=77).pack()))
         assert refused.value.errno == errno.EBADF
+
+
+def test_paths_below_the_mount_are_the_simulated_systems(
+    at: Socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / "a mount"
+    (top / "sys").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(top)
+    monkeypatch.chdir(tmp_path)
+    with MountBpf(dataclasses.replace(at.entry, path=str(top))) as bpf:
+        for path, wanted in (
+            (f"{top}/sys/fs/bpf/x", "/sys/fs/bpf/x"),
+            ("a mount/sys", "/sys"),
+            ("a mount", "/"),
+            ("link", "/"),
+            ("link/sys/x", "/sys/x"),
+            ("/sys/fs/bpf/x", "/sys/fs/bpf/x"),
+            (f"{top}er/x", f"{top}er/x"),
+        ):
+            assert bpf.path(path) == wanted
 
 
 def test_fds_close_with_the_connection(at: Socket) -> None:
