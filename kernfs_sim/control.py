@@ -23,7 +23,7 @@ from bpfjit.uapi import control as wire
 from bpfjit.uapi.control import Ask, Say
 
 from .caller import CAP_SYS_ADMIN, Cred, FdTable
-from .fs.fuse_nodes import IdMap
+from .fs.fuse_callers import IdMap, namespaces_of
 from .namespaces import INITIAL, Namespaces
 from .scenario import play_event
 
@@ -45,13 +45,13 @@ class Remote:
     """A process at the other end of a connection, as a caller of bpf(2)."""
 
     is_here = False
-    namespaces: Namespaces = INITIAL  # a process of this machine is in none of the simulated kernel's others
 
     def __init__(self, sock: socket.socket, cred: Cred, pid: int, umask: int) -> None:
         self._sock = sock
         self.cred = cred
         self.pid = pid
         self.umask = umask
+        self.namespaces: Namespaces = INITIAL
         self.fds = FdTable()
 
     def receive(self) -> tuple[int, int, int, bytes]:
@@ -151,9 +151,7 @@ class Control:
                 self._drop(sock)
                 continue
             cred = self.ids.cred(uid, gid, _groups_of(sock))
-            thread = threading.Thread(
-                target=self._serve, args=(sock, Remote(sock, cred, pid, _umask_of(pid))), name="control-client", daemon=True
-            )
+            thread = threading.Thread(target=self._serve, args=(sock, cred, pid), name="control-client", daemon=True)
             self._threads.add(thread)
             thread.start()
 
@@ -162,8 +160,11 @@ class Control:
             self._connections.pop(sock, None)
         sock.close()
 
-    def _serve(self, sock: socket.socket, remote: Remote) -> None:
+    def _serve(self, sock: socket.socket, cred: Cred, pid: int) -> None:
+        remote = Remote(sock, cred, pid, _umask_of(pid))
         try:
+            self.kernel.refresh()  # it may have begun since the machine was looked at
+            remote.namespaces = namespaces_of(self.kernel, pid)
             who = json.dumps({"pid": os.getpid(), "cpus": self.kernel.native.cpus}).encode()
             remote.send(wire.pack(Say.RETURN, 0, wire.VERSION, who))
             while True:

@@ -26,7 +26,7 @@ from runtime import FuseDevice, ffi
 
 from ..control import Control
 from . import fuse_wire as wire
-from .fuse_nodes import IdMap
+from .fuse_callers import IdMap
 from .fuse_serve import Server
 
 if TYPE_CHECKING:

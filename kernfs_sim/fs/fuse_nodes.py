@@ -6,42 +6,13 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from ..caller import ALL_CAPABILITIES, Cred
 from . import fuse_wire as wire
+from .fuse_callers import IdMap
 from .inode import Directory, Inode, SuperBlock
 
-_NOBODY = 65534
 _CGROUP2 = "cgroup2"
-
-
-@dataclass(frozen=True, slots=True)
-class IdMap:
-    """Who is who: a mount that an ordinary user makes has that user for root, as a user namespace of one would."""
-
-    root_uid: int = 0
-    root_gid: int = 0
-
-    def uid_in(self, uid: int) -> int:
-        """The simulated kernel's number for one of this machine's users."""
-        return uid if not self.root_uid else 0 if uid == self.root_uid else _NOBODY
-
-    def gid_in(self, gid: int) -> int:
-        return gid if not self.root_uid else 0 if gid == self.root_gid else _NOBODY
-
-    def cred(self, uid: int, gid: int, groups: Iterable[int]) -> Cred:
-        """The simulated credentials of one of this machine's processes: root has every capability, others none."""
-        inner = self.uid_in(uid)
-        inner_groups = frozenset(self.gid_in(group) for group in groups)
-        return Cred(inner, self.gid_in(gid), frozenset() if inner else ALL_CAPABILITIES, inner_groups)
-
-    def uid_out(self, uid: int) -> int:
-        return uid if not self.root_uid else _NOBODY if uid else self.root_uid
-
-    def gid_out(self, gid: int) -> int:
-        return gid if not self.root_uid else _NOBODY if gid else self.root_gid
 
 
 class Nodes:

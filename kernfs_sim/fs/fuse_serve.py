@@ -15,45 +15,24 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
 from runtime import FuseDevice
 
-from ..caller import Cred, FdTable
-from ..namespaces import INITIAL, Namespaces
 from ..views import OpenView
 from . import fuse_wire as wire
+from .fuse_callers import Callers, IdMap
 from .fuse_hot import HotViews
-from .fuse_nodes import IdMap, Nodes, Notifier
+from .fuse_nodes import Nodes, Notifier
 from .inode import Directory, Inode, OpenFile, Symlink
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
 _FLUSH_S = 0.05  # how long a reply waits for what it changed elsewhere to be told
-_MAX_CALLERS = 1024
 _RELEVANT_FLAGS = os.O_ACCMODE | os.O_TRUNC | os.O_APPEND | os.O_DIRECTORY
 _READY = 0x145  # POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM: a regular file never blocks
-
-
-@dataclass(slots=True)
-class FuseCaller:
-    """Who a request is made for: the ids that the kernel gives; no memory, no fds of ours."""
-
-    cred: Cred
-    pid: int
-    umask: int = 0  # the kernel has taken it off already
-    fds: FdTable = field(default_factory=FdTable)
-    is_here: bool = False
-    namespaces: Namespaces = INITIAL
-
-    def read(self, addr: int, size: int) -> bytes:
-        raise refuse(errno.EFAULT, "a request by FUSE has no memory")
-
-    def write(self, addr: int, data: bytes) -> None:
-        raise refuse(errno.EFAULT, "a request by FUSE has no memory")
 
 
 class _Handle:
@@ -65,16 +44,6 @@ class _Handle:
         self.file = file
         self.lock = threading.Lock()
         self.entries: list[tuple[bytes, Inode]] | None = None
-
-
-def _groups_of(pid: int) -> list[int]:
-    """A process's supplementary groups, which a request does not tell; none for a process that we do not see."""
-    try:
-        with open(f"/proc/{pid}/status") as f:
-            line = next((line for line in f if line.startswith("Groups:")), "Groups:")
-    except OSError:
-        return []
-    return [int(group) for group in line.split()[1:]]
 
 
 _Handler = Callable[["Server", wire.Request], bytes]
@@ -103,7 +72,7 @@ class Server:
         self._names = threading.Lock()  # names change one at a time
         self._handles: dict[int, _Handle] = {}
         self._numbers = itertools.count(1)
-        self._callers: dict[tuple[int, int, int], FuseCaller] = {}
+        self._callers = Callers(kernel, self.ids)
 
     def start(self) -> None:
         self.notifier.start(self.vfs.filesystems())
@@ -146,24 +115,6 @@ class Server:
         return b"" if request.op.silent else body if request.op.name == "init" else wire.reply(unique, body)
 
     # -- who, what ---------------------------------------------------------------------------------------
-
-    def _caller(self, request: wire.Request) -> FuseCaller:
-        key = request.uid, request.gid, request.pid
-        found = self._callers.get(key)
-        if found is None:
-            if len(self._callers) >= _MAX_CALLERS:
-                self._callers.clear()
-            groups = _groups_of(request.pid) if request.uid else []
-            cred = self.ids.cred(request.uid, request.gid, groups)
-            found = FuseCaller(cred, request.pid, namespaces=self._namespaces_of(request.pid))
-            if self.kernel.host is None:  # else what a number stands for may change
-                self._callers[key] = found
-        return found
-
-    def _namespaces_of(self, pid: int) -> Namespaces:
-        """The initial ones, but for a process of the machine that the kernel shows: that one is in its own."""
-        task = self.kernel.tasks.find(pid) if self.kernel.host is not None else None
-        return task.namespaces if task is not None else INITIAL
 
     def _inode(self, number: int) -> Inode:
         inode = self.nodes.find(number)
@@ -222,7 +173,7 @@ class Server:
         return self.nodes.attr_out(self._inode(request.nodeid))
 
     def setattr(self, request: wire.Request) -> bytes:
-        inode, caller, what = self._inode(request.nodeid), self._caller(request), f"node {request.nodeid}"
+        inode, caller, what = self._inode(request.nodeid), self._callers.of(request), f"node {request.nodeid}"
         f = request.fields
         valid = f[0]
         if valid & wire.FATTR_MODE:
@@ -245,7 +196,7 @@ class Server:
         return os.fsencode(inode.target)
 
     def access(self, request: wire.Request) -> bytes:
-        if not self._inode(request.nodeid).permits(self._caller(request), request.fields[0] & 7):
+        if not self._inode(request.nodeid).permits(self._callers.of(request), request.fields[0] & 7):
             raise refuse(errno.EACCES, f"node {request.nodeid}: permission denied")
         return b""
 
@@ -255,7 +206,7 @@ class Server:
     # -- names -------------------------------------------------------------------------------------------
 
     def mkdir(self, request: wire.Request) -> bytes:
-        directory, caller, name = self._dir(request.nodeid), self._caller(request), request.names[0]
+        directory, caller, name = self._dir(request.nodeid), self._callers.of(request), request.names[0]
 
         def make() -> None:
             self.vfs.check_free(caller, directory, name, name)
@@ -265,7 +216,7 @@ class Server:
         return self._entry(directory, name)
 
     def mknod(self, request: wire.Request) -> bytes:
-        directory, caller, name = self._dir(request.nodeid), self._caller(request), request.names[0]
+        directory, caller, name = self._dir(request.nodeid), self._callers.of(request), request.names[0]
         mode = request.fields[0]
 
         def make() -> None:
@@ -279,24 +230,24 @@ class Server:
         return self._entry(directory, name)
 
     def symlink(self, request: wire.Request) -> bytes:
-        directory, caller, (name, target) = self._dir(request.nodeid), self._caller(request), request.names
+        directory, caller, (name, target) = self._dir(request.nodeid), self._callers.of(request), request.names
         self._changing(lambda: self.vfs.symlink_in(caller, directory, name, target, name), directory)
         return self._entry(directory, name)
 
     def link(self, request: wire.Request) -> bytes:
-        directory, caller, name = self._dir(request.nodeid), self._caller(request), request.names[0]
+        directory, caller, name = self._dir(request.nodeid), self._callers.of(request), request.names[0]
         inode = self._inode(request.fields[0])
         self._changing(lambda: self.vfs.link_in(caller, inode, directory, name, name), directory)
         return self._entry(directory, name)
 
     def unlink(self, request: wire.Request) -> bytes:
-        directory, caller, name = self._dir(request.nodeid), self._caller(request), request.names[0]
+        directory, caller, name = self._dir(request.nodeid), self._callers.of(request), request.names[0]
         # What is exposed in cgroups goes with its pin.
         self._changing(lambda: self.vfs.unlink_in(caller, directory, name, name), directory, wait=True)
         return b""
 
     def rmdir(self, request: wire.Request) -> bytes:
-        directory, caller, name = self._dir(request.nodeid), self._caller(request), request.names[0]
+        directory, caller, name = self._dir(request.nodeid), self._callers.of(request), request.names[0]
         victim = self.vfs.child(directory, name, name)
         self._changing(lambda: self.vfs.rmdir_in(caller, directory, name, name), directory, victim)
         return b""
@@ -304,7 +255,7 @@ class Server:
     def rename(self, request: wire.Request) -> bytes:
         from_dir, to_dir = self._dir(request.nodeid), self._dir(request.fields[0])
         flags = request.fields[1] if request.op.name == "rename2" else 0
-        caller, (old, new) = self._caller(request), request.names
+        caller, (old, new) = self._callers.of(request), request.names
         if flags & ~wire.RENAME_NOREPLACE:
             raise refuse(errno.EINVAL, f"rename flags {flags:#x}")
 
@@ -335,14 +286,14 @@ class Server:
             raise refuse(errno.ESTALE, f"node {request.nodeid} has no name left")
         flags = request.fields[0] & _RELEVANT_FLAGS
         changes = self._hot.changes() if self._hot is not None else 0
-        file = self.vfs.open_inode(self._caller(request), inode, flags, f"node {request.nodeid}")
+        file = self.vfs.open_inode(self._callers.of(request), inode, flags, f"node {request.nodeid}")
         if self._hot is not None and isinstance(file, OpenView) and not flags & os.O_ACCMODE:
             with contextlib.suppress(OSError):  # what is no view says so when it is read
                 self._hot.show(request.nodeid, inode, file, changes)
         return self._opened(file)
 
     def create(self, request: wire.Request) -> bytes:
-        directory, caller, name = self._dir(request.nodeid), self._caller(request), request.names[0]
+        directory, caller, name = self._dir(request.nodeid), self._callers.of(request), request.names[0]
         flags, mode = request.fields[:2]
 
         def make() -> None:
@@ -358,13 +309,13 @@ class Server:
         number, offset, size = request.fields[:3]
         if number >= FuseDevice.OURS and self._hot is not None:
             return self._hot.read(number, size, offset)
-        handle, caller = self._handle(number), self._caller(request)
+        handle, caller = self._handle(number), self._callers.of(request)
         file = handle.file
         with handle.lock:
             return file.pread(caller, size, offset) if file.seekable else file.read(caller, size)
 
     def write(self, request: wire.Request) -> bytes:
-        handle, caller = self._handle(request.fields[0]), self._caller(request)
+        handle, caller = self._handle(request.fields[0]), self._callers.of(request)
         self.notifier.begin()
         try:
             with handle.lock:
@@ -404,7 +355,7 @@ class Server:
     def opendir(self, request: wire.Request) -> bytes:
         self.kernel.refresh()
         directory = self._dir(request.nodeid)
-        return wire.OPEN_OUT.pack(self._install(directory.open(self._caller(request), 0)), 0, 0)
+        return wire.OPEN_OUT.pack(self._install(directory.open(self._callers.of(request), 0)), 0, 0)
 
     def _entries(self, handle: _Handle, offset: int) -> list[tuple[bytes, Inode]]:
         """The directory as it is at a reading's begin: names with their inodes, held."""

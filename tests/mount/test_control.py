@@ -26,7 +26,7 @@ from bpfjit.uapi.control import Ask, Say
 from bpfjit.uapi.mounts import FSTYPE, MountEntry
 from kernfs_sim import Kernel
 from kernfs_sim.control import Control
-from kernfs_sim.fs.fuse_nodes import IdMap
+from kernfs_sim.fs.fuse_callers import IdMap
 
 _serial = itertools.count()
 
