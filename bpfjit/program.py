@@ -34,6 +34,7 @@ class MapInfo:
     frozen: bool = False
     constant: bytes | None = None
     record: Record = NO_FIELDS
+    has_btf: bool = False
     inner: int = -1
     template: bool = False
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bpfjit.btf import NO_FIELDS, BtfId, RawBtf, Record
+from bpfjit.btf import NO_FIELDS, BtfId, RawBtf, Record, Special
 from bpfjit.errors import refuse
 from bpfjit.program import MapInfo, Verified
 from bpfjit.spec.kinds import MapType
@@ -93,6 +93,7 @@ class MapObject(Object):
         self.users = 0
         self.on_last_user: Callable[[MapObject], None] | None = None
         self.exclusive_to = b""  # the digest of the one program that may use it
+        self.callers: list[TimerCode] = []  # code of programs that are gone, which its timers may still call
         self.written_through = 0  # mappings of its memory that may write
         self.btf: BtfObject | None = None
         self.btf_key_type_id = 0
@@ -120,13 +121,18 @@ class MapObject(Object):
             self.frozen,
             constant,
             self.record,
+            self.btf is not None,
         )
 
     def opened(self) -> None:
         self.users += 1
+        self.native.ptr.usercnt.counter = self.users
 
     def closed(self) -> None:
         self.users -= 1
+        self.native.ptr.usercnt.counter = self.users
+        if not self.users and self.record.kinds & Special.TIMER:
+            lib.rt_map_drop_timers(self.native.ptr)
         if not self.users and self.on_last_user is not None:
             self.on_last_user(self)
 
@@ -135,7 +141,25 @@ class MapObject(Object):
             self.on_release(self)
         if self.btf is not None:
             self.btf.put()
+        if self.callers:
+            lib.rt_map_drop_timers(self.native.ptr)
+            lib.rt_rcu_barrier(self.native.kernel.ptr)  # the last callback has returned
+        for code in self.callers:
+            code.put()
         self.native.close()
+
+
+class TimerCode:
+    """The code of a program that is gone; timers in `users` maps may call it until those are gone, too."""
+
+    def __init__(self, native: Any, users: int) -> None:
+        self._native = native
+        self._users = users
+
+    def put(self) -> None:
+        self._users -= 1
+        if not self._users:
+            self._native.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +231,13 @@ class ProgObject(Object):
         lib.rt_counter_free(self._kernel.ptr, self.runs)
         self._kernel.drop()
         self.fn = self.runs = None
-        self.native.close()
+        timed = [m for m in self.maps if m.record.kinds & Special.TIMER]
+        if timed and any(sub.is_callback for sub in self.verified.facts.subprogs):
+            code = TimerCode(self.native, len(timed))
+            for m in timed:
+                m.callers.append(code)
+        else:
+            self.native.close()
         for m in self.maps:
             m.put()
         for btf in (self.btf, *self.fd_btfs):

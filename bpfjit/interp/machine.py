@@ -242,7 +242,8 @@ class Machine:
             def enter(*args: int) -> int:
                 if self.fault:
                     return 1
-                size = self._key_bytes(args[0]) if self._calling[-1] is Callback.MAP_ELEM else 0
+                by_element = not self._calling or self._calling[-1] is Callback.MAP_ELEM  # a timer calls by itself
+                size = self._key_bytes(args[0]) if by_element else 0
                 self._keys.append((args[1], args[1] + size))
                 try:
                     return self._run(start, list(args))

@@ -28,6 +28,8 @@ class ArgKind(Enum):
     STR = auto()  # a constant string in a read-only map
     STACK_OR_NULL = auto()
     ALLOC_SIZE = auto()  # a constant number of bytes, 0 too: the size of the memory returned
+    SPIN_LOCK = auto()  # a bpf_spin_lock in a map's value
+    TIMER = auto()  # a bpf_timer in a map's value
     RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
     SOCK_COMMON = auto()  # one of the verifier's own pointers to a socket
 
@@ -61,6 +63,8 @@ STR = Arg(ArgKind.STR)
 STACK_OR_NULL = Arg(ArgKind.STACK_OR_NULL)
 ALLOC_SIZE = Arg(ArgKind.ALLOC_SIZE)
 RINGBUF_MEM = Arg(ArgKind.RINGBUF_MEM)
+SPIN_LOCK = Arg(ArgKind.SPIN_LOCK)
+TIMER = Arg(ArgKind.TIMER)
 SOCK_COMMON = Arg(ArgKind.SOCK_COMMON)
 
 
@@ -94,6 +98,7 @@ class Callback(Enum):
 
     NONE = auto()
     LOOP = auto()  # (u32 index, void *ctx)
+    TIMER = auto()  # later, and by itself: (struct bpf_map *map, void *key, void *value)
     MAP_ELEM = auto()  # (struct bpf_map *map, const void *key, void *value, void *ctx)
 
 
@@ -129,6 +134,7 @@ class Helper:
     map_use: str = ""
     passes_reference: int = 0
     takes_packet: bool = False  # what it reads or writes may lie in the packet
+    under_lock: bool = False  # it may be called while a bpf_spin_lock is held
     acquires: bool = False
     releases: int = 0
 
@@ -241,8 +247,8 @@ class MapType:
     be addressed by ld_imm64. walk_order: of its elements ("": the keys' own). `tests`: a lookup asks whether the
     value given is there. btf_key: the kind that its key has in BTF, "" any, "none": no BTF at all. offload: a type
     that a device could hold. holds: what its values are, put in by fd and seen by syscalls as ids: "map", "prog",
-    "cgroup". ring: its memory is a ring of records. owner: what a value belongs to, named by an fd. inner: it may be a
-    map's inner map. elem_iterator: iter/bpf_map_elem walks its elements.
+    "cgroup". ring: its memory is a ring of records. owner: what a value belongs to, named by an fd. sleepable: programs
+    that sleep may use it. inner: it may be a map's inner map. elem_iterator: iter/bpf_map_elem walks its elements.
     """
 
     id: int
@@ -270,6 +276,7 @@ class MapType:
     holds: str = ""
     ring: bool = False
     owner: str = ""
+    sleepable: bool = True
     inner: bool = True
     elem_iterator: bool = False
 

@@ -150,6 +150,7 @@ MAP_TYPES: tuple[MapType, ...] = (
         batch=_LPM_BATCH,
         for_each=False,
         btf_key="struct",
+        sleepable=False,
     ),
     MapType(
         uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
@@ -192,6 +193,7 @@ MAP_TYPES: tuple[MapType, ...] = (
         btf_key="none",
         holds="prog",
         inner=False,
+        sleepable=False,
     ),
     MapType(
         uapi.BPF_MAP_TYPE_CGROUP_ARRAY,
@@ -204,6 +206,7 @@ MAP_TYPES: tuple[MapType, ...] = (
         walk_order="index",
         btf_key="none",
         holds="cgroup",
+        sleepable=False,
     ),
     MapType(
         uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY,
@@ -216,6 +219,7 @@ MAP_TYPES: tuple[MapType, ...] = (
         walk_order="index",
         btf_key="none",
         holds="perf_event",
+        sleepable=False,
     ),
     MapType(
         uapi.BPF_MAP_TYPE_QUEUE,
@@ -243,6 +247,7 @@ MAP_TYPES: tuple[MapType, ...] = (
         extra=0xF,
         tests=True,
         btf_key="void",
+        sleepable=False,
     ),
     MapType(
         uapi.BPF_MAP_TYPE_RINGBUF,

@@ -11,7 +11,7 @@ from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
 from ..spec.prog_types import helper_groups
 from ..uapi import bpf as uapi
-from . import btf_walk, ctx, held, mem, stack
+from . import btf_walk, ctx, fields, held, mem, stack
 from . import state as st
 from .bounds import sync
 from .log import tnum_text, type_name
@@ -30,6 +30,8 @@ _SOCKET_RESULTS = {
 def helper_of(w: Walk, insn: Insn) -> Helper:
     """The helper of a call, if this program may call it. Rejects what is unknown or not allowed."""
     row = HELPER_BY_ID.get(insn.imm)
+    if w.state.held.locks and (row is None or not row.under_lock):
+        w.reject("function calls are not allowed while holding a lock", errno.EINVAL)
     if row is None:
         w.reject(f"invalid func unknown#{insn.imm}", errno.EINVAL)
     if not row.groups & helper_groups(w.program.type, w.program.attach_type):
@@ -84,6 +86,8 @@ class Call:
         elif kind is ArgKind.MAP_PTR:
             if reg.type != T.MAP_PTR:
                 self._mismatch(regno, reg, "map_ptr")
+            if self.map_index not in (-1, reg.map):
+                w.reject("timer pointer in R1 map_uid=0 doesn't match map pointer in R2 map_uid=0", errno.EINVAL)
             self.map_index = reg.map
             index = -1 if w.program.maps[reg.map].template else reg.map
             known = w.facts.call_map.get(w.pc, index)
@@ -129,6 +133,10 @@ class Call:
             if reg.type != T.MEM or not reg.flags & RINGBUF or reg.flags & OR_NULL:
                 self._mismatch(regno, reg, "ringbuf_mem")
             self._released(regno, reg)
+        elif kind is ArgKind.SPIN_LOCK:
+            fields.lock(w, regno, reg, take=not self.row.under_lock)
+        elif kind is ArgKind.TIMER:
+            self.map_index = fields.timer(w, regno, reg)
         elif kind is ArgKind.STR:
             self._constant_string(regno, reg)
         elif kind is ArgKind.STACK_OR_NULL:
@@ -227,6 +235,8 @@ class Call:
             r.map = inner if inner >= 0 else self.map_index
             if not finds:
                 r.flags, r.id = OR_NULL, w.new_id()
+            elif fields.may_lock(w.program.maps[self.map_index]):
+                r.id = w.new_id()
         elif row.ret in _SOCKET_RESULTS:
             r = st.pointer(_SOCKET_RESULTS[row.ret], OR_NULL)
             r.id = w.new_id()

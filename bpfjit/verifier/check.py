@@ -21,7 +21,7 @@ from ..spec.helpers import HELPERS
 from ..spec.kfuncs import Kf
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, calls, cfg, ctx, depth, funcs, held, iters, jump, kfuncs, mem, moves, op, returns
+from . import alu, calls, cfg, ctx, depth, fields, funcs, held, iters, jump, kfuncs, mem, moves, op, returns
 from . import state as st
 from .explored import Counts, Explored
 from .liveness import Liveness
@@ -39,7 +39,7 @@ _LAST_ALU, _LOAD_IMMEDIATE, _LOAD, _ATOMIC, _STORE = op.SWAP, op.LOAD_IMMEDIATE,
 _CALLS, _EXITS, _JUMP, _BRANCH = op.CALLS, op.EXITS, op.JUMP, op.BRANCH
 # trace_printk's row ends in "...": what its caller puts into the registers behind is read too.
 _NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
-_CALLING_BACK = {h.id for h in HELPERS if h.callback is not Callback.NONE}
+_CALLING_BACK = {h.id for h in HELPERS if h.callback not in (Callback.NONE, Callback.TIMER)}
 
 
 class Checker:
@@ -65,6 +65,7 @@ class Checker:
         if not 0 < count <= MAX_PROCESSED:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_PROCESSED}", errno.E2BIG)
         cfg.check_encoding(program)
+        fields.check_maps(program)
         answer = funcs.exception_callback(program)
         graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
         self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
@@ -245,7 +246,9 @@ class Checker:
         call.check()
         if row.inline == "tail_call":
             self._tail_call()
-        if call.callback is not None:
+        if row.callback is Callback.TIMER:
+            self._enter_later(call)
+        elif call.callback is not None:
             if row.callback is Callback.LOOP:
                 w.precise(1)  # how many rounds there are
             if row.callback is not Callback.LOOP or w.state.frame.rounds < w.regs[1].umax:
@@ -357,6 +360,9 @@ class Checker:
         w = self.w
         contract = self.contracts.get(index)
         if contract is not None:
+            if w.state.held.locks:
+                text = "global function calls are not allowed while holding a lock,\nuse static function instead"
+                w.reject(text, errno.EINVAL)
             name = funcs.name_of(self.program, w.cfg.starts[index])
             funcs.check_call(w, contract, f"{index} ('{name}')", self.args)
             for i in range(6):
@@ -395,6 +401,18 @@ class Checker:
         w.enter(frame, entered)
         self._push(entered, w.cfg.starts[call.callback])
 
+    def _enter_later(self, call: calls.Call) -> None:
+        """Walk a callback that runs by itself some time: nothing of the present path is there then."""
+        w = self.w
+        assert call.callback is not None
+        frame = Frame(0, call.callback, -1)
+        frame.callback = True
+        frame.regs[1:6] = [*calls.callback_args(w, call.row, call.map_index, UNINIT)[:3], UNINIT, UNINIT]
+        later = State([frame])
+        later.first_pc = w.cfg.starts[call.callback]
+        w.enter(frame, later)
+        self._push(later, later.first_pc)
+
     def _exit(self) -> int:
         w = self.w
         r0 = w.regs[0]
@@ -402,6 +420,9 @@ class Checker:
         w.facts.exit_kinds[frames[-1].subprog] |= kind_of(r0)
         if len(frames) == 1:
             held.check_nothing_held(w, "BPF_EXIT instruction in main prog")
+            if frames[-1].callback:
+                returns.check_later_return(w, r0)
+                return -1
             returns.check_return(w, r0, is_main=self.entry_subprog in (0, self.exception_callback))
             return -1
         if r0.type == T.STACK:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import branch, held
+from . import branch, fields, held
 from . import state as st
 from .op import Op
 from .state import OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T
@@ -48,14 +48,14 @@ def refine(w: Walk, insn: Op, name: str, width: int, dst: Reg, src: Reg, taken: 
         for p, other in ((dst, src), (src, dst)):
             # As in Linux, only the constant 0 in the instruction itself is a null check.
             if p.flags & OR_NULL and not insn.by_register and insn.imm == 0:
-                _resolve_null(equal, p.id, True)
+                _resolve_null(w, equal, p.id, True)
                 if p.ref == p.id:
                     held.drop(equal, p.ref)
-                _resolve_null(different, p.id, False)
+                _resolve_null(w, different, p.id, False)
                 return
             known = other.is_pointer and not other.flags & OR_NULL and T.BTF not in (p.type, other.type)
             if p.flags & OR_NULL and known:  # equal to a pointer that is there
-                _resolve_null(equal, p.id, False)
+                _resolve_null(w, equal, p.id, False)
                 return
     if insn.by_register and width == 64:
         _packet_ranges(name, dst, src, taken, w.state)
@@ -126,7 +126,7 @@ def _assign(state: State, regno: int, now: Reg) -> None:
                 frame.stack[index] = Slot(slot.kinds, linked(slot.reg))
 
 
-def _resolve_null(state: State, pointer_id: int, is_null: bool) -> None:
+def _resolve_null(w: Walk, state: State, pointer_id: int, is_null: bool) -> None:
     """Everything that shares the pointer's id is now NULL, or is now there."""
 
     def resolved(r: Reg) -> Reg:
@@ -135,7 +135,8 @@ def _resolve_null(state: State, pointer_id: int, is_null: bool) -> None:
         if is_null:
             return st.ZERO
         there = non_null(r)
-        if there.type not in (T.PACKET, T.PACKET_META):
+        lockable = there.type == T.MAP_VALUE and fields.may_lock(w.program.maps[there.map])
+        if there.type not in (T.PACKET, T.PACKET_META) and not lockable:
             there.id = 0
         return there
 

@@ -9,7 +9,7 @@ from ..program import Region
 from ..spec.contexts import SOCK_COMMON_FIELDS, SOCK_FIELDS, TCP_SOCK_FIELDS, XDP_SOCK_FIELDS
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import btf_walk, ctx, held, stack
+from . import btf_walk, ctx, fields, held, stack
 from . import state as st
 from .bounds import truncate
 from .log import tnum_text, type_name
@@ -62,8 +62,8 @@ def _check_region(w: Walk, reg: Reg, regno: int, off: int, size: int, limit: int
         w.reject(f"{what.format(off=high, size=size)}\nR{regno} max value is outside of the allowed memory range")
 
 
-def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
-    m = w.program.maps[reg.map]
+def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg | None) -> Reg:
+    m, write = w.program.maps[reg.map], value is not None
     if write and m.flags & uapi.BPF_F_RDONLY_PROG:
         w.reject(f"write into map forbidden, value_size={m.value_size} off={reg.off + off} size={size}")
     if not write and m.flags & uapi.BPF_F_WRONLY_PROG:
@@ -71,6 +71,9 @@ def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) 
     what = f"invalid access to map value, value_size={m.value_size} off={{off}} size={{size}}"
     _check_region(w, reg, regno, off, size, m.value_size, what)
     w.touch(Region.MAP_VALUE)
+    kptr = fields.touched(w, m, reg, off, size, direct=True)
+    if kptr is not None:
+        return fields.kptr_access(w, kptr, value)
     if not write and m.constant is not None and reg.is_const:
         at = reg.off + off + reg.value
         return st.const_scalar(int.from_bytes(m.constant[at : at + size], "little"))
@@ -224,7 +227,7 @@ def access(
     if value is not None and value.type != _SCALAR and not w.env.privileged:
         w.reject(f"R{regno} leaks addr into map")
     if reg.type == T.MAP_VALUE:
-        return _map_value(w, reg, regno, off, size, write)
+        return _map_value(w, reg, regno, off, size, value)
     if reg.type in (T.PACKET, T.PACKET_META):
         return _packet(w, reg, regno, off, size, write)
     if reg.type == T.CTX:
@@ -320,6 +323,8 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
     elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY):
         if size == 0 and reg.type in (T.PACKET, T.PACKET_META):
             return
+        if reg.type == T.MAP_VALUE:
+            fields.touched(w, w.program.maps[reg.map], reg, 0, size, direct=False)
         if reg.type == T.PACKET and not writes:
             _packet(w, reg, regno, 0, size, False)
         else:

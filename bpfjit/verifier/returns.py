@@ -34,6 +34,12 @@ def check_callback_return(w: Walk, r0: Reg) -> None:
     _check_range(w, "At callback return", r0, 0, 1)
 
 
+def check_later_return(w: Walk, r0: Reg) -> None:
+    """A timer's callback has nothing to say. Rejects."""
+    w.read(0)
+    _check_range(w, "At async callback return", r0, 0, 0)
+
+
 def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int, regno: int = 0) -> None:
     if r0.type != SCALAR:
         w.reject(f"{where} the register R{regno} is not a known value ({type_name(r0)})", errno.EINVAL)

@@ -104,6 +104,7 @@ struct rt_field {
 	void (*destroy)(void *object); /* what a pointer owned by the map is let go with */
 };
 
+void rt_map_drop_timers(struct bpf_map *map);
 int rt_map_type_known(u32 map_type);
 struct bpf_map *rt_map_new(struct rt_kernel *k, const struct bpf_map *shape, const struct rt_field *fields, u32 nfields,
 			   int *err);

@@ -55,8 +55,10 @@ struct rt_deferred {
 };
 
 struct storage_link;
+struct rt_timers;
 
 struct rt_kernel {
+	struct rt_timers *timers; /* atomic */
 	int ncpus;
 	struct storage_link *storages; /* maps that keep values for objects */
 	u32 storages_lock;
@@ -146,6 +148,7 @@ struct rt_fields {
 	u32 count;
 	u32 kinds;
 	int lock_off; /* of its bpf_spin_lock, -1 none */
+	int timer_off;
 	struct rt_field field[RT_MAX_FIELDS];
 };
 
@@ -242,6 +245,9 @@ static inline struct rt_map *rt_map_of(const struct bpf_map *map)
 typedef void (*rt_text_fn)(void *arg, s64 n, const char *text);
 void rt_view_pass(struct rt_view *v, size_t size, u64 pos, rt_text_fn take, void *arg);
 
+void rt_timer_drop(void *at);
+void rt_timers_stop(struct rt_kernel *k);
+void rt_timers_free(struct rt_kernel *k);
 void rt_storage_forget(struct rt_kernel *k, void *object);
 
 /* -- printing -- */

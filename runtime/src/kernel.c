@@ -69,7 +69,9 @@ void rt_kernel_free(struct rt_kernel *k)
 {
 	if (!k)
 		return;
+	rt_timers_stop(k);
 	reclaim(k, 1);
+	rt_timers_free(k);
 	rt_types_free(k);
 	rt_index_free(k->pointer_names);
 	rt_pages_free(k->heap, HEAP_BYTES);

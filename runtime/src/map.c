@@ -27,6 +27,8 @@ static void take_fields(struct rt_fields *to, const struct rt_field *fields, u32
 		to->kinds |= fields[i].kind;
 		if (fields[i].kind == RT_SPIN_LOCK)
 			to->lock_off = (int)fields[i].offset;
+		else if (fields[i].kind == RT_TIMER)
+			to->timer_off = (int)fields[i].offset;
 	}
 }
 

@@ -56,7 +56,9 @@ void rt_value_drop_slow(struct rt_map *m, void *value)
 		const struct rt_field *f = &m->fields.field[i];
 		char *at = (char *)value + f->offset;
 
-		if (f->destroy) {
+		if (f->kind == RT_TIMER) {
+			rt_timer_drop(at);
+		} else if (f->destroy) {
 			void *held = __atomic_exchange_n((void **)at, NULL, __ATOMIC_ACQ_REL);
 
 			if (held)

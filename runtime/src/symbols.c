@@ -25,6 +25,12 @@
 	X(rt_storage_get)                                                                                              \
 	X(rt_storage_delete)                                                                                           \
 	X(rt_perf_event_output)                                                                                        \
+	X(rt_value_lock)                                                                                               \
+	X(rt_value_unlock)                                                                                             \
+	X(rt_timer_init)                                                                                               \
+	X(rt_timer_set_callback)                                                                                       \
+	X(rt_timer_start)                                                                                              \
+	X(rt_timer_cancel)                                                                                             \
 	X(rt_map_lookup_percpu_elem)                                                                                   \
 	X(rt_for_each_map_elem)                                                                                        \
 	X(rt_loop)                                                                                                     \

@@ -14,6 +14,7 @@ from .rings import RING_HELPERS
 from .storage import STORAGE_HELPERS
 from .syscall import SYSCALL_HELPERS
 from .system import SYSTEM_HELPERS
+from .timers import TIMER_HELPERS
 from .tracing import TRACING_HELPERS
 
 _TABLES = (
@@ -25,6 +26,7 @@ _TABLES = (
     STORAGE_HELPERS,
     SYSCALL_HELPERS,
     SYSTEM_HELPERS,
+    TIMER_HELPERS,
     TRACING_HELPERS,
 )
 HELPERS: tuple[Helper, ...] = tuple(sorted((h for table in _TABLES for h in table), key=lambda h: h.id))
