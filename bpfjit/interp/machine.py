@@ -8,6 +8,7 @@ verifier (or of this file): an InterpreterFault. It is slow, and the judge of th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,16 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
+class _Run(threading.local):
+    """What one thread is executing: a timer's callback runs beside the program that set it."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[int, int, Any]] = []  # (low, high, buffer) of each stack in use
+        self.keys: list[tuple[int, int]] = []  # (low, high) of the keys that callbacks were handed
+        self.calling: list[Callback] = []  # what each helper under way enters the program with
+        self.ctx = (0, 0)
+
+
 class Machine:
     """Executes one program. `addr` is a C function that runs it, as native code's entry would."""
 
@@ -82,10 +93,7 @@ class Machine:
         self._helpers: dict[str, Any] = {}
         self._callbacks: dict[int, Any] = {}
         self._subprogs = {sub.start: sub for sub in self.facts.subprogs}
-        self._frames: list[tuple[int, int, Any]] = []  # (low, high, buffer) of each stack in use
-        self._keys: list[tuple[int, int]] = []  # (low, high) of the keys that callbacks were handed
-        self._calling: list[Callback] = []  # what each helper under way enters the program with
-        self._ctx = (0, 0)
+        self._own = _Run()
         if self.program.type.ctx is CtxKind.MEMORY:
             self._entry = ffi.callback("uint64_t(void *, uint64_t)", self._enter_raw, onerror=self._on_error)
         else:
@@ -129,15 +137,15 @@ class Machine:
 
     def _enter_tail(self, ctx: Any) -> int:
         addr = int(ffi.cast("uintptr_t", ctx))
-        before, self._ctx = self._ctx, (addr, addr + self._ctx_bytes())
+        before, self._own.ctx = self._own.ctx, (addr, addr + self._ctx_bytes())
         try:
             return self._run(0, [addr, 0, 0, 0, 0])
         finally:
-            self._ctx = before
+            self._own.ctx = before
 
     def _enter_raw(self, memory: Any, size: int) -> int:
         addr = int(ffi.cast("uintptr_t", memory))
-        self._ctx = (addr, addr + size)
+        self._own.ctx = (addr, addr + size)
         return self._run(0, [addr, size, 0, 0, 0])
 
     def _run(self, start: int, args: list[int]) -> int:
@@ -242,13 +250,13 @@ class Machine:
             def enter(*args: int) -> int:
                 if self.fault:
                     return 1
-                by_element = not self._calling or self._calling[-1] is Callback.MAP_ELEM  # a timer calls by itself
+                by_element = not self._own.calling or self._own.calling[-1] is Callback.MAP_ELEM  # a timer calls by itself
                 size = self._key_bytes(args[0]) if by_element else 0
-                self._keys.append((args[1], args[1] + size))
+                self._own.keys.append((args[1], args[1] + size))
                 try:
                     return self._run(start, list(args))
                 finally:
-                    self._keys.pop()
+                    self._own.keys.pop()
 
             # A fault inside ends the loop that calls back: 1 means stop.
             self._callbacks[start] = ffi.callback(_CALLBACK, enter, error=1, onerror=self._on_error)
@@ -264,11 +272,11 @@ class Machine:
         row = HELPER_BY_ID[insn.imm]
         function = self._helper(row.symbol)
         self._check_arguments(pc, row, regs)
-        self._calling.append(row.callback)
+        self._own.calling.append(row.callback)
         try:
             regs[0] = function(*regs[1:6])
         finally:
-            self._calling.pop()
+            self._own.calling.pop()
         if self.fault:
             raise self.fault
 
@@ -360,16 +368,16 @@ class Machine:
         raise InterpreterFault(f"{where} touches {size} bytes at {addr:#x}, outside {Region(regions)!r}")
 
     def in_stack(self, addr: int, size: int) -> bool:
-        return any(low <= addr and addr + size <= high for low, high, _ in self._frames)
+        return any(low <= addr and addr + size <= high for low, high, _ in self._own.frames)
 
     def in_ctx(self, addr: int, size: int) -> bool:
-        return self._ctx[0] <= addr and addr + size <= self._ctx[1]
+        return self._own.ctx[0] <= addr and addr + size <= self._own.ctx[1]
 
     def in_packet(self, addr: int, size: int) -> bool:
         layout = self.program.type.layout
         if layout is None:
             return False
-        data, end, meta = (_peek(self._ctx[0] + layout.size + 8 * i, 8) for i in range(3))
+        data, end, meta = (_peek(self._own.ctx[0] + layout.size + 8 * i, 8) for i in range(3))
         return min(data, meta) <= addr and addr + size <= end
 
     def in_map(self, addr: int, size: int) -> bool:
@@ -380,7 +388,7 @@ class Machine:
 
     def in_key(self, addr: int, size: int) -> bool:
         """An array's keys are the walker's own and nowhere in the map, so each is known by the call that brought it."""
-        return any(low <= addr and addr + size <= high for low, high in self._keys)
+        return any(low <= addr and addr + size <= high for low, high in self._own.keys)
 
     def in_memory(self, addr: int, size: int) -> bool:
         """Memory behind a pointer argument: whatever else the program may touch."""
@@ -410,11 +418,11 @@ class _Stack:
 
     def __enter__(self) -> int:
         low = int(ffi.cast("uintptr_t", self.buffer))
-        self.machine._frames.append((low, low + self.size, self.buffer))
+        self.machine._own.frames.append((low, low + self.size, self.buffer))
         return low + self.size
 
     def __exit__(self, *exc: object) -> None:
-        self.machine._frames.pop()
+        self.machine._own.frames.pop()
 
 
 def _peek(addr: int, size: int) -> int:
