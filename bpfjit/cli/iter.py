@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LoadError, UsageError
-from ..loader import LoadedObject, Object, mount_bpf
+from ..loader import LoadedObject, MountBpf, Object, mount_bpf
 from ..loader.bpf import Bpf
 from ..uapi import bpf as uapi
 from . import common
+from .reach import Reach
 
 ORDERS = {
     "self": uapi.BPF_CGROUP_ITER_SELF_ONLY,
@@ -26,8 +27,15 @@ _READ_BYTES = 1 << 16
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("iter", help="run an iterator program and print what it writes")
+    parser = commands.add_parser(
+        "iter",
+        help="run an iterator program and print what it writes, or pin it in a mounted kernel",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="  pin SOURCE FILE [map MAP]: as bpftool has it, in the kernel at --mount\n\n"
+        "MAP is id N, name NAME or pinned FILE.\n",
+    )
     common.add_source(parser)
+    parser.add_argument("words", nargs="*", default=[], metavar="…", help=argparse.SUPPRESS)
     parser.add_argument("--prog", metavar="NAME")
     common.add_system(parser)
     parser.add_argument("--map", metavar="NAME", help="the map whose elements are walked (bpf_map_elem)")
@@ -100,12 +108,51 @@ def _mounted(args: argparse.Namespace) -> Iterator[_Place]:
         yield _Place(bpf, bpf.read, lambda path: os.stat(f"{top}/{path}").st_ino, lambda loaded: None)
 
 
+def _pin(args: argparse.Namespace) -> int:
+    """iter pin SOURCE FILE [map MAP]: load, link and pin; reading the file runs the iterator."""
+    if len(args.words) < 2:
+        raise UsageError("wanted iter pin SOURCE FILE [map MAP]")
+    source, path, *rest = args.words
+    obj = common.open_source(args, source)
+    name = _choose(obj, args.prog)
+    with _mounted(args) as place, contextlib.ExitStack() as stack:
+        assert isinstance(place.bpf, MountBpf)
+        at = Reach(place.bpf, rest)
+        map_fd = None
+        if at.words:
+            if at.pop("map") != "map":
+                raise UsageError(f"what is '{rest[0]}'? Wanted map")
+            map_fd = stack.enter_context(at.one("map"))
+        at.done()
+        loaded = stack.enter_context(obj.load(place.bpf))
+        prog = loaded.progs[name] if name in loaded.progs else loaded.load_prog(obj.progs[name])
+        info = _info(args, place, loaded, prog.spec.target, map_fd)
+        link = loaded.links[name] = loaded.attach_prog(prog, info)
+        link.pin(place.bpf.path(path))
+    return common.DONE
+
+
+def _info(args: argparse.Namespace, place: _Place, loaded: LoadedObject, target: str, map_fd: int | None = None) -> bytes:
+    """The link's parameters, as the options say."""
+    return link_info(
+        loaded,
+        target,
+        place.cgroup_id,
+        map_name=args.map,
+        map_fd=map_fd,
+        cgroup=args.cgroup or "/",
+        order=args.order or "descendants_pre",
+        pid=args.task_pid,
+    )
+
+
 def link_info(
     loaded: LoadedObject,
     target: str,
     cgroup_id: Callable[[str], int],
     *,
     map_name: str | None = None,
+    map_fd: int | None = None,
     cgroup: str = "/",
     order: str = "descendants_pre",
     pid: int | None = None,
@@ -118,7 +165,9 @@ def link_info(
         offset, size = layout.fields[field]
         info[offset : offset + size] = value.to_bytes(size, "little")
 
-    if target == "bpf_map_elem":
+    if target == "bpf_map_elem" and map_fd is not None:
+        put("map.map_fd", map_fd)
+    elif target == "bpf_map_elem":
         # The only one of the object's own: constants and globals lie in maps too.
         own = [name for name, m in loaded.maps.items() if m.spec.section in (".maps", "maps")]
         name = map_name or (own[0] if len(own) == 1 else None)
@@ -136,20 +185,16 @@ def link_info(
 
 
 def iterate(args: argparse.Namespace) -> int:
+    if args.source == "pin":
+        return _pin(args)
+    if args.words:
+        raise UsageError(f"what is '{args.words[0]}'?")
     obj = common.open_source(args, args.source)
     name = _choose(obj, args.prog)
     with (_mounted if args.mount else _own)(args) as place, obj.load(place.bpf) as loaded:
         prog = loaded.progs[name] if name in loaded.progs else loaded.load_prog(obj.progs[name])
         place.prepare(loaded)
-        info = link_info(
-            loaded,
-            prog.spec.target,
-            place.cgroup_id,
-            map_name=args.map,
-            cgroup=args.cgroup or "/",
-            order=args.order or "descendants_pre",
-            pid=args.task_pid,
-        )
+        info = _info(args, place, loaded, prog.spec.target)
         link = loaded.links[name] = loaded.attach_prog(prog, info)
         fd = place.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
         out = sys.stdout.buffer

@@ -130,6 +130,13 @@ def test_iterators_in_a_mount(where: str, tmp_path: Path) -> None:
         ):
             ran = run("iter", source, "--mount", where, *words)
             assert (ran.stdout, ran.stderr) == (wanted, "")
+        for words, file, wanted in (
+            (("--prog", "groups", "--order", "self"), "mine", "1\n"),
+            (("map", "name", "squares", "--prog", "elements"), "all", "0\n1\n2\n"),
+        ):
+            path = f"{where}/sys/fs/bpf/{file}"
+            assert main(["iter", "pin", str(source), path, *words, "--mount", where]) == 0
+            assert Path(path).read_text() == wanted
         refused = run("iter", source, "--mount", where, "--prog", "groups", "--host")
         assert (refused.returncode, refused.stderr) == (
             2, "bpfjit: error: --mount: the mounted kernel has its own system and engine\n",
@@ -263,6 +270,8 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no mount": (("event", "sched_wakeup", "task=1", "--mount", "/"), 2, "/: no bpfjit mount (bpfjit mount DIR makes one)"),
     "no value": (("event", "sched_wakeup", "task"), 2, "task: wanted NAME=VALUE, each name once"),
     "nothing": (("mount",), 2, "the following arguments are required: DIR"),
+    "no file to pin": (("iter", "pin", "x.o"), 2, "wanted iter pin SOURCE FILE [map MAP]"),
+    "a word too much": (("iter", "x.o", "y"), 2, "what is 'y'?"),
     "no fd": (("mount", "/tmp", "--ready-fd", "77"), 2, "--ready-fd 77: not open"),
 }
 
