@@ -284,13 +284,17 @@ class CgroupFs(SuperBlock):
         self._taken[kn_id] = root
 
     def remove(self, cgroup: Cgroup) -> None:
-        """rmdir of an empty cgroup. Raises EBUSY while it has children or tasks."""
+        """rmdir of an empty cgroup, which is the kernel's cgroup_rmdir(). Raises EBUSY while it has children or tasks."""
         with self.changing:
-            self._remove(cgroup)
+            if cgroup.removed:
+                raise refuse(errno.ENOENT, f"cgroup {cgroup.path} has been removed")
+            cgroup.get()  # programs at the function's end look at it too
+            try:
+                self.tasks.traced("cgroup_rmdir", [int(ffi.cast("uintptr_t", cgroup.kn))], lambda: self._remove(cgroup))
+            finally:
+                cgroup.put()
 
     def _remove(self, cgroup: Cgroup) -> None:
-        if cgroup.removed:
-            raise refuse(errno.ENOENT, f"cgroup {cgroup.path} has been removed")
         if cgroup.up is None or any(True for _ in cgroup.subgroups()) or cgroup.tasks:
             raise refuse(errno.EBUSY, f"cgroup {cgroup.path} has children or tasks")
         for tell in self.on_change:

@@ -36,6 +36,7 @@ from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
 from .fs.kernfs import DataFile, KernfsDir, new_sysfs
 from .fs.procfs import new_procfs
 from .fs.vfs import RootFs, Vfs
+from .functions import new_functions
 from .idr import Idr
 from .keyrings import Keyrings
 from .namespaces import NamespaceSet
@@ -163,8 +164,10 @@ class Kernel:
         self.btf.id = self.btfs.add(self.btf)
         ok(lib.rt_kernel_types(self.native.ptr, data, len(data)), "the kernel's BTF")
         self.tracepoints = {row.name: Tracepoint(self.native) for row in TRACEPOINTS}
+        self.functions = new_functions(self.native)
         self.namespaces = NamespaceSet(self.native)
         self.tasks = Tasks(self.native, self.namespaces)
+        self.tasks.traced = self._traced
         self.sockets = Sockets(self.native)
         self.routes = Routes()
         self.cgroups = CgroupFs(self.native, self.tasks)
@@ -264,6 +267,8 @@ class Kernel:
         for tracepoint in self.tracepoints.values():
             if not tracepoint.count:
                 tracepoint.close()
+        for function in self.functions.values():
+            function.close()
         self.vfs = Vfs()
         self.native.close()
 
@@ -367,6 +372,24 @@ class Kernel:
         ctx: the attach type's UAPI structure (struct bpf_sock_addr, …), which the programs may change.
         """
         return cgroup_attach.run(self, cgroup, attach_type, ctx, current)
+
+    def _traced(self, name: str, args: list[int], body: Callable[[], None]) -> None:
+        """A kernel function that Python plays: it returns 0, or the negative errno that it raises."""
+        refused: list[OSError] = []
+
+        def run() -> int:
+            try:
+                body()
+            except OSError as e:
+                refused.append(e)
+                return -(e.errno or 0)
+            return 0
+
+        self.functions[name].call(args, run)
+        if refused:
+            raise refused[0]
+        for prog in self.progs if self.functions[name].count else ():
+            prog.check_fault()
 
     def _cgroup_event(self, event: str, cgroup: Cgroup) -> None:
         """cgroup_mkdir and cgroup_rmdir happen with the directory: (cgroup, path)."""

@@ -81,6 +81,9 @@ class Task:
         return Namespaces(next(reversed(self.numbers)), self.net)
 
 
+Traced = Callable[[str, list[int], Callable[[], None]], None]
+
+
 class Tasks:
     """All tasks by pid; `home` is the cgroup that new ones are born in (the root)."""
 
@@ -89,6 +92,8 @@ class Tasks:
         self.namespaces = namespaces
         self.home: Cgroup | None = None
         self._by_pid = namespaces.pid[""].by_nr
+        # How a kernel function is called that programs may trace: its name, its arguments, what it does.
+        self.traced: Traced = lambda name, args, body: body()
         self.on_exit: list[Callable[[Task], None]] = []  # told of a task that has gone
 
     def create(
@@ -143,7 +148,14 @@ class Tasks:
         return self._by_pid.get(pid)
 
     def move(self, task: Task, cgroup: Cgroup) -> None:
-        """Put a task into a cgroup."""
+        """Put a task into a cgroup; out of another, it is the kernel's cgroup_attach_task()."""
+        if task.cgroup is None:
+            self._enter(task, cgroup)
+            return
+        args = [int(ffi.cast("uintptr_t", c)) for c in (cgroup.c, task.c)]
+        self.traced("cgroup_attach_task", [*args, 0], lambda: self._enter(task, cgroup))
+
+    def _enter(self, task: Task, cgroup: Cgroup) -> None:
         self._leave(task)
         task.cgroup = cgroup
         cgroup.tasks.append(task)

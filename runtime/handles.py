@@ -254,9 +254,11 @@ class Tracepoint:
             kernel.drop()
             raise MemoryError("no room for a tracepoint")
 
-    def attach(self, addr: int) -> None:
+    def attach(self, addr: int, *, first: bool = False) -> None:
+        """A program (its entry) after all others, or before them."""
+        attach = lib.rt_tracepoint_attach_first if first else lib.rt_tracepoint_attach
         with self._changing:
-            ok(lib.rt_tracepoint_attach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint attach")
+            ok(attach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint attach")
             self.count += 1
 
     def detach(self, addr: int) -> None:
@@ -272,6 +274,18 @@ class Tracepoint:
         self._firing += 1
         try:
             lib.rt_tracepoint_fire(self.ptr, ffi.new("u64[]", args or [0]), current or ffi.NULL, repeat)
+        finally:
+            self._firing -= 1
+            if self._closed:
+                self._free()
+
+    def ask(self, args: list[int], current: CData) -> int:
+        """Run the programs until one returns something but 0, and say what; each finds behind `args` what the last said."""
+        if self._closed:
+            raise OSError(errno.ENODEV, "the kernel has been shut down")
+        self._firing += 1
+        try:
+            return int(lib.rt_tracepoint_ask(self.ptr, ffi.new("u64[]", [*args, 0]), len(args), current or ffi.NULL))
         finally:
             self._firing -= 1
             if self._closed:

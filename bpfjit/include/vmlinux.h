@@ -182,6 +182,7 @@ struct bpfdump__tcp;
 struct bpfdump__udp;
 struct bpfdump__unix;
 struct bpfdump__ksym;
+struct bpf_fentry_test_t;
 struct bpf_iter_num;
 struct bpf_iter_bits;
 struct bpf_iter_task;
@@ -3074,6 +3075,10 @@ typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *, long int);
 typedef void (*btf_trace_cgroup_mkdir)(void *, struct cgroup *, const char *);
 
 typedef void (*btf_trace_cgroup_rmdir)(void *, struct cgroup *, const char *);
+
+struct bpf_fentry_test_t {
+	struct bpf_fentry_test_t *a;
+};
 
 struct bpf_iter_num {
 	__u64 __opaque[1];

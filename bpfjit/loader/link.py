@@ -36,7 +36,7 @@ def attach(bpf: Bpf, spec: ProgSpec, prog_fd: int, iter_info: bytes = b"") -> Li
             name = buffers.put(spec.target.encode() + b"\0") if row.attach == "raw_tp" else 0
             raw = uapi.RawTracepointOpen(name=name, prog_fd=prog_fd)
             fd = bpf(uapi.BPF_RAW_TRACEPOINT_OPEN, bytearray(raw.pack()))
-        elif row is not None and row.attach in ("iter", "view"):
+        elif row is not None and row.attach in ("iter", "view", "function"):
             link = uapi.LinkCreate(
                 prog_fd=prog_fd,
                 attach_type=attach_type(row.attach_type),

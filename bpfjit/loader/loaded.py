@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LOG_BYTES = 1 << 24
 _BTF_LOG_BYTES = 1 << 16
 _FUNC_INFO, _LINE_INFO, _CORE_RELO = struct.Struct("<II"), struct.Struct("<IIII"), struct.Struct("<IIII")
-_TARGETS = {"tp_btf": "tracepoint", "iter": "iterator target", "view": "view target"}
+_TARGETS = {"tp_btf": "tracepoint", "iter": "iterator target", "view": "view target", "function": "function"}
 
 
 @dataclass(slots=True)

@@ -288,7 +288,7 @@ class Section:
     prefix: str
     prog_type: str
     attach_type: str = ""
-    attach: str = ""  # how Object.attach() attaches it: "", "tp_btf", "raw_tp", "iter", "view"
+    attach: str = ""  # how Object.attach() attaches it: "", "tp_btf", "raw_tp", "iter", "view", "function"
     btf_prefix: str = ""  # attach target in kernel BTF: prefix + what follows the slash
     btf_kind: str = "func"
     btf_attach: bool = False  # the kernel is told what it attaches to by a BTF id

@@ -83,7 +83,18 @@ PROG_TYPES: tuple[ProgType, ...] = (
         ctx_names=frozenset({"bpf_raw_tracepoint_args"}),
         kern_ctx="",
     ),
-    ProgType(uapi.BPF_PROG_TYPE_TRACING, "tracing", CtxKind.BTF_ARGS, _TRACE | {"tracing"}, kfunc_hook="tracing"),
+    ProgType(
+        uapi.BPF_PROG_TYPE_TRACING,
+        "tracing",
+        CtxKind.BTF_ARGS,
+        _TRACE | {"tracing"},
+        kfunc_hook="tracing",
+        ret_ranges={
+            uapi.BPF_TRACE_ITER: (0, 1),
+            uapi.BPF_TRACE_FENTRY: (0, 0),
+            uapi.BPF_TRACE_FEXIT: (0, 0),
+        },
+    ),
     ProgType(
         uapi.BPF_PROG_TYPE_SYSCALL,
         "syscall",

@@ -72,9 +72,9 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "tp_btf", "TRACING", "TRACE_RAW_TP", attach="tp_btf", btf_prefix="btf_trace_", btf_kind="typedef", btf_attach=True
     ),
-    *_btf("fentry", "TRACE_FENTRY"),
-    *_btf("fexit", "TRACE_FEXIT"),
-    *_btf("fmod_ret", "MODIFY_RETURN"),
+    *_btf("fentry", "TRACE_FENTRY", attach="function"),
+    *_btf("fexit", "TRACE_FEXIT", attach="function"),
+    *_btf("fmod_ret", "MODIFY_RETURN", attach="function"),
     *_btf("lsm", "LSM_MAC", btf_prefix="bpf_lsm_", prog_type="LSM"),
     Section("lsm_cgroup", "LSM", "LSM_CGROUP", btf_prefix="bpf_lsm_", btf_attach=True),
     *_ITER,

@@ -15,6 +15,7 @@ class CtxArg(Enum):
 
     TRUSTED = auto()  # a BTF pointer, valid and not NULL
     TRUSTED_OR_NULL = auto()
+    PLAIN = auto()  # a BTF pointer of which nothing is known: what lies behind may be gone
     PLAIN_OR_NULL = auto()  # a BTF pointer, read as one that may be stale
     KEY_OR_NULL = auto()  # a map element's key: read-only memory of key_size
     VALUE_OR_NULL = auto()  # a map element's value: memory of value_size
@@ -80,4 +81,25 @@ TRACEPOINTS = (
     Tracepoint("cgroup_mkdir", (("cgroup", "cgroup"), ("", "cgroup_path"))),
     Tracepoint("cgroup_rmdir", (("cgroup", "cgroup"), ("", "cgroup_path"))),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A kernel function that fentry and fexit programs attach to; fmod_ret where `modifiable`, sleepable ones where so."""
+
+    name: str
+    modifiable: bool = False
+    sleepable: bool = False
+
+
+# What PROG_TEST_RUN of such a program calls, as Linux's does; and what happens in the simulated kernel itself.
+FUNCTIONS = (
+    Function("bpf_fentry_test1", modifiable=True, sleepable=True),
+    *(Function(f"bpf_fentry_test{n}") for n in range(2, 9)),
+    Function("bpf_modify_return_test", modifiable=True, sleepable=True),
+    Function("bpf_modify_return_test2", modifiable=True),
+    Function("cgroup_rmdir"),
+    Function("cgroup_attach_task"),
+)
+FUNCTION_BY_NAME = {row.name: row for row in FUNCTIONS}
 TRACEPOINT_BY_NAME = {row.name: row for row in TRACEPOINTS}

@@ -6,11 +6,11 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..btf import VOID, Btf, BtfId, Kind
+from ..btf import VOID, Btf, BtfId, Kind, Type
 from ..btf.types import COMPOSITES, ENUMS
 from ..program import Program
 from ..spec.kinds import CtxField, CtxKind, CtxLayout, FieldKind
-from ..spec.targets import CtxArg, Target
+from ..spec.targets import FUNCTION_BY_NAME, CtxArg, Target
 from ..uapi import bpf as uapi
 from . import state as st
 from .bounds import truncate
@@ -47,8 +47,26 @@ def arguments(program: Program, btf: Btf | None, targets: Mapping[str, Target]) 
     proto = btf.resolve(type_id)
     while proto.kind in (Kind.PTR, Kind.FUNC):
         proto = btf.resolve(proto.ref)
+    if program.attach_type in FUNCTION_ATTACH_TYPES:
+        return _function_arguments(program, btf, proto)
     trust = _trust(program, targets)
     return tuple(_argument(btf, p.type_id, trust, i) for i, p in enumerate(proto.params[skip:]))
+
+
+FUNCTION_ATTACH_TYPES = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
+
+
+def _function_arguments(program: Program, btf: Btf, proto: Type) -> tuple[Argument, ...]:
+    """A function's arguments, of which nothing is known but their types; behind them what it, or a program, returned."""
+    name, row = program.attach_name, FUNCTION_BY_NAME.get(program.attach_name)
+    if row is None:
+        raise Refusal(f"{name} is no function that programs can attach to", errno.EINVAL)
+    if program.attach_type == uapi.BPF_MODIFY_RETURN and not row.modifiable:
+        raise Refusal(f"{name}() is not modifiable", errno.EINVAL)
+    if program.sleepable and not row.sleepable:
+        raise Refusal(f"{name} is not sleepable", errno.EINVAL)
+    found = tuple(_argument(btf, p.type_id, (CtxArg.PLAIN,) * len(proto.params), i) for i, p in enumerate(proto.params))
+    return found if program.attach_type == uapi.BPF_TRACE_FENTRY else (*found, _argument(btf, proto.ref, None, 0))
 
 
 def _trust(program: Program, targets: Mapping[str, Target]) -> tuple[CtxArg, ...] | None:
@@ -61,7 +79,10 @@ def _trust(program: Program, targets: Mapping[str, Target]) -> tuple[CtxArg, ...
     return (CtxArg.TRUSTED, *row.args)
 
 
-_FLAGS = {CtxArg.TRUSTED: TRUSTED, CtxArg.TRUSTED_OR_NULL: TRUSTED | OR_NULL, CtxArg.PLAIN_OR_NULL: OR_NULL}
+_FLAGS = {CtxArg.TRUSTED: TRUSTED, CtxArg.TRUSTED_OR_NULL: TRUSTED | OR_NULL, CtxArg.PLAIN_OR_NULL: OR_NULL, CtxArg.PLAIN: 0}
+
+
+_WHOLE = 1 << 16  # a number that is read whole: a pointer to what programs do not follow
 
 
 def _argument(btf: Btf, type_id: int, trust: tuple[CtxArg, ...] | None, index: int) -> Argument:
@@ -75,6 +96,7 @@ def _argument(btf: Btf, type_id: int, trust: tuple[CtxArg, ...] | None, index: i
         target = btf.skip(t.ref)
         if btf.type(target).kind in COMPOSITES:
             return Argument(T.BTF, _FLAGS[how], target)
+        return Argument(T.SCALAR, _WHOLE, size=8)
     return Argument(T.SCALAR, size=8)
 
 
@@ -129,7 +151,7 @@ def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]
         )
     arg = args[index]
     if arg.type is T.SCALAR:
-        if off % size:
+        if off % size or (arg.flags & _WHOLE and size != 8):
             raise _invalid(w, off, size)
         return _sized(size) if size < 8 else st.scalar()
     if off % 8 or size != 8:

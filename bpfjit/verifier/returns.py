@@ -21,7 +21,7 @@ def check_return(w: Walk, r0: Reg, *, is_main: bool, regno: int = 0) -> None:
         return
     if r0.is_pointer and not w.env.privileged:
         w.reject(f"R{regno} leaks addr as return value")
-    wanted = (0, 1) if program.attach_type == uapi.BPF_TRACE_ITER else program.type.ret_range_for(program.attach_type)
+    wanted = program.type.ret_range_for(program.attach_type)
     if wanted is not None:
         _check_range(w, "At program exit", r0, *wanted, regno)
         if program.attach_type == uapi.BPF_CGROUP_INET_EGRESS and program.type.id == uapi.BPF_PROG_TYPE_CGROUP_SKB:

@@ -11,6 +11,7 @@ from bpfjit.uapi import bpf as uapi
 from runtime import Tracepoint
 
 from ..caller import Caller, read_string, user_of
+from ..functions import FUNCTION_ATTACH_TYPES, MAX_PROGS
 from ..objects import LinkObject, ProgObject, Told
 from . import cgroup_attach, iters
 from .fd import install_new, prog_of
@@ -54,6 +55,43 @@ class RawTpLink(LinkObject):
         self._tracepoint.detach(self.prog.native.addr)
 
 
+class TracingLink(LinkObject):
+    """An fentry, fexit or fmod_ret program at a kernel function."""
+
+    type = uapi.BPF_LINK_TYPE_TRACING
+    type_name = "tracing"
+
+    def __init__(self, kernel: Kernel, prog: ProgObject, cookie: int) -> None:
+        name = prog.program.attach_name
+        function = kernel.functions[name]
+        if any(isinstance(link, TracingLink) and link.prog is prog for link in kernel.links):
+            raise refuse(errno.EBUSY, f"program {prog.id} is attached to {name} already")
+        if function.count >= MAX_PROGS:
+            raise refuse(errno.E2BIG, f"{name} has {MAX_PROGS} programs")
+        super().__init__(prog, name)
+        self._place = function.places[prog.program.attach_type]
+        self._place.attach(prog.native.addr, first=True)
+        self._btf_id = kernel.btf.id
+        self.cookie = cookie
+
+    def fdinfo(self) -> list[tuple[str, object]]:
+        return [
+            ("attach_type", self.attach_type),
+            ("target_obj_id", self._btf_id),
+            ("target_btf_id", self.prog.attach_btf_id),
+            ("cookie", self.cookie),
+        ]
+
+    def tell(self, info: Told) -> None:
+        info.put("tracing.attach_type", self.attach_type)
+        info.put("tracing.target_obj_id", self._btf_id)
+        info.put("tracing.target_btf_id", self.prog.attach_btf_id)
+        info.put("tracing.cookie", self.cookie)
+
+    def let_go(self) -> None:
+        self._place.detach(self.prog.native.addr)
+
+
 def publish(kernel: Kernel, caller: Caller, link: LinkObject) -> int:
     """A new link gets its id and an fd, which takes over its reference."""
     link.id = kernel.links.add(link)
@@ -65,6 +103,8 @@ def raw_tracepoint_open(kernel: Kernel, caller: Caller, attr: uapi.RawTracepoint
     """Attach a raw_tp program to the tracepoint named, or a tp_btf program to its own. Raises EINVAL, ENOENT."""
     prog = prog_of(caller, attr.prog_fd)
     if prog.program.type.id == uapi.BPF_PROG_TYPE_TRACING:
+        if not attr.name and prog.program.attach_type in FUNCTION_ATTACH_TYPES:
+            return publish(kernel, caller, TracingLink(kernel, prog, 0))
         if attr.name or prog.program.attach_type != uapi.BPF_TRACE_RAW_TP:
             raise refuse(errno.EINVAL, f"program {prog.name} does not attach to a raw tracepoint")
         name = prog.program.attach_name.removeprefix("btf_trace_")
@@ -87,6 +127,13 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
         return publish(kernel, caller, cgroup_attach.new_link(kernel, caller, raw, prog))
     if attr.attach_type != prog.program.attach_type:
         raise refuse(errno.EINVAL, f"attach type {attr.attach_type}, program {prog.name} has {prog.program.attach_type}")
+    if attr.attach_type in FUNCTION_ATTACH_TYPES:
+        how = uapi.LinkCreateTracing.unpack(raw)
+        if how.target_fd or how.target_btf_id:
+            raise refuse(
+                errno.EINVAL, f"target fd {how.target_fd}, BTF id {how.target_btf_id}: those are extensions' to give"
+            )
+        return publish(kernel, caller, TracingLink(kernel, prog, how.cookie))
     if attr.flags or attr.target_fd:
         raise refuse(errno.EINVAL, f"link flags {attr.flags:#x}, target fd {attr.target_fd}")
     if attr.attach_type == uapi.BPF_TRACE_VIEW:

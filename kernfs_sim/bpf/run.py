@@ -15,6 +15,7 @@ from runtime import ffi, lib
 
 from ..caller import Caller
 from ..objects import ProgObject
+from . import run_traced
 from .fd import prog_of
 
 if TYPE_CHECKING:
@@ -254,4 +255,5 @@ _RUNNERS: dict[int, Callable[[Kernel, Caller, uapi.TestRun, ProgObject], int]] =
     uapi.BPF_PROG_TYPE_SOCKET_FILTER: _skb,
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT: _raw_tracepoint,
     uapi.BPF_PROG_TYPE_SYSCALL: _syscall,
+    uapi.BPF_PROG_TYPE_TRACING: run_traced.run,
 }

@@ -88,6 +88,10 @@ void rt_kernel_upcall(struct rt_kernel *k, rt_upcall_fn fn);
 struct rt_tracepoint *rt_tracepoint_new(struct rt_kernel *k);
 void rt_tracepoint_free(struct rt_tracepoint *tp);
 int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn);
+/* As attach, before all others: of a function's programs the last attached runs first. */
+int rt_tracepoint_attach_first(struct rt_tracepoint *tp, rt_prog_fn fn);
+/* Runs them in order, args[nargs] being what the one before returned, until one returns more or less than 0; what it did. */
+u64 rt_tracepoint_ask(struct rt_tracepoint *tp, u64 *args, u32 nargs, struct task_struct *current);
 int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn);
 int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *current, u64 repeat);
 

@@ -33,3 +33,22 @@ typedef void (*btf_trace_sys_enter)(void *, struct pt_regs *, long);
 typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *, long);
 typedef void (*btf_trace_cgroup_mkdir)(void *, struct cgroup *, const char *);
 typedef void (*btf_trace_cgroup_rmdir)(void *, struct cgroup *, const char *);
+
+/* -- functions: what fentry, fexit and fmod_ret programs attach to ----------------------------------- */
+
+struct bpf_fentry_test_t {
+	struct bpf_fentry_test_t *a;
+};
+
+int bpf_fentry_test1(int a);
+int bpf_fentry_test2(int a, u64 b);
+int bpf_fentry_test3(char a, int b, u64 c);
+int bpf_fentry_test4(void *a, char b, int c, u64 d);
+int bpf_fentry_test5(u64 a, void *b, short c, int d, u64 e);
+int bpf_fentry_test6(u64 a, void *b, short c, int d, void *e, u64 f);
+int bpf_fentry_test7(struct bpf_fentry_test_t *arg);
+int bpf_fentry_test8(struct bpf_fentry_test_t *arg);
+int bpf_modify_return_test(int a, int *b);
+int bpf_modify_return_test2(int a, int *b, short c, int d, void *e, char f, int g);
+int cgroup_rmdir(struct kernfs_node *kn);
+int cgroup_attach_task(struct cgroup *dst_cgrp, struct task_struct *leader, bool threadgroup);

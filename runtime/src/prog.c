@@ -181,7 +181,7 @@ void rt_tracepoint_free(struct rt_tracepoint *tp)
 }
 
 /* Attaching and detaching are serialised by the caller (Python's kernel lock). */
-int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn)
+static int attach_at(struct rt_tracepoint *tp, rt_prog_fn fn, int first)
 {
 	u32 count = tp->probes ? tp->probes->count : 0;
 	struct probes *fresh = malloc(sizeof(*fresh) + (count + 1) * sizeof(fn));
@@ -189,10 +189,37 @@ int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn)
 	if (!fresh)
 		return -ENOMEM;
 	if (count)
-		memcpy(fresh->fn, tp->probes->fn, count * sizeof(fn));
-	fresh->fn[count] = fn;
+		memcpy(fresh->fn + (first ? 1 : 0), tp->probes->fn, count * sizeof(fn));
+	fresh->fn[first ? 0 : count] = fn;
 	fresh->count = count + 1;
 	return replace(tp, fresh);
+}
+
+int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn)
+{
+	return attach_at(tp, fn, 0);
+}
+
+int rt_tracepoint_attach_first(struct rt_tracepoint *tp, rt_prog_fn fn)
+{
+	return attach_at(tp, fn, 1);
+}
+
+u64 rt_tracepoint_ask(struct rt_tracepoint *tp, u64 *args, u32 nargs, struct task_struct *current)
+{
+	struct rt_cpu *cpu = rt_enter(tp->kernel);
+	struct task_struct *before = cpu->current;
+	struct probes *p = __atomic_load_n(&tp->probes, __ATOMIC_ACQUIRE);
+	u64 ret = 0;
+
+	rt_become(cpu, current);
+	for (u32 i = 0; p && i < p->count && !ret; i++) {
+		args[nargs] = ret;
+		ret = rt_run(tp->kernel, p->fn[i], args);
+	}
+	cpu->current = before;
+	rt_leave(cpu);
+	return ret;
 }
 
 int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn)
