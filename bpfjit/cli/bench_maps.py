@@ -1,6 +1,7 @@
-"""bench maps: bpf(2) on maps, ns an element; the live kernel's figures come from the same calls through syscall(2).
+"""bench maps: what programs do with maps (bench_maps_programs.py), and bpf(2) on maps, ns an element.
 
-Both sides are called from Python, whose price the single elements pay alike; a batch pays it once.
+Of bpf(2) the live kernel's figures come from the same calls through syscall(2): both sides are called from Python, whose
+price the single elements pay alike; a batch pays it once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..errors import describe
 from ..loader import live_bpf
 from ..loader.bpf import Bpf, Buffers
 from ..uapi import bpf as uapi
+from . import bench_maps_programs
 from .bench import Progress, Row, geomean
 
 ELEMENTS, QUICK_ELEMENTS = 100_000, 10_000
@@ -121,7 +123,8 @@ def measure(quick: bool) -> tuple[list[Row], dict[str, float | None], list[str]]
             progress.step(shape.name)
             rows += _measure_shape(stack, kernel, shape, elements, rounds, notes)
         progress.close()
-    return rows, {f"speedup_kernel_{kind}": _speedup(rows, kind) for kind in ("single", "batch")}, notes
+    rows = [*bench_maps_programs.measure(rounds, notes), *rows]
+    return rows, {f"speedup_kernel_{kind}": _speedup(rows, kind) for kind in ("program", "single", "batch")}, notes
 
 
 def _measure_shape(

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* What programs do with maps, 1,000 times over: each program one operation. Keys come in an order that no prefetcher knows. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+#define TIMES 1000
+#define KEYS 10000
+
+#define MAP(name_, type_, entries_, key_)                                                                              \
+	struct {                                                                                                       \
+		__uint(type, type_);                                                                                   \
+		__uint(max_entries, entries_);                                                                         \
+		__type(key, key_);                                                                                     \
+		__type(value, u64);                                                                                    \
+	} name_ SEC(".maps")
+
+MAP(array, BPF_MAP_TYPE_ARRAY, 1024, u32);
+MAP(percpu_array, BPF_MAP_TYPE_PERCPU_ARRAY, 1024, u32);
+MAP(hash, BPF_MAP_TYPE_HASH, KEYS, u64);
+MAP(percpu_hash, BPF_MAP_TYPE_PERCPU_HASH, KEYS, u64);
+MAP(lru_hash, BPF_MAP_TYPE_LRU_HASH, KEYS, u64);
+
+char _license[] SEC("license") = "GPL";
+
+static long put(u32 i, void *ctx)
+{
+	u64 key = i, value = i;
+
+	bpf_map_update_elem(&hash, &key, &value, BPF_ANY);
+	bpf_map_update_elem(&percpu_hash, &key, &value, BPF_ANY);
+	bpf_map_update_elem(&lru_hash, &key, &value, BPF_ANY);
+	return 0;
+}
+
+SEC("xdp")
+int fill(struct xdp_md *ctx)
+{
+	return bpf_loop(KEYS, put, NULL, 0) == KEYS;
+}
+
+#define INCREMENT(map)                                                                                                 \
+	SEC("xdp")                                                                                                     \
+	int map##_increment(struct xdp_md *ctx)                                                                        \
+	{                                                                                                              \
+		u32 key = 7;                                                                                           \
+                                                                                                                       \
+		for (int i = 0; i < TIMES; i++) {                                                                      \
+			key = (key * 5 + 1) & 1023;                                                                    \
+			u64 *value = bpf_map_lookup_elem(&map, &key);                                                  \
+                                                                                                                       \
+			if (value)                                                                                     \
+				++*value;                                                                              \
+		}                                                                                                      \
+		return 0;                                                                                              \
+	}
+
+#define LOOKUP(map, name, next)                                                                                        \
+	SEC("xdp")                                                                                                     \
+	int map##_##name(struct xdp_md *ctx)                                                                           \
+	{                                                                                                              \
+		u64 key = 7, found = 0;                                                                                \
+                                                                                                                       \
+		for (int i = 0; i < TIMES; i++) {                                                                      \
+			key = next;                                                                                    \
+			found += bpf_map_lookup_elem(&map, &key) != NULL;                                              \
+		}                                                                                                      \
+		return found;                                                                                          \
+	}
+
+#define UPDATE(map, name, before)                                                                                      \
+	SEC("xdp")                                                                                                     \
+	int map##_##name(struct xdp_md *ctx)                                                                           \
+	{                                                                                                              \
+		u64 key = 7;                                                                                           \
+                                                                                                                       \
+		for (int i = 0; i < TIMES; i++) {                                                                      \
+			key = (key * 5 + 1) & 8191;                                                                    \
+			before;                                                                                        \
+			bpf_map_update_elem(&map, &key, &key, BPF_ANY);                                                \
+		}                                                                                                      \
+		return 0;                                                                                              \
+	}
+
+INCREMENT(array)
+INCREMENT(percpu_array)
+LOOKUP(hash, lookup, (key * 5 + 1) & 8191)
+LOOKUP(hash, hot, 77)
+LOOKUP(percpu_hash, lookup, (key * 5 + 1) & 8191)
+LOOKUP(lru_hash, lookup, (key * 5 + 1) & 8191)
+UPDATE(hash, update, )
+UPDATE(hash, replace, bpf_map_delete_elem(&hash, &key))
+UPDATE(lru_hash, update, )
+
+static long add(u32 i, u64 *sum)
+{
+	*sum += i ^ *sum;
+	return 0;
+}
+
+SEC("xdp")
+int loop(struct xdp_md *ctx)
+{
+	u64 sum = 0;
+
+	bpf_loop(TIMES, add, &sum, 0);
+	return sum;
+}

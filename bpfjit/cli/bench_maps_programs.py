@@ -1,0 +1,69 @@
+"""bench maps, the rows of kind "program": what an operation on a map costs within a program, beside the live kernel.
+
+Each program does its operation 1,000 times, so what a test run tells in whole ns is exact to a thousandth.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from kernfs_sim import Kernel
+
+from ..errors import BpfError, describe
+from ..loader import LoadedObject, live_bpf, open_object
+from ..loader.bpf import Bpf, Buffers
+from ..uapi import bpf as uapi
+from .bench import Progress, Row, source_tree
+
+_TIMES = 1000  # TIMES of benchmarks/maps/operations.bpf.c
+_REPEAT = 100
+WHAT = {
+    "array_increment": "array lookup+increment",
+    "percpu_array_increment": "per-CPU array lookup+increment",
+    "hash_lookup": "hash lookup, 10,000 keys",
+    "hash_hot": "hash lookup, one key",
+    "percpu_hash_lookup": "per-CPU hash lookup",
+    "lru_hash_lookup": "LRU hash lookup",
+    "hash_update": "hash update",
+    "hash_replace": "hash delete and update",
+    "lru_hash_update": "LRU hash update",
+    "loop": "bpf_loop, a round",
+}
+
+
+def _run(bpf: Bpf, loaded: LoadedObject, name: str, repeat: int, ns: Callable[[uapi.TestRun], float]) -> float:
+    keep = Buffers()
+    attr = uapi.TestRun(prog_fd=loaded.progs[name].fd, data_in=keep.put(bytes(64)), data_size_in=64, repeat=repeat)
+    raw = bytearray(attr.pack())
+    bpf(uapi.BPF_PROG_TEST_RUN, raw)
+    return ns(uapi.TestRun.unpack(raw))
+
+
+def measure(rounds: int, notes: list[str]) -> list[Row]:
+    """ns an operation, the engines' turns shuffled."""
+    obj = open_object(source_tree("benchmarks/maps") / "operations.bpf.c")
+    rows = {name: Row(what, elements=1, more={"kind": "program"}) for name, what in WHAT.items()}
+    with ExitStack() as stack:
+        kernel = stack.enter_context(Kernel(cpus=2, cache=False, tiered=False))
+        ours = stack.enter_context(obj.load(kernel.bpf))
+        engines: dict[str, Callable[[str, int], float]] = {
+            "bpfjit": lambda name, repeat: _run(kernel.bpf, ours, name, repeat, lambda done: kernel.last_mean_ns)
+        }
+        try:
+            theirs = stack.enter_context(obj.load(live_bpf))
+            engines["kernel"] = lambda name, repeat: _run(live_bpf, theirs, name, repeat, lambda done: float(done.duration))
+        except (BpfError, OSError) as e:
+            said = describe(e) if isinstance(e, OSError) else str(e)
+            notes.append(f"programs on maps: the live kernel is not to be had: {said}")
+        for run in engines.values():
+            run("fill", 1)
+        turns = [(engine, name) for engine in engines for name in rows for _ in range(rounds)]
+        random.Random(rounds).shuffle(turns)
+        progress = Progress(len(turns))
+        for engine, name in turns:
+            progress.step(f"{name}, {engine}")
+            rows[name].samples.setdefault(engine, []).append(engines[engine](name, _REPEAT) / _TIMES)
+        progress.close()
+    return list(rows.values())
