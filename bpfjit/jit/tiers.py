@@ -7,6 +7,7 @@ never pays for it.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import threading
 import weakref
@@ -41,39 +42,40 @@ class Tiers:
         self._watched: weakref.WeakSet[Native] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._at_rest = threading.Event()
+        self._at_rest.set()
         # LLVM must not be at work while the process takes itself apart.
         atexit.register(_stop, weakref.ref(self))
 
     def watch(self, native: Native) -> None:
         with self._lock:
             self._watched.add(native)
-            if self._thread is None and not self._stop.is_set():
-                self._thread = threading.Thread(target=self._look, name="bpfjit-tiers", daemon=True)
-                self._thread.start()
+            if self._at_rest.is_set() and not self._stop.is_set():
+                self._at_rest.clear()
+                # Not Thread.start(): that waits until the thread runs, on a busy machine longer than all of a load takes.
+                _thread.start_new_thread(self._look, ())
 
     def _look(self) -> None:
         wait = _FIRST_S
-        while not self._stop.wait(wait):
-            hot = [native for native in list(self._watched) if native.runs >= HOT_RUNS]
-            for native in hot:
-                if not self._stop.is_set():
-                    native.optimise()
-                    self._watched.discard(native)
-            wait = _FIRST_S if hot else min(2 * wait, _LONGEST_S)
-            del hot
-            with self._lock:
-                if not self._watched:
-                    self._thread = None
-                    return
+        try:
+            while not self._stop.wait(wait):
+                hot = [native for native in list(self._watched) if native.runs >= HOT_RUNS]
+                for native in hot:
+                    if not self._stop.is_set():
+                        native.optimise()
+                        self._watched.discard(native)
+                wait = _FIRST_S if hot else min(2 * wait, _LONGEST_S)
+                del hot
+                with self._lock:
+                    if not self._watched:
+                        return
+        finally:
+            self._at_rest.set()
 
     def stop(self) -> None:
         """No more compiling; returns when none is under way."""
         self._stop.set()
-        with self._lock:
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        self._at_rest.wait()
 
 
 def _stop(tiers: weakref.ref[Tiers]) -> None:
