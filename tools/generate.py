@@ -146,6 +146,7 @@ def helper_defs() -> str:
         "struct btf_ptr;",
         "struct file;",
         "struct path;",
+        "struct sock;",
         "struct socket;",
         *(f"struct {name};" for name in sorted(set(re.findall(r"struct (\w+)", "".join(h.decl for h in spec.HELPERS))))),
         "",

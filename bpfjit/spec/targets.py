@@ -59,6 +59,7 @@ ITER_TARGETS = (
     Target("bpf_map_elem", (CtxArg.TRUSTED, CtxArg.KEY_OR_NULL, CtxArg.VALUE_OR_NULL), "map_elem", None),
     Target("bpf_prog", _PLAIN),
     Target("bpf_link", _PLAIN),
+    Target("bpf_sk_storage_map", (CtxArg.TRUSTED, CtxArg.PLAIN_OR_NULL, CtxArg.VALUE_OR_NULL), "sk_storage", None),
     Target("ipv6_route", _PLAIN),
     Target("netlink", _PLAIN),
     Target("tcp", _TRUSTED, "socket"),

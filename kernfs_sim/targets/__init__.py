@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import IterTarget, LinkInfo, Rows
 from .cgroup import CgroupTarget
 from .ksym import KsymTarget
-from .map_elem import MapElemTarget
+from .map_elem import MapElemTarget, SkStorageTarget
 from .net import Ipv6RouteTarget, NetlinkTarget, TcpTarget, UdpTarget, UnixTarget
 from .objects import BpfLinkTarget, BpfMapTarget, BpfProgTarget
 from .task import TaskFileTarget, TaskTarget, TaskVmaTarget
@@ -17,6 +17,7 @@ TARGETS: tuple[type[IterTarget], ...] = (
     CgroupTarget,
     BpfMapTarget,
     MapElemTarget,
+    SkStorageTarget,
     BpfProgTarget,
     BpfLinkTarget,
     Ipv6RouteTarget,

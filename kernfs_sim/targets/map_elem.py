@@ -1,4 +1,4 @@
-"""iter/bpf_map_elem: the elements of one map."""
+"""iter/bpf_map_elem and bpf_sk_storage_map: the elements of one map."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 from bpfjit.errors import refuse
+from bpfjit.uapi import bpf as uapi
 
 from ..bpf.fd import ObjectFile, map_of
 from ..caller import Caller
@@ -18,6 +19,10 @@ class MapElemTarget(IterTarget):
     name = "bpf_map_elem"
     map: MapObject | None = None
 
+    def walks(self, m: MapObject) -> bool:
+        """Whether maps of that type have such elements."""
+        return m.type.elem_iterator
+
     def attach(self, caller: Caller, info: LinkInfo, prog: ProgObject) -> None:
         fd = info["map.map_fd"]
         if not fd:
@@ -26,7 +31,7 @@ class MapElemTarget(IterTarget):
         if not isinstance(file, ObjectFile):
             raise refuse(errno.EINVAL, f"fd {fd} is no BPF map")
         m = map_of(caller, fd)
-        if not m.type.elem_iterator:
+        if not self.walks(m):
             raise refuse(errno.EINVAL, f"elements of a {m.type.name} map cannot be walked")
         facts = prog.verified.facts
         if facts.max_rdonly_access > m.key_size or facts.max_rdwr_access > m.native.value_bytes:
@@ -50,3 +55,10 @@ class MapElemTarget(IterTarget):
     def fill_info(self, put: PutInfo) -> None:
         assert self.map is not None
         put("iter.map.map_id", self.map.id)
+
+
+class SkStorageTarget(MapElemTarget):
+    name = "bpf_sk_storage_map"
+
+    def walks(self, m: MapObject) -> bool:
+        return m.type.id == uapi.BPF_MAP_TYPE_SK_STORAGE

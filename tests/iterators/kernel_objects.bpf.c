@@ -13,6 +13,8 @@
 #define sk_v6_rcv_saddr __sk_common.skc_v6_rcv_saddr
 #define sk_rmem_alloc sk_backlog.rmem_alloc
 #define s6_addr32 in6_u.u6_addr32
+#define BPF_F_NO_PREALLOC 1
+#define BPF_SK_STORAGE_GET_F_CREATE 1
 #define MAJOR(dev) ((dev) >> 20)
 #define MINOR(dev) ((dev) & 0xfffff)
 
@@ -67,6 +69,58 @@ int file_sockets(struct bpf_iter__task_file *ctx)
 		return 0;
 	sk = socket->sk;
 	BPF_SEQ_PRINTF(ctx->meta->seq, "%u %d %d %d\n", ctx->fd, sk->sk_family, sk->sk_protocol, sk->sk_type);
+	return 0;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, u64);
+} marks SEC(".maps");
+
+/* Each socket of the wanted process gets its fd as a mark. */
+SEC("iter/task_file")
+int mark_sockets(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct socket *socket;
+	u64 *mark;
+
+	if (!task || !file || task->tgid != wanted_tgid)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	mark = bpf_sk_storage_get(&marks, socket->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (mark)
+		*mark = ctx->fd;
+	return 0;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int marked(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	u64 *mark = ctx->value;
+
+	if (!sk || !mark) {
+		BPF_SEQ_PRINTF(ctx->meta->seq, "end %d %d %d\n", ctx->map != 0, sk != 0, mark != 0);
+		return 0;
+	}
+	BPF_SEQ_PRINTF(ctx->meta->seq, "%llu %d %d\n", *mark, sk->sk_family, sk->sk_protocol);
+	*mark += 100;
+	return 0;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int marked_wide(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	u64 *mark = ctx->value;
+
+	if (mark)
+		mark[1] = 0;
 	return 0;
 }
 

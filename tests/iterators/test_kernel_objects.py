@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -152,6 +153,32 @@ def test_attach_parameters_are_checked(both: tuple[Live, Simulated], prog: str, 
             world.link(prog, **info)
         refused.append(e.value.errno)
     assert refused[0] == refused[1]
+
+
+def test_socket_storage_is_walked_with_its_sockets(both: tuple[Live, Simulated], child: int) -> None:
+    texts = []
+    for world in both:
+        world.set(wanted_tgid=child)
+        assert show(world, "mark_sockets", pid=child) == ""
+        fd = world.obj.maps["marks"].fd
+        first, second = (sorted(show(world, "marked", map_fd=fd).splitlines()) for _ in range(2))
+        texts.append((first, second))
+    assert texts[0] == texts[1]
+    first, second = texts[0]
+    assert first[-1] == second[-1] == "end 1 0 0" and len(first) == 6
+    assert {int(line.split()[0]) + 100 for line in first[:-1]} == {int(line.split()[0]) for line in second[:-1]}
+
+
+@pytest.mark.parametrize(
+    ("prog", "map_name", "expected"),
+    [("marked", None, errno.EBADF), ("marked", ".bss", errno.EINVAL), ("marked_wide", "marks", errno.EACCES)],
+)
+def test_socket_storage_wants_its_map(both: tuple[Live, Simulated], prog: str, map_name: str | None, expected: int) -> None:
+    for world in both:
+        fds = {m.spec.section if m.spec.section == ".bss" else name: m.fd for name, m in world.obj.maps.items()}
+        with pytest.raises(OSError) as e:
+            world.link(prog, **({} if map_name is None else {"map_fd": fds[map_name]}))
+        assert e.value.errno == expected
 
 
 @pytest.fixture(scope="module")

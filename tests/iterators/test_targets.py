@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
+from kernfs_sim.host import cgroup2_mount
 
-from .worlds import Simulated, World
+from .worlds import Live, Simulated, World
 
 
 def attach_errno(world: World, prog: str, **info: int) -> int | None:
@@ -152,3 +156,83 @@ def test_maps_come_by_ascending_id(world: World) -> None:
     ids = [int(line.split()[0]) for line in text]
     assert ids == sorted(ids)
     assert "1000000" in {line.split()[1] for line in text}
+
+
+_SIZES = {"key_size": 4, "value_size": 8, "max_entries": 4}
+_KINDS = {
+    uapi.BPF_MAP_TYPE_HASH: {},
+    uapi.BPF_MAP_TYPE_ARRAY: {},
+    uapi.BPF_MAP_TYPE_PERCPU_HASH: {},
+    uapi.BPF_MAP_TYPE_PERCPU_ARRAY: {},
+    uapi.BPF_MAP_TYPE_LRU_HASH: {},
+    uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH: {},
+    uapi.BPF_MAP_TYPE_LPM_TRIE: {"key_size": 8, "map_flags": uapi.BPF_F_NO_PREALLOC},
+    uapi.BPF_MAP_TYPE_QUEUE: {"key_size": 0},
+    uapi.BPF_MAP_TYPE_STACK: {"key_size": 0},
+    uapi.BPF_MAP_TYPE_BLOOM_FILTER: {"key_size": 0},
+    uapi.BPF_MAP_TYPE_PROG_ARRAY: {"value_size": 4},
+    uapi.BPF_MAP_TYPE_CGROUP_ARRAY: {"value_size": 4},
+    uapi.BPF_MAP_TYPE_RINGBUF: {"key_size": 0, "value_size": 0, "max_entries": 4096},
+}
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_elements_are_walked_of_the_kinds_of_map_that_linux_walks(world: World, kind: int) -> None:
+    shape = uapi.MapCreate(map_type=kind, **{**_SIZES, **_KINDS[kind]})
+    fd = world.bpf(uapi.BPF_MAP_CREATE, bytearray(shape.pack()))
+    walked = kind in (1, 2, 5, 6, 9, 10)  # hash, array, each per CPU too, LRU hash, LRU per CPU
+    try:
+        if walked:
+            assert world.drain(world.open(world.link("silent", map_fd=fd)), 4096) == []
+        else:
+            assert attach_errno(world, "silent", map_fd=fd) == errno.EINVAL
+    finally:
+        world.bpf.close(fd)
+
+
+@pytest.fixture
+def subtree(live: object) -> Iterator[str]:
+    """Empty cgroups of this machine, made for the test: the top one, two below, one below that."""
+    top = f"{cgroup2_mount()}/bpfjit-test-{os.getpid()}"
+    made = [f"{top}{below}" for below in ("", "/b", "/b/deep", "/a")]
+    for path in made:
+        os.mkdir(path)
+    yield top
+    for path in reversed(made):
+        os.rmdir(path)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("start", ["", "/b"])
+def test_a_subtree_of_cgroups_looks_the_same(walk_object: Path, subtree: str, order: int, start: str) -> None:
+    texts = []
+    real = Live(walk_object)
+    fd = os.open(subtree + start, os.O_RDONLY | os.O_DIRECTORY)
+    with real.obj:
+        texts.append(b"".join(real.drain(real.open(real.link("cgroups", order=order, cgroup_fd=fd)), 4096)))
+    kn_id = os.stat(fd).st_ino
+    os.close(fd)
+    with Kernel.from_host() as kernel:
+        sim = Simulated(kernel, walk_object)
+        with sim.obj:
+            texts.append(b"".join(sim.drain(sim.open(sim.link("cgroups", order=order, cgroup_id=kn_id)), 4096)))
+    assert texts[0] == texts[1] and len(texts[0].splitlines()) >= 2
+
+
+def test_a_walk_of_a_million_elements_keeps_nothing(walk_object: Path) -> None:
+    def resident_kib() -> int:
+        return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+
+    with Kernel() as kernel:
+        world = Simulated(kernel, walk_object)
+        with world.obj:
+            world.set(element_bytes=16, again_key=0xFFFFFFFF)
+            fd = world.walk("walk", "million")
+            for _ in range(20):
+                assert len(world.read(fd, 16000)) == 16000
+            before, total = resident_kib(), 20 * 16000
+            while data := world.read(fd, 1 << 16):
+                total += len(data)
+            assert total == 16_000_000
+            # The map's pages are touched as they are read: 8 MB of values, and nothing of the 16 MB of output.
+            assert resident_kib() - before < 10_000
