@@ -32,6 +32,8 @@ class ArgKind(Enum):
     TIMER = auto()  # a bpf_timer in a map's value
     RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
     SOCK_COMMON = auto()  # one of the verifier's own pointers to a socket
+    DYNPTR = auto()  # one that was made, of the kind in `btf` ("" any)
+    UNINIT_DYNPTR = auto()  # two stack slots in which the helper makes one of the kind in `btf`
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,14 @@ TIMER = Arg(ArgKind.TIMER)
 SOCK_COMMON = Arg(ArgKind.SOCK_COMMON)
 
 
+def dynptr(kind: str = "") -> Arg:
+    return Arg(ArgKind.DYNPTR, btf=kind)
+
+
+def uninit_dynptr(kind: str) -> Arg:
+    return Arg(ArgKind.UNINIT_DYNPTR, btf=kind)
+
+
 def fixed_mem(size: int) -> Arg:
     return Arg(ArgKind.FIXED_MEM, size=size)
 
@@ -85,6 +95,7 @@ class RetKind(Enum):
     BTF_PTR = auto()  # a trusted, non-null pointer to `ret_btf`
     BTF_PTR_OR_NULL = auto()  # a plain one
     RINGBUF_MEM_OR_NULL = auto()  # as many bytes as the ALLOC_SIZE argument says
+    DYNPTR_MEM_OR_NULL = auto()  # as many bytes of the dynptr as the ALLOC_SIZE argument says
     SOCKET_OR_NULL = auto()
     SOCK_COMMON_OR_NULL = auto()
     TCP_SOCK_OR_NULL = auto()

@@ -11,11 +11,11 @@ from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
 from ..spec.prog_types import helper_groups
 from ..uapi import bpf as uapi
-from . import btf_walk, ctx, fields, held, mem, stack
+from . import btf_walk, ctx, dynptrs, fields, held, mem, stack
 from . import state as st
 from .bounds import sync
 from .log import tnum_text, type_name
-from .state import OR_NULL, RINGBUF, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
+from .state import OR_NULL, PACKET_SLICE, RINGBUF, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
 from .walk import Walk
 
 SOCKETS = frozenset({T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
@@ -57,6 +57,8 @@ class Call:
         self.callback: int | None = None
         self.size_max = 0
         self.shared_ref = 0
+        self.dynptr: Reg | None = None
+        self.released_dynptr = 0
 
     def check(self) -> None:
         for i, arg in enumerate(self.row.args):
@@ -65,7 +67,9 @@ class Call:
             self._map()
         if self.row.passes_reference:
             self.shared_ref = self.w.regs[self.row.passes_reference].ref
-        if self.row.releases and not held.release(self.w, self.w.regs[self.row.releases].ref):
+        if self.released_dynptr:
+            dynptrs.release(self.w, self.released_dynptr)
+        elif self.row.releases and not held.release(self.w, self.w.regs[self.row.releases].ref):
             row = self.row
             self.w.reject(f"func bpf_{row.name}#{row.id} reference has not been acquired before", errno.EINVAL)
 
@@ -137,6 +141,18 @@ class Call:
             fields.lock(w, regno, reg, take=not self.row.under_lock)
         elif kind is ArgKind.TIMER:
             self.map_index = fields.timer(w, regno, reg)
+        elif kind in (ArgKind.DYNPTR, ArgKind.UNINIT_DYNPTR) and reg.type not in (T.STACK, T.DYNPTR):
+            self._mismatch(regno, reg, "fp, dynptr_ptr")
+        elif kind is ArgKind.DYNPTR:
+            wanted = dynptrs.Kind[arg.btf.upper()] if arg.btf else None
+            if self.row.releases == regno and wanted is not None:
+                self.released_dynptr = dynptrs.check_released(w, regno, reg, wanted)
+            else:
+                self.dynptr = dynptrs.initialized(w, regno, reg, wanted)
+        elif kind is ArgKind.UNINIT_DYNPTR:
+            if self.row.name == "dynptr_from_mem" and w.regs[1].type != T.MAP_VALUE:
+                w.reject(f"Unsupported reg type {type_name(w.regs[1])} for bpf_dynptr_from_mem data")
+            dynptrs.make(w, regno, reg, dynptrs.Kind[arg.btf.upper()])
         elif kind is ArgKind.STR:
             self._constant_string(regno, reg)
         elif kind is ArgKind.STACK_OR_NULL:
@@ -223,7 +239,8 @@ class Call:
         regs = w.regs
         sizes = [regs[i] for i in range(6)]
         finds = row.ret is RetKind.MAP_VALUE_OR_NULL and self._finds()
-        if row.changes_packet:
+        writes_packet = row.name == "dynptr_write" and self.dynptr is not None and dynptrs.is_packet(self.dynptr)
+        if row.changes_packet or writes_packet:
             forget_packet(w)
         for i in range(6):
             regs[i] = UNINIT
@@ -237,6 +254,10 @@ class Call:
                 r.flags, r.id = OR_NULL, w.new_id()
             elif fields.may_lock(w.program.maps[self.map_index]):
                 r.id = w.new_id()
+        elif row.ret is RetKind.DYNPTR_MEM_OR_NULL:
+            assert self.dynptr is not None
+            r = dynptrs.memory(self.dynptr, self.size_max)
+            r.flags, r.id = r.flags | OR_NULL, w.new_id()
         elif row.ret in _SOCKET_RESULTS:
             r = st.pointer(_SOCKET_RESULTS[row.ret], OR_NULL)
             r.id = w.new_id()
@@ -277,10 +298,13 @@ def forget_packet(w: Walk, state: st.State | None = None) -> None:
     """The packet may have moved: every pointer into it is an unknown number now."""
     for frame in (state or w.state).frames:
         for i, r in enumerate(frame.regs):
-            if r.type in (T.PACKET, T.PACKET_META, T.PACKET_END):
+            if r.type in (T.PACKET, T.PACKET_META, T.PACKET_END) or r.flags & PACKET_SLICE:
                 frame.regs[i] = UNINIT if not w.env.privileged else st.scalar()
         for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.type in (T.PACKET, T.PACKET_META, T.PACKET_END):
+            spilled = slot.reg
+            if spilled is not None and (
+                spilled.type in (T.PACKET, T.PACKET_META, T.PACKET_END) or spilled.flags & PACKET_SLICE
+            ):
                 frame.stack[index] = st.Slot(bytes([st.MISC]) * 8)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from . import state as st
 from .refs import Held, Ref, RefKind
-from .state import ALLOC, NON_OWN, OR_NULL, RCU, TRUSTED, UNTRUSTED, Frame, Reg, Slot, State, T
+from .state import ALLOC, DYNPTR_SLOT, NON_OWN, OR_NULL, RCU, TRUSTED, UNTRUSTED, Frame, Reg, Slot, State, T
 from .walk import Walk
 
 TRUST = ALLOC | TRUSTED | NON_OWN  # flags of pointers that are sure to be good
@@ -122,3 +122,19 @@ _NO_SLEEP: tuple[tuple[Callable[[Held], bool], str], ...] = (
 def no_sleep_here(w: Walk) -> str:
     """The section in which nothing may sleep, as Linux names it; "" outside of all."""
     return next((name for holds, name in _NO_SLEEP if holds(w.state.held)), "")
+
+
+def destroy_dynptr(w: Walk, number: int, index: int) -> None:
+    """A slot is written over: the dynptr in it, and the memory taken from it, are gone. Rejects one with a reference."""
+    frame = w.state.frames[number]
+    slot = frame.stack.get(index)
+    if slot is None or slot.kinds[0] != DYNPTR_SLOT or slot.reg is None:
+        return
+    first = index + slot.reg.frame
+    there = frame.stack[first].reg
+    assert there is not None
+    if there.ref:
+        w.reject("cannot overwrite referenced dynptr", errno.EINVAL)
+    for i in (first, first - 1):
+        frame.stack[i] = Slot(bytes(8))
+    change_regs(w.state.frames, lambda r: invalid(w) if r.ref == there.id and r.type == T.MEM else r)

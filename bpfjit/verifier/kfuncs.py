@@ -18,7 +18,7 @@ from ..isa.encoding import CALL, Insn
 from ..program import KfuncCall, Program
 from ..spec.kfuncs import KFUNC_BY_NAME, Kf, Kfunc
 from ..uapi import bpf as uapi
-from . import ctx, held, irqs, iters, mem
+from . import ctx, dynptrs, held, irqs, iters, mem
 from . import state as st
 from .cfg import Summary
 from .log import type_name
@@ -32,10 +32,8 @@ _SCALARS = frozenset({Kind.INT, *ENUMS})
 
 # Functions whose rules are not checked yet: nothing is accepted unproved.
 _NOT_YET = (
-    *("bpf_dynptr_", "bpf_probe_read_kernel_dynptr", "bpf_probe_read_kernel_str_dynptr", "bpf_probe_read_user_"),
-    *("bpf_copy_from_user_dynptr", "bpf_copy_from_user_str_dynptr", "bpf_copy_from_user_task_", "bpf_crypto_"),
-    *("bpf_obj_", "bpf_percpu_obj_", "bpf_list_", "bpf_rbtree_", "bpf_refcount_", "bpf_res_spin_", "bpf_wq_"),
-    *("bpf_task_work_", "bpf_arena_", "bpf_cgroup_read_xattr"),
+    *("bpf_crypto_", "bpf_obj_", "bpf_percpu_obj_", "bpf_list_", "bpf_rbtree_", "bpf_refcount_", "bpf_res_spin_", "bpf_wq_"),
+    *("bpf_task_work_", "bpf_arena_"),
 )
 
 
@@ -86,6 +84,8 @@ class KfuncSite:
         self.mem_rdonly = False
         self.callback: int | None = None
         self.iterator = (0, 0)  # frame and slot
+        self.dynptr: Reg | None = None
+        self.hidden: dict[int, int] = {}
         self.obj: Reg | None = None  # the object of the program's own types that it is about
 
     # -- arguments ---------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ class KfuncSite:
         _sections(self)
         if self.release_regno and not held.release(w, w.regs[self.release_regno].ref):
             w.reject(f"kfunc {self.name}#{self.func_id} reference has not been acquired before", errno.EINVAL)
-        w.facts.kfuncs[w.pc] = KfuncCall(self.name)
+        w.facts.kfuncs[w.pc] = KfuncCall(self.name, self.hidden)
         for i in range(6):
             w.regs[i] = UNINIT
         r0 = self._result()
@@ -510,11 +510,13 @@ _CHECKS: dict[ArgClass, ArgCheck] = {
     ArgClass.CALLBACK: KfuncSite._callback,
     ArgClass.STR: KfuncSite._str,
 }
-_SPECIAL_ARGS: dict[str, ArgCheck] = {}
+_SPECIAL_ARGS: dict[str, ArgCheck] = {"bpf_dynptr": dynptrs.check_argument}
 _SUFFIXES: dict[str, ArgCheck] = {"__irq_flag": irqs.check_argument}
 _RESULTS: dict[str, Callable[[KfuncSite], Reg]] = {
     "bpf_cast_to_kern_ctx": _kernel_context,
     "bpf_rdonly_cast": _read_only,
+    "bpf_dynptr_slice": dynptrs.slice_of,
+    "bpf_dynptr_slice_rdwr": dynptrs.slice_of,
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 
+from . import held
 from . import state as st
 from .bounds import truncate
-from .state import INVALID, ITER_SLOT, MISC, SCALAR, SPILL, STACK_BYTES, ZEROED, Frame, Reg, Slot, T
+from .state import DYNPTR_SLOT, INVALID, ITER_SLOT, MISC, SCALAR, SPILL, STACK_BYTES, ZEROED, Frame, Reg, Slot, T
 from .walk import Walk
 
 
@@ -103,6 +104,9 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_
     frame = w.state.frames[reg.frame]
     low, high = check_range(w, reg, regno, off, size, "write to")
     w.need_stack(frame, low)
+    for i in range((-(high + size)) // 8, (-low - 1) // 8 + 1):
+        if i in frame.stack and frame.stack[i].kinds[0] == DYNPTR_SLOT:
+            held.destroy_dynptr(w, reg.frame, i)
     if low != high:
         w.wrote_slots(frame, 0)
         _write_somewhere(w, frame, low, high + size, value, value_regno)
@@ -240,6 +244,9 @@ def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool) -> 
     low, high = check_range(w, reg, regno, 0, size, "write to" if writes else "read from")
     w.need_stack(frame, low)
     if writes:
+        for at in range(low, high + size):
+            if _byte(frame, at) == DYNPTR_SLOT:
+                w.reject(f"potential write to dynptr at off={at} disallowed")
         if low == high:
             _set_bytes(frame, low, size, MISC)
         else:

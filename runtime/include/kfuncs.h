@@ -111,6 +111,24 @@ u32 bpf_cpumask_any_and_distribute(const struct cpumask *src1, const struct cpum
 u32 bpf_cpumask_weight(const struct cpumask *cpumask);
 int bpf_cpumask_populate(struct cpumask *cpumask, void *src, size_t src__sz);
 
+/* -- dynptrs ------------------------------------------------------------------------------------ */
+
+struct bpf_dynptr {
+	__u64 __opaque[2];
+};
+
+int bpf_dynptr_from_skb(struct __sk_buff *s, u64 flags, struct bpf_dynptr *ptr__uninit);
+int bpf_dynptr_from_xdp(struct xdp_md *x, u64 flags, struct bpf_dynptr *ptr__uninit);
+void *bpf_dynptr_slice(const struct bpf_dynptr *p, u32 offset, void *buffer__opt, u32 buffer__szk);
+void *bpf_dynptr_slice_rdwr(const struct bpf_dynptr *p, u32 offset, void *buffer__opt, u32 buffer__szk);
+int bpf_dynptr_adjust(const struct bpf_dynptr *p, u32 start, u32 end);
+bool bpf_dynptr_is_null(const struct bpf_dynptr *p);
+bool bpf_dynptr_is_rdonly(const struct bpf_dynptr *p);
+__u32 bpf_dynptr_size(const struct bpf_dynptr *p);
+int bpf_dynptr_clone(const struct bpf_dynptr *p, struct bpf_dynptr *clone__uninit);
+int bpf_dynptr_copy(struct bpf_dynptr *dst_ptr, u32 dst_off, struct bpf_dynptr *src_ptr, u32 src_off, u32 size);
+int bpf_dynptr_memset(struct bpf_dynptr *p, u32 offset, u32 size, u8 val);
+
 /* -- strings ----------------------------------------------------------------------------------- */
 
 int bpf_strcmp(const char *s1__ign, const char *s2__ign);

@@ -273,3 +273,9 @@ struct rt_skb {
 	struct __sk_buff skb;
 	u8 *data, *data_end, *data_meta;
 };
+
+/* -- records of ring buffers, as dynptrs hold them -- */
+
+void *rt_ringbuf_reserve(struct bpf_map *map, u64 size, u64 flags);
+void rt_ringbuf_submit(void *record, u64 flags);
+void rt_ringbuf_discard(void *record, u64 flags);

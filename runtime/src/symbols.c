@@ -19,6 +19,13 @@
 	X(rt_ringbuf_reserve)                                                                                          \
 	X(rt_ringbuf_submit)                                                                                           \
 	X(rt_ringbuf_discard)                                                                                          \
+	X(rt_dynptr_from_mem)                                                                                          \
+	X(rt_ringbuf_reserve_dynptr)                                                                                   \
+	X(rt_ringbuf_submit_dynptr)                                                                                    \
+	X(rt_ringbuf_discard_dynptr)                                                                                   \
+	X(rt_dynptr_read)                                                                                              \
+	X(rt_dynptr_write)                                                                                             \
+	X(rt_dynptr_data)                                                                                              \
 	X(rt_ringbuf_output)                                                                                           \
 	X(rt_ringbuf_query)                                                                                            \
 	X(rt_user_ringbuf_drain)                                                                                       \
@@ -158,7 +165,18 @@
 	X(rt_bpf_iter_css_destroy)                                                                                     \
 	X(rt_bpf_iter_css_task_new)                                                                                    \
 	X(rt_bpf_iter_css_task_next)                                                                                   \
-	X(rt_bpf_iter_css_task_destroy)
+	X(rt_bpf_iter_css_task_destroy)                                                                                \
+	X(rt_bpf_dynptr_from_skb)                                                                                      \
+	X(rt_bpf_dynptr_from_xdp)                                                                                      \
+	X(rt_bpf_dynptr_slice)                                                                                         \
+	X(rt_bpf_dynptr_slice_rdwr)                                                                                    \
+	X(rt_bpf_dynptr_adjust)                                                                                        \
+	X(rt_bpf_dynptr_is_null)                                                                                       \
+	X(rt_bpf_dynptr_is_rdonly)                                                                                     \
+	X(rt_bpf_dynptr_size)                                                                                          \
+	X(rt_bpf_dynptr_clone)                                                                                         \
+	X(rt_bpf_dynptr_copy)                                                                                          \
+	X(rt_bpf_dynptr_memset)
 
 #define DECLARE(name) extern char name##_as_object[] __asm__(#name);
 SYMBOLS(DECLARE)

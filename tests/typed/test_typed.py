@@ -44,6 +44,16 @@ EXPECTED = {
         "root_comes_first_and_last": 1111,
         "tasks_of_the_root": 1,
     },
+    "dynptrs": {
+        "memory_is_written_and_read": 0,
+        "bad_flags_make_none": 0,
+        "adjusted_and_cloned": 0,
+        "packet_in_slices": 0,
+        "packet_that_is_only_read": 1,
+        "frame_in_slices": 2,
+        "copied_and_filled": 0,
+        "record_of_a_ring": 0,
+    },
     "packets": {
         "bytes_of_the_packet": 0x14 + 0x1516 + 0x1718191A,
         "byte_at_a_variable_place": 63,
@@ -110,5 +120,5 @@ def run(loaded: LoadedObject, prog: str, data: bytes = b"", ctx: bytes = b"") ->
 def test_program_returns(loaded: Loader, request: pytest.FixtureRequest, source: str, prog: str, engine: str) -> None:
     if engine == "live":
         request.getfixturevalue("live")
-    packet = bytes(range(64)) if source == "packets" else b""
+    packet = bytes(range(64)) if source in ("packets", "dynptrs") else b""
     assert run(loaded(source, engine), prog, packet) == EXPECTED[source][prog]

@@ -43,6 +43,7 @@ MAPS = {
     "lru": MapSpec(uapi.BPF_MAP_TYPE_LRU_HASH, 8, 16),
     "rdonly": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG),
     "wronly": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_WRONLY_PROG),
+    "ringbuf": MapSpec(uapi.BPF_MAP_TYPE_RINGBUF, 0, 0, 4096),
     "rodata": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG, b"%d %d\0ab" + bytes(8)),
     "noterm": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 8, 1, uapi.BPF_F_RDONLY_PROG, b"abcdefgh"),
 }

@@ -6,6 +6,7 @@ Which program types may call which helper was read off Linux 6.18 by loading one
 from __future__ import annotations
 
 from ..kinds import Helper
+from .dynptrs import DYNPTR_HELPERS
 from .linux import LINUX_HELPERS
 from .maps import MAP_HELPERS
 from .net import NET_HELPERS
@@ -18,6 +19,7 @@ from .timers import TIMER_HELPERS
 from .tracing import TRACING_HELPERS
 
 _TABLES = (
+    DYNPTR_HELPERS,
     LINUX_HELPERS,
     MAP_HELPERS,
     NET_HELPERS,
