@@ -94,6 +94,7 @@ struct rt_cpu *rt_enter(struct rt_kernel *k);
 void rt_leave(struct rt_cpu *cpu);
 void rt_fault_install(void);
 void rt_types_free(struct rt_kernel *k);
+void rt_defer_quietly(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
 void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
 
 u64 rt_run_counted(struct rt_kernel *k, rt_prog_fn fn, void *ctx);

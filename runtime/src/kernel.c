@@ -179,7 +179,8 @@ static void reclaim(struct rt_kernel *k, int wait)
 	} while (wait);
 }
 
-void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size)
+/* As rt_defer(), for whoever holds locks that what is released may want: nothing is released now. */
+void rt_defer_quietly(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size)
 {
 	struct rt_deferred *d = malloc(sizeof(*d));
 
@@ -199,6 +200,11 @@ void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, s
 	d->next = k->deferred;
 	k->deferred = d;
 	pthread_mutex_unlock(&k->lock);
+}
+
+void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size)
+{
+	rt_defer_quietly(k, release, obj, size);
 	reclaim(k, 0);
 }
 

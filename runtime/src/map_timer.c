@@ -30,6 +30,8 @@ struct rt_timers {
 	pthread_t thread;
 	struct rt_timer **heap;
 	u32 count, room;
+	char *key; /* of the element whose callback runs: a copy, the element may go meanwhile */
+	u32 key_room;
 	int started, stop;
 };
 
@@ -103,20 +105,38 @@ static int arm(struct rt_timers *t, struct rt_timer *x, u64 due)
 
 /* -- the thread -- */
 
-/* The key of the element that a value belongs to, as Linux's callback gets it. */
-static void *key_of(struct rt_timer *x, u32 *index)
+/* The key of the element that a value belongs to; under the lock, by which an element that goes drops its timer first. */
+static void *key_of(struct rt_timers *t, struct rt_timer *x)
 {
+	u32 size = x->map->map.key_size, index;
+
+	if (t->key_room < size) {
+		char *key = realloc(t->key, size);
+
+		if (!key)
+			return NULL;
+		t->key = key;
+		t->key_room = size;
+	}
 	if (x->map->map.map_type != BPF_MAP_TYPE_ARRAY)
-		return (char *)x->value - rt_hash_of(x->map)->key_bytes;
-	*index = (u32)(((char *)x->value - (char *)x->map->map.ops->direct(x->map)) / x->map->value_stride);
-	return index;
+		return memcpy(t->key, (char *)x->value - rt_hash_of(x->map)->key_bytes, size);
+	index = (u32)(((char *)x->value - (char *)x->map->map.ops->direct(x->map)) / x->map->value_stride);
+	return memcpy(t->key, &index, size);
+}
+
+static void release(struct rt_kernel *k, void *obj, size_t size)
+{
+	(void)k;
+	(void)size;
+	free(obj);
 }
 
 static void run(struct rt_timers *t, struct rt_timer *x)
 {
 	struct rt_cpu *cpu;
 	timer_fn fn;
-	u32 index;
+	void *key;
+	int dead = 0;
 
 	/* A CPU first: who waits for a running callback may hold the only other one. */
 	pthread_mutex_unlock(&t->lock);
@@ -129,16 +149,18 @@ static void run(struct rt_timers *t, struct rt_timer *x)
 		x->running = 1;
 		x->runner = pthread_self();
 		fn = x->fn;
+		key = key_of(t, x);
 		pthread_mutex_unlock(&t->lock);
-		if (fn)
-			fn(&x->map->map, key_of(x, &index), x->value, 0, 0);
+		if (fn && key)
+			fn(&x->map->map, key, x->value, 0, 0);
 		pthread_mutex_lock(&t->lock);
 		x->running = 0;
+		dead = x->dead;
 		pthread_cond_broadcast(&t->wake);
-		if (x->dead)
-			free(x);
 	}
 	pthread_mutex_unlock(&t->lock);
+	if (dead)
+		rt_defer_quietly(t->kernel, release, x, 0);
 	rt_leave(cpu);
 	pthread_mutex_lock(&t->lock);
 }
@@ -204,8 +226,10 @@ void rt_timers_stop(struct rt_kernel *k)
 
 void rt_timers_free(struct rt_kernel *k)
 {
-	if (k->timers)
+	if (k->timers) {
 		free(k->timers->heap);
+		free(k->timers->key);
+	}
 	free(k->timers);
 	k->timers = NULL;
 }
@@ -281,7 +305,7 @@ s64 rt_timer_start(void *at, u64 nsecs, u64 flags)
 		nsecs = nsecs > there ? nsecs - there : 0;
 	}
 	pthread_mutex_lock(&t->lock);
-	if (!x->fn)
+	if (!x->fn || x->dead)
 		err = -EINVAL;
 	else
 		err = arm(t, x, now + nsecs < now ? UINT64_MAX : now + nsecs);
@@ -334,8 +358,8 @@ void rt_timer_drop(void *at)
 	running = x->running;
 	x->dead = 1;
 	pthread_mutex_unlock(&t->lock);
-	if (!running)
-		free(x);
+	if (!running) /* a program may just have found it */
+		rt_defer_quietly(t->kernel, release, x, 0);
 }
 
 /* All timers of a map: its last user has gone. */

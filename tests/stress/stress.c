@@ -92,11 +92,6 @@ static struct bpf_map *map_new(struct rt_kernel *k, u32 type, u32 key_size, u32 
 	return map;
 }
 
-static struct bpf_map *map_of(struct rt_kernel *k, u32 type, u32 value_size, u32 entries)
-{
-	return map_new(k, type, 8, value_size, entries, 0);
-}
-
 static u64 count_keys(struct bpf_map *map)
 {
 	u64 key, n = 0;
@@ -143,9 +138,9 @@ static void *churn(void *arg)
 	return NULL;
 }
 
-static void test_churn(struct rt_kernel *k, u32 type, u32 entries)
+static void test_churn_flags(struct rt_kernel *k, u32 type, u32 entries, u32 flags)
 {
-	struct bpf_map *map = map_of(k, type, sizeof(struct pair), entries);
+	struct bpf_map *map = map_new(k, type, 8, sizeof(struct pair), entries, flags);
 	u64 done = race(k, map, THREADS, churn), left;
 	int err = 0;
 
@@ -171,6 +166,11 @@ static void test_churn(struct rt_kernel *k, u32 type, u32 entries)
 	printf("churn type %u of %u: %llu operations\n", type, entries, (unsigned long long)done);
 }
 
+static void test_churn(struct rt_kernel *k, u32 type, u32 entries)
+{
+	test_churn_flags(k, type, entries, 0);
+}
+
 /* Per-CPU values have one user at a time: plain increments lose nothing. */
 static void *count(void *arg)
 {
@@ -194,7 +194,7 @@ static void test_percpu(struct rt_kernel *k, u32 type)
 	u64 values[RT_MAX_CPUS] = { 0 }, key = 5, sum = 0, done;
 	struct bpf_map *map = map_new(k, type, type == BPF_MAP_TYPE_PERCPU_ARRAY ? 4 : 8, 8, 4, 0);
 
-	if (type == BPF_MAP_TYPE_PERCPU_HASH)
+	if (type != BPF_MAP_TYPE_PERCPU_ARRAY)
 		CHECK(!rt_map_copy_in(map, &key, values, BPF_ANY), "update");
 	done = race(k, map, THREADS, count);
 	key = type == BPF_MAP_TYPE_PERCPU_ARRAY ? 0 : 5;
@@ -205,6 +205,8 @@ static void test_percpu(struct rt_kernel *k, u32 type)
 	rt_map_free(map);
 	printf("per-CPU type %u: %llu exact\n", type, (unsigned long long)done);
 }
+
+#include "stress_maps.h"
 
 /* -- RCU: what a held CPU found stays until it is let go -- */
 
@@ -572,8 +574,17 @@ int main(int argc, char **argv)
 	test_churn(k, BPF_MAP_TYPE_HASH, 4096);
 	test_churn(k, BPF_MAP_TYPE_LRU_HASH, 2);
 	test_churn(k, BPF_MAP_TYPE_LRU_HASH, 30);
+	test_churn_flags(k, BPF_MAP_TYPE_LRU_HASH, 30, BPF_F_NO_COMMON_LRU);
 	test_percpu(k, BPF_MAP_TYPE_PERCPU_ARRAY);
 	test_percpu(k, BPF_MAP_TYPE_PERCPU_HASH);
+	test_percpu(k, BPF_MAP_TYPE_LRU_PERCPU_HASH);
+	test_trie(k);
+	test_queue(k, BPF_MAP_TYPE_QUEUE);
+	test_queue(k, BPF_MAP_TYPE_STACK);
+	test_ring(k);
+	test_timers(k);
+	test_storage(k);
+	test_inner(k);
 	test_rcu(k);
 	test_tracepoint(k);
 	test_views(k);
