@@ -106,21 +106,23 @@ def _to_tnum(r: Reg) -> None:
     r.value, r.mask = v & _HIGH | v32, m & _HIGH | m32
 
 
+def _deduce(r: Reg) -> None:
+    # In Linux's order: what one of these steps takes from another's bounds depends on it.
+    _narrow_32(r)
+    _signs_32(r)
+    _signs_64(r)
+    _narrow_64(r)
+
+
 def sync(r: Reg) -> None:
-    """Narrow everything by everything else, as far as one round goes (Linux does the same steps)."""
+    """Narrow everything by everything else, in as many rounds as Linux takes: more would know more than it does."""
     if not r.mask:
         r.know(r.value)  # all is known: bounds that say otherwise are of a path that cannot be
         return
     _from_tnum(r)
-    _signs_64(r)
-    _narrow_32(r)
-    _signs_32(r)
-    _narrow_64(r)
-    _signs_64(r)
-    _narrow_32(r)
-    _signs_32(r)
-    _narrow_64(r)
-    _signs_64(r)
+    _deduce(r)
+    _deduce(r)
+    _deduce(r)
     _to_tnum(r)
     _from_tnum(r)
 

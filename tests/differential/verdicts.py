@@ -4,9 +4,7 @@ In the suite a few hundred run (test_verdicts.py). A longer run, one line for ev
 
     python tests/differential/verdicts.py --count 20000 --seed 1 [--only unsound] [--type xdp]
 
-"unsound" is what we accept and Linux rejects, "timid" what we reject and Linux accepts. "sharper" is what we accept
-because we keep knowledge that Linux is known to drop (and reject as soon as we drop it too). Exit 1 if anything is
-unsound.
+"unsound" is what we accept and Linux rejects, "timid" what we reject and Linux accepts. Exit 1 if anything is unsound.
 """
 
 from __future__ import annotations
@@ -17,15 +15,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "verifier"))
 
 from bpf_text import assemble
 from judges import MAPS, Case, Live, Verdict, live_or_reason, ours
-
-from bpfjit.verifier import branch
-from bpfjit.verifier.state import S32_MAX, S32_MIN, S64_MAX, S64_MIN, Reg
 
 TYPES = ("socket_filter", "xdp", "sched_cls", "raw_tracepoint", "syscall")
 _OPS = ("+=", "-=", "*=", "|=", "&=", "^=", "<<=", ">>=", "s>>=", "/=", "%=")
@@ -33,25 +27,6 @@ _JUMPS = ("==", "!=", ">", ">=", "<", "<=", "s>", "s>=", "s<", "s<=", "&")
 _EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 63, 64, 127, 255, 256, -1, -2, -8, -16, 0x7FFFFFFF, -0x80000000, 0xFFFF)
 _VALUES = ("array", "big")
 _SCALARS = (0, 2, 3, 4, 5, 7, 8)
-
-# Linux forgets a number's signed bounds at an unsigned comparison; the verifier keeps them.
-_UNSIGNED = {"jgt", "jge", "jlt", "jle"}
-
-
-def _without_signed_bounds(r: Reg) -> Reg:
-    r = r.copy()
-    r.smin, r.smax, r.s32min, r.s32max = S64_MIN, S64_MAX, S32_MIN, S32_MAX
-    return r
-
-
-def _blunt(name: str, width: int, a: Reg, b: Reg) -> tuple[Reg, Reg]:
-    """branch.narrow() with Linux's forgetfulness."""
-    if name in _UNSIGNED:
-        a, b = _without_signed_bounds(a), _without_signed_bounds(b)
-    return _NARROW(name, width, a, b)
-
-
-_NARROW = branch.narrow
 
 
 @dataclass
@@ -396,10 +371,7 @@ class Difference:
 
     @property
     def kind(self) -> str:
-        if not self.mine.ok:
-            return "timid"
-        with patch.object(branch, "narrow", _blunt):
-            return "unsound" if ours(case_of(self.type, self.text), None, 0).ok else "sharper"
+        return "unsound" if self.mine.ok else "timid"
 
     def __str__(self) -> str:
         one_line = "; ".join(self.text.split("\n")).replace(":;", ":")
@@ -436,12 +408,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--type", choices=TYPES)
-    parser.add_argument("--only", choices=("unsound", "timid", "sharper"))
+    parser.add_argument("--only", choices=("unsound", "timid"))
     args = parser.parse_args()
     live = live_or_reason()
     if not isinstance(live, Live):
         sys.exit(live)
-    tally = {"accepted by both": 0, "rejected by both": 0, "unsound": 0, "timid": 0, "sharper": 0}
+    tally = {"accepted by both": 0, "rejected by both": 0, "unsound": 0, "timid": 0}
     for seed in range(args.seed, args.seed + args.count):
         type_, text = make(seed, args.type)
         case = case_of(type_, text)
