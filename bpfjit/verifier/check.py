@@ -132,6 +132,7 @@ class Checker:
     def _path(self) -> None:
         """Walk until the path ends."""
         w, log, explored = self.w, self.w.log, self.explored
+        watch = self.env.watch
         prune, joins, visited, ops = w.cfg.prune, w.cfg.joins, w.facts.visited, w.ops
         while True:
             pc = w.pc
@@ -148,6 +149,8 @@ class Checker:
             if log.on:
                 log.insn(pc, w.state.frame)
             visited[pc] = 1
+            if watch is not None:
+                watch(pc, w.state)
             frame = w.state.frame
             slots = frame.stack.copy() if log.on else None
             following = self._step(ops[pc])

@@ -14,6 +14,7 @@ cdef class Explored:
     cdef public Walk w
     cdef public object counts, cfg, log, loops
     cdef public bytearray checkpoint
+    cdef public bint watched
     cdef public dict kept
     cdef public long long last_processed, last_jumps
     @cython.locals(w=Walk, pc=int, current=State, forced=cython.bint, long=cython.bint, jumps=cython.longlong, insns=cython.longlong, add=cython.bint, innermost=Frame, kept=list, seen=int, entry=_Kept, old=State, found=Ids, loop=cython.bint, n=int)

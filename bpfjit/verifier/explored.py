@@ -49,6 +49,7 @@ class Explored:
         self.cfg: Cfg = w.cfg
         self.checkpoint = w.cfg.checkpoint
         self.log: Log = w.log
+        self.watched = w.env.watch is not None
         self.loops = Loops(w.cfg.loop)
         self.kept: dict[tuple[int, int], list[_Kept]] = {}
         self.last_processed = w.processed  # as the last state was kept
@@ -84,7 +85,7 @@ class Explored:
                 loop = self.loops.open(old)
                 if not old.clean and not loop:
                     forget_dead_slots(old, w.life.alive(old, pc))
-                found = state_covers(old, current, pc, self.cfg, _WITHIN if loop else _NOT)
+                found = state_covers(old, current, pc, self.cfg, _WITHIN if loop or self.watched else _NOT)
                 if found is not None:
                     entry.hits += 1
                     self._hit(old, current, pc, found, loop=loop)

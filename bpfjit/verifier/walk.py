@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -30,12 +30,15 @@ class Env:
 
     kernel_btf: the types that contexts and BTF pointers refer to. privileged: CAP_PERFMON's rights (pointer
     leaks, stack that was not written). log_level: as in bpf_attr. targets: of iterators and views, by function.
+    watch: is shown each state before its instruction is walked; then every number counts in pruning, so that the states
+    shown hold all that a run can come to (tests of soundness).
     """
 
     kernel_btf: Btf | None
     privileged: bool = True
     log_level: int = 0
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGET_BY_FUNC)
+    watch: Callable[[int, State], None] | None = None
 
 
 class Walk:
