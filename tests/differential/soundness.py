@@ -125,7 +125,7 @@ class _Machine(Machine):
         self.watched = watched
 
     def _step(self, pc: int, insn: Insn, regs: list[int]) -> int:
-        memory, live = self._ctx[0], self.facts.live[pc]  # what is not read again may be anything: states were joined
+        memory, live = self._own.ctx[0], self.facts.live[pc]  # what is not read again may be anything: states were joined
         for known in self.watched.at[pc].values():
             if all(_fits(known[i], regs[i], regs[10], memory) for i in range(10) if live >> i & 1):
                 return super()._step(pc, insn, regs)

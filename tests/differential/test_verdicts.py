@@ -7,7 +7,7 @@ import os
 import pytest
 import verdicts
 
-COUNT = 400
+COUNT = 120
 
 
 @pytest.fixture(scope="module")
