@@ -55,10 +55,13 @@ def next_link(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
 
 def _by_id(idr: Idr[Any], caller: Caller, attr: uapi.GetId, *, may_read: bool = True, may_write: bool = True) -> int:
     _need_admin(caller)
-    found = idr.get(attr.start_id)
+    found = idr.hold(attr.start_id)
     if found is None:
         raise refuse(errno.ENOENT, f"no object with id {attr.start_id}")
-    return install(caller, found, may_read=may_read, may_write=may_write)
+    try:
+        return install(caller, found, may_read=may_read, may_write=may_write)
+    finally:
+        found.put()
 
 
 def prog_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
@@ -75,11 +78,7 @@ def map_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
 def btf_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
     if attr.open_flags:
         raise refuse(errno.EINVAL, f"open flags {attr.open_flags:#x}")
-    _need_admin(caller)
-    found = kernel.btfs.get(attr.start_id)
-    if found is None:
-        raise refuse(errno.ENOENT, f"no BTF with id {attr.start_id}")
-    return install(caller, found)
+    return _by_id(kernel.btfs, caller, attr)
 
 
 def link_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:

@@ -13,6 +13,7 @@ from kernfs_sim import Cred, InProcess
 from kernfs_sim.caller import FdTable
 from kernfs_sim.fs.inode import OpenFile
 from kernfs_sim.idr import MAX_ID, Idr
+from kernfs_sim.objects import Object
 
 
 def refused(number: int, call: Callable[[], object]) -> None:
@@ -111,15 +112,19 @@ def test_ids_want_privileges(kind: str) -> None:
 
 
 def test_ids_are_handed_out_cyclically_and_never_0() -> None:
-    ids: Idr[str] = Idr()
-    assert [ids.add(x) for x in "abc"] == [1, 2, 3]
+    ids: Idr[Object] = Idr()
+    made = {name: Object() for name in ("a", "b", "c", "d", "last", "round", "more")}
+    assert [ids.add(made[x]) for x in "abc"] == [1, 2, 3]
     ids.remove(2)
-    assert ids.add("d") == 4, "an id that was given back is not next"
+    assert ids.add(made["d"]) == 4, "an id that was given back is not next"
     ids._last = MAX_ID - 1
-    assert ids.add("last") == MAX_ID
-    assert ids.add("round") == 2, "1, 3 and 4 are taken"
-    assert ids.add("more") == 5
-    assert list(ids) == ["a", "round", "c", "d", "more", "last"]
+    assert ids.add(made["last"]) == MAX_ID
+    assert ids.add(made["round"]) == 2, "1, 3 and 4 are taken"
+    assert ids.add(made["more"]) == 5
+    assert list(ids) == [made[name] for name in ("a", "round", "c", "d", "more", "last")]
+    made["c"].put()
+    assert ids.get(3) is made["c"] and ids.hold(3) is None, "one that is going is not held any more"
+    assert ids.hold(4) is made["d"] and made["d"].refs == 2
     assert (ids.next_after(0), ids.next_after(5), ids.next_after(MAX_ID)) == (1, MAX_ID, None)
 
 
