@@ -54,6 +54,7 @@ class Cgroup(KernfsDir):
         group = self.task_group = native.new("struct task_group")
         raw = os.fsencode(self.name) or b"/"
         memcg = self.memcg = native.new("struct mem_cgroup")
+        c.self.rstat_cpu = native.new("struct css_rstat_cpu", (native.cpus - 1) * ffi.sizeof("struct css_rstat_cpu"))
         css, addressof = c.self, ffi.addressof
         kn.id, kn.mode, kn.flags, kn.name, kn.priv = self.id, self.mode, 1, native.string(raw), c
         c.self.refcnt.percpu_count_ptr = 1

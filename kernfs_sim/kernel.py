@@ -165,6 +165,9 @@ class Kernel:
         ok(lib.rt_kernel_types(self.native.ptr, data, len(data)), "the kernel's BTF")
         self.tracepoints = {row.name: Tracepoint(self.native) for row in TRACEPOINTS}
         self.functions = new_functions(self.native)
+        flush = self.functions["bpf_rstat_flush"].places  # which css_rstat_flush() calls without coming back to Python
+        before, after = flush[uapi.BPF_TRACE_FENTRY].ptr, flush[uapi.BPF_TRACE_FEXIT].ptr
+        lib.rt_kernel_rstat_hook(self.native.ptr, before, after)
         self.namespaces = NamespaceSet(self.native)
         self.tasks = Tasks(self.native, self.namespaces)
         self.tasks.traced = self._traced
@@ -267,6 +270,7 @@ class Kernel:
         for tracepoint in self.tracepoints.values():
             if not tracepoint.count:
                 tracepoint.close()
+        lib.rt_kernel_rstat_hook(self.native.ptr, ffi.NULL, ffi.NULL)
         for function in self.functions.values():
             function.close()
         self.vfs = Vfs()

@@ -121,6 +121,7 @@ struct kernfs_elem_dir;
 struct kernfs_elem_symlink;
 struct kernfs_elem_attr;
 struct cgroup_subsys;
+struct css_rstat_cpu;
 struct cgroup_subsys_state;
 struct cgroup_root;
 struct task_cputime;
@@ -1805,6 +1806,7 @@ struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	struct cgroup_subsys *ss;
 	struct percpu_ref refcnt;
+	struct css_rstat_cpu *rstat_cpu;
 	struct list_head sibling;
 	struct list_head children;
 	int id;
@@ -2662,6 +2664,12 @@ enum cgroup_subsys_id {
 struct cgroup_subsys {
 	int id;
 	const char *name;
+};
+
+struct css_rstat_cpu {
+	struct cgroup_subsys_state *updated_children;
+	struct cgroup_subsys_state *updated_next;
+	struct cgroup_subsys_state *owner;
 };
 
 struct cgroup_root {

@@ -99,6 +99,7 @@ FUNCTIONS = (
     *(Function(f"bpf_fentry_test{n}") for n in range(2, 9)),
     Function("bpf_modify_return_test", modifiable=True, sleepable=True),
     Function("bpf_modify_return_test2", modifiable=True),
+    Function("bpf_rstat_flush"),
     Function("cgroup_rmdir"),
     Function("cgroup_attach_task"),
 )

@@ -51,4 +51,5 @@ int bpf_fentry_test8(struct bpf_fentry_test_t *arg);
 int bpf_modify_return_test(int a, int *b);
 int bpf_modify_return_test2(int a, int *b, short c, int d, void *e, char f, int g);
 int cgroup_rmdir(struct kernfs_node *kn);
+void bpf_rstat_flush(struct cgroup *cgrp, struct cgroup *parent, int cpu);
 int cgroup_attach_task(struct cgroup *dst_cgrp, struct task_struct *leader, bool threadgroup);

@@ -74,10 +74,17 @@ struct cgroup_subsys {
 	const char *name;
 };
 
+struct css_rstat_cpu {
+	struct cgroup_subsys_state *updated_children;
+	struct cgroup_subsys_state *updated_next;
+	struct cgroup_subsys_state *owner;
+};
+
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 	struct cgroup_subsys *ss;
 	struct percpu_ref refcnt;
+	struct css_rstat_cpu *rstat_cpu;
 	struct list_head sibling;
 	struct list_head children;
 	int id;

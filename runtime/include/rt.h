@@ -70,6 +70,7 @@ struct rt_kernel {
 	void *heap_free[64]; /* by size in 64-byte units, larger ones are not reused */
 	u64 pointer_key[2];
 	struct rt_index *pointer_names; /* what %p shows of objects that another kernel has named */
+	struct rt_tracepoint *rstat_before, *rstat_after; /* atomic: what runs around bpf_rstat_flush() */
 	struct rt_types *types; /* atomic: the kernel's BTF, for printing by type */
 	struct rt_index *tasks, *cgroups;
 	struct task_struct *idle; /* current where no other task does the work */

@@ -46,6 +46,7 @@ void rt_cgroup_put(struct rt_kernel *k, struct cgroup *c)
 
 		rt_kobj_free_rcu(k, (void *)c->kn->name, strlen(c->kn->name) + 1);
 		rt_kobj_free_rcu(k, c->kn, sizeof(*c->kn));
+		rt_kobj_free_rcu(k, c->self.rstat_cpu, sizeof(*c->self.rstat_cpu) * k->ncpus);
 		rt_kobj_free_rcu(k, c->subsys[memory_cgrp_id], sizeof(struct mem_cgroup)); /* whose css comes first */
 		rt_kobj_free_rcu(k, c, sizeof(*c) + (c->level + 1) * sizeof(c->ancestors[0]));
 		c = up;
@@ -130,15 +131,6 @@ struct cgroup *rt_bpf_cgroup_ancestor(struct cgroup *c, u64 level)
 struct cgroup *rt_bpf_cgroup_from_id(u64 id)
 {
 	return rt_bpf_cgroup_acquire(find(rt_this_cpu->kernel->cgroups, id));
-}
-
-/* The simulation's counters are always up to date. */
-void rt_css_rstat_updated(struct cgroup_subsys_state *css, u64 cpu)
-{
-}
-
-void rt_css_rstat_flush(struct cgroup_subsys_state *css)
-{
 }
 
 /* -- sections: whoever runs a program holds its CPU, which is an RCU read section and is not taken from it -- */

@@ -322,3 +322,110 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pyte
     exec(compile(python, "targets.md", "exec"), scope)
     assert scope["text"] == re.search(r"```text\n(.*?)```", text, re.S)[1]  # type: ignore[index]
     scope["kernel"].close()
+
+
+# -- statistics up the hierarchy ---------------------------------------------------------------------------
+
+STATISTICS = """
+extern void css_rstat_updated(struct cgroup_subsys_state *css, int cpu) __ksym;
+extern void css_rstat_flush(struct cgroup_subsys_state *css) __ksym;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH); __uint(max_entries, 64); __type(key, u64); __type(value, u64);
+} fresh SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 64); __type(key, u64); __type(value, u64); } sums SEC(".maps");
+u64 flushed;
+
+SEC("fentry/cgroup_attach_task")
+int BPF_PROG(count, struct cgroup *dst, struct task_struct *leader, bool threadgroup)
+{
+	u64 id = dst->kn->id, one = 1, *n = bpf_map_lookup_elem(&fresh, &id);
+
+	if (n)
+		*n += 1;
+	else
+		bpf_map_update_elem(&fresh, &id, &one, 0);
+	css_rstat_updated(&dst->self, bpf_get_smp_processor_id());
+	return 0;
+}
+
+static void add(u64 id, u64 more)
+{
+	u64 *sum = bpf_map_lookup_elem(&sums, &id);
+
+	if (sum)
+		*sum += more;
+	else
+		bpf_map_update_elem(&sums, &id, &more, 0);
+}
+
+SEC("fentry/bpf_rstat_flush")
+int BPF_PROG(flush, struct cgroup *cgrp, struct cgroup *parent, int cpu)
+{
+	u64 id = cgrp->kn->id, *n = bpf_map_lookup_percpu_elem(&fresh, &id, cpu), more;
+
+	flushed++;
+	if (!n || !*n)
+		return 0;
+	more = *n;
+	*n = 0;
+	add(id, more);
+	if (parent) {
+		u64 up = parent->kn->id, zero = 0, *m = bpf_map_lookup_percpu_elem(&fresh, &up, cpu);
+
+		if (m)
+			*m += more;
+		else {
+			bpf_map_update_elem(&fresh, &up, &zero, 0);
+			m = bpf_map_lookup_percpu_elem(&fresh, &up, cpu);
+			if (m)
+				*m += more;
+		}
+	}
+	return 0;
+}
+
+SEC("iter.s/cgroup")
+int show(struct bpf_iter__cgroup *ctx)
+{
+	struct cgroup *cgroup = ctx->cgroup;
+	u64 id, *sum;
+
+	if (!cgroup)
+		return 1;
+	css_rstat_flush(&cgroup->self);
+	id = cgroup->kn->id;
+	sum = bpf_map_lookup_elem(&sums, &id);
+	BPF_SEQ_PRINTF(ctx->meta->seq, "%llu %llu %llu\\n", id, sum ? *sum : 0, flushed);
+	return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_statistics_are_summed_up_the_hierarchy_when_they_are_wanted(build: Build, cpus: int) -> None:
+    with Kernel(cpus=cpus) as kernel:
+        for path in ("/a/x", "/a/y", "/b"):
+            kernel.cgroups.create(path)
+        loaded = build(STATISTICS).load(kernel.bpf)
+        for name in ("count", "flush"):
+            loaded.links[name] = loaded.attach_prog(loaded.progs[name])
+        for pid, path in enumerate(("/a/x", "/a/x", "/a/y", "/b", "/a"), 1):
+            kernel.tasks.create(pid)
+            kernel.write_text(f"/sys/fs/cgroup{path}/cgroup.procs", f"{pid}\n")
+
+        def show(path: str) -> list[str]:
+            info = bytearray(uapi.LAYOUTS["bpf_iter_link_info"].size)
+            info[0:4] = uapi.BPF_CGROUP_ITER_SELF_ONLY.to_bytes(4, "little")
+            info[8:16] = kernel.cgroups.find(path).id.to_bytes(8, "little")
+            link = loaded.attach_prog(loaded.progs["show"], bytes(info))
+            fd = kernel.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
+            text: bytes = kernel.caller.fds.get(fd).read(kernel.caller, 4096)
+            link.close()
+            return text.decode().split()
+
+        ids = {path: str(kernel.cgroups.find(path).id) for path in ("/", "/a", "/a/x", "/a/y", "/b")}
+        assert show("/a/x") == [ids["/a/x"], "2", "1"]  # itself alone
+        assert show("/a") == [ids["/a"], "4", "3"]  # y and a; x has nothing new
+        assert show("/a") == [ids["/a"], "4", "3"]  # nothing has been updated since
+        assert show("/") == [ids["/"], "5", "5"]  # b and the root, children first
