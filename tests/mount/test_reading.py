@@ -123,6 +123,31 @@ def test_tools_on_a_hundred_thousand_lines(system: System) -> None:
     assert os.popen(f"grep -c . {system.path}").read() == "100000\n"
 
 
+def test_a_long_text_holds_up_nobody(system: System) -> None:
+    """But for the first time, when nobody knows yet that it is long."""
+    system.set_lines(300_000)
+    other = os.path.dirname(system.path) + "/cgroup.stat"
+
+    def took(path: str) -> float:
+        begin = time.monotonic()
+        with open(path, "rb", buffering=0) as f:
+            f.read(1)
+        return time.monotonic() - begin
+
+    for _ in range(2):
+        took(system.path)
+    waits = []
+    for _ in range(5):  # on a busy machine everything takes long now and then
+        long = threading.Thread(target=took, args=(system.path,))
+        begin = time.monotonic()
+        long.start()
+        time.sleep(0.01)
+        quick = took(other)
+        long.join()
+        waits.append(quick / (time.monotonic() - begin))
+    assert min(waits) < 0.3
+
+
 def test_reads_of_any_size_and_place(system: System) -> None:
     system.set_lines(1000)
     whole = b"".join(b"line %7d\n" % i for i in range(1000))
