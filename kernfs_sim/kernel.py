@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bpfjit.btf import RawBtf, parse_btf
 from bpfjit.errors import ENOTSUPP, refuse
-from bpfjit.interp import Machine
 from bpfjit.jit import Engine, ObjectCache, default_directory
 from bpfjit.program import Binding, Verified, helpers_of
 from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
@@ -31,7 +30,7 @@ from .caller import Caller, InProcess, user_of
 from .cgroup import Cgroup, CgroupFs
 from .dumpers import open_dumper
 from .fs.bpfdump import BpfDump
-from .fs.bpffs import Pin, new_bpffs
+from .fs.bpffs import Pin, Preloaded, new_bpffs
 from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
 from .fs.kernfs import DataFile, KernfsDir, new_sysfs
 from .fs.procfs import new_procfs
@@ -54,6 +53,8 @@ if TYPE_CHECKING:
     from .known import KnownPrograms
     from .scenario import Scenario
 
+# What a fresh bpffs shows, and by which program of preloaded.py.
+PRELOADED = {"maps.debug": "dump_bpf_map", "progs.debug": "dump_bpf_prog"}
 _VMLINUX = Path(__file__).parent / "data" / "vmlinux.btf"
 ENGINES = ("jit", "interp")
 # What a program may ask of the kernel's configuration: the release that is simulated, and what of it is here.
@@ -139,6 +140,7 @@ class Kernel:
         self.require_signatures = require_signatures
         self.keyrings = Keyrings()
         self._known_store = known
+        self._iterators: Any = None
         directory = default_directory() if cache else None
         self._cache = ObjectCache(directory) if directory is not None else None
         self._tiered = tiered
@@ -203,8 +205,22 @@ class Kernel:
             self.dumpers.add_target(row)
         self.vfs.mount(self.caller, "/sys/kernel/bpfdump", self.dumpers.root)
         self._bpffs = new_bpffs(map_text, self._open_link_pin)
+        for name, prog in PRELOADED.items():
+            self._bpffs.add(name, Preloaded(self._bpffs.fs(), functools.partial(self._preloaded, prog)))
         self.vfs.mount(self.caller, "/sys/fs/bpf", self._bpffs)
         self.vfs.mount(self.caller, "/sys/fs/cgroup", self.cgroups.root)
+
+    def _preloaded(self, prog: str) -> LinkObject:
+        """The link of one of the iterators that every bpffs shows: both are loaded by the first who reads one."""
+        if self._iterators is None:
+            from .preloaded import Iterators
+
+            kernel = SimBpf(self, InProcess())
+            self._iterators = Iterators().load(kernel), kernel.caller
+            self._iterators[0].attach()
+        made, owner = self._iterators
+        link: LinkObject = owner.fds.get(made.links[prog].fd).object
+        return link
 
     def sysfs_directory(self, path: str) -> KernfsDir:
         """A directory of sysfs, by its path below /sys."""
@@ -263,6 +279,9 @@ class Kernel:
         if self.native.closed:
             return
         self.caller.fds.close_all()
+        if self._iterators is not None:
+            self._iterators[0].close()
+            self._iterators = None
         self.cgroups.shut_down()
         self._drop_names(self._bpffs)
         for prog in self.progs:
@@ -347,6 +366,8 @@ class Kernel:
                 raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
         binding = self.binding(maps, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
         if self.engine == "interp":
+            from bpfjit.interp import Machine  # late: few ask for it
+
             return Machine(verified, binding)
         return self.jit.compile(verified, binding, tiered=self._tiered)
 

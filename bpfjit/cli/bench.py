@@ -20,7 +20,10 @@ from . import common
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("bpfjit", "interp", "kernel", "native")
 # A table's module has measure(quick) -> (rows, geomeans, notes); it is imported when it is asked for.
-TABLES = {"jit": "bench_jit", "read": "bench_read", "iter": "bench_iter", "maps": "bench_maps", "load": "bench_load"}
+TABLES = {
+    **{name: f"bench_{name}" for name in ("jit", "read", "iter", "maps", "load")},
+    "loader": "bench_loader",
+}
 Measured = tuple[list["Row"], dict[str, Any], list[str]]
 
 

@@ -67,8 +67,26 @@ class Pin(Inode):
         self._size = size
 
 
+class Preloaded(Inode):
+    """An iterator of the kernel's own, shown from the start: its program is loaded when somebody first asks.
+
+    Mode 0400, and nobody takes it away: names with dots are the kernel's.
+    """
+
+    def __init__(self, sb: BpfFs, link: Callable[[], LinkObject]) -> None:
+        super().__init__(sb, stat.S_IFREG | 0o400, 0, 0)
+        self.fs = sb
+        self._link = link
+
+    def open(self, caller: Caller, flags: int) -> OpenFile:
+        opened = self.fs.iter_open(caller, self._link(), flags)
+        if opened.inode is None:
+            opened.inode = self.get()
+        return opened
+
+
 class BpfDir(Directory):
-    def _fs(self) -> BpfFs:
+    def fs(self) -> BpfFs:
         return cast(BpfFs, self.sb)
 
     def check_name(self, name: str, *, creating: bool) -> None:
@@ -91,6 +109,7 @@ class BpfDir(Directory):
         self.drop(name)
 
     def unlink(self, caller: Caller, name: str) -> None:
+        self.check_name(name, creating=False)
         self.drop(name)
 
     def symlink(self, caller: Caller, name: str, target: str) -> None:
@@ -101,6 +120,7 @@ class BpfDir(Directory):
         self.add(name, inode.get())
 
     def rename(self, caller: Caller, name: str, to: Directory, new: str) -> None:
+        self.check_name(name, creating=False)
         inode, old = self.children[name], to.children.get(new)
         if isinstance(old, Directory) and old.children:
             raise refuse(errno.ENOTEMPTY, f"{new}: directory not empty")
@@ -114,7 +134,7 @@ class BpfDir(Directory):
     def pin(self, caller: Caller, name: str, obj: object) -> None:
         assert isinstance(obj, Object)
         mode = 0o600 & ~caller.umask
-        self.add(name, Pin(self._fs(), obj, mode, caller.cred.uid, caller.cred.gid))
+        self.add(name, Pin(self.fs(), obj, mode, caller.cred.uid, caller.cred.gid))
 
 
 def new_bpffs(map_text: MapText, iter_open: IterOpen) -> BpfDir:

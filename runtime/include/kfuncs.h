@@ -15,6 +15,7 @@ struct task_struct *bpf_task_from_vpid(s32 vpid);
 long bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor);
 struct cgroup *bpf_cgroup_acquire(struct cgroup *cgrp);
 void bpf_cgroup_release(struct cgroup *cgrp);
+s64 bpf_map_sum_elem_count(const struct bpf_map *map);
 struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level);
 struct cgroup *bpf_cgroup_from_id(u64 cgid);
 void css_rstat_updated(struct cgroup_subsys_state *css, int cpu);

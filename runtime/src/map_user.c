@@ -81,3 +81,30 @@ int rt_map_next_key_user(struct bpf_map *map, u64 key, u64 next)
 		free(buf);
 	return err;
 }
+
+/* How many elements a hash has; Linux counts those of hashes alone. */
+s64 rt_bpf_map_sum_elem_count(struct bpf_map *map)
+{
+	u64 key_size = round_up(map->key_size, 8);
+	char small[ON_STACK] __attribute__((aligned(8))), *keys;
+	s64 count = 0;
+
+	switch (map->map_type) {
+	case BPF_MAP_TYPE_HASH:
+	case BPF_MAP_TYPE_PERCPU_HASH:
+	case BPF_MAP_TYPE_LRU_HASH:
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+	case BPF_MAP_TYPE_HASH_OF_MAPS:
+		break;
+	default:
+		return 0;
+	}
+	keys = room(small, 2 * key_size);
+	for (char *key = NULL; keys && !rt_map_next_key(map, key, keys + key_size) && count <= map->max_entries; count++) {
+		memcpy(keys, keys + key_size, map->key_size);
+		key = keys;
+	}
+	if (keys != small)
+		free(keys);
+	return count;
+}

@@ -231,3 +231,14 @@ def test_walks_are_measured_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch, liv
     for row in answer["rows"]:
         assert row["bpfjit_ns"] > 0 and row["kernel_ns"] > 0 and row["interp_ns"] > 0
     assert set(Path("/sys/fs/cgroup").glob("bpfjit-bench-*")) <= before  # others may run it meanwhile
+
+
+def test_bench_loader_has_its_rows(cli: Cli) -> None:
+    answer = cli("bench", "loader", "--quick", "-j").json
+    rows = {row["what"]: row for row in answer["rows"]}
+    assert list(rows) == [
+        "gen loader, 5 programs", "light skeleton, 5 programs", "known program", "first read, light skeleton",
+    ]  # fmt: skip
+    assert all(row["bpfjit_ns"] > 0 for row in rows.values())
+    assert rows["light skeleton, 5 programs"]["elf_ns"] > 0
+    assert rows["first read, light skeleton"]["elf_ns"] > 0

@@ -104,6 +104,20 @@ def test_objects_of_every_kind_have_loaders(name: str, side: Side) -> None:
     assert side.open_fds() == before
 
 
+def test_loaders_fill_maps_of_maps_and_prog_arrays_and_find_kernel_functions(side: Side) -> None:
+    light = ours("nested", side)
+    before = side.open_fds()
+    assert light.run(side) == 0, light.log
+    assert side.open_fds() == before + len(light.fds)
+    assert side.run(light.fds["nested"])[1] == 5
+    assert side.lookup(light.fds["second"], 8) == struct.pack("<Q", 5)
+    assert side.run(light.fds["locked"])[1] == 9  # the function that is not there is not called
+    keep = Buffers()
+    run = bytearray(uapi.TestRun(prog_fd=light.fds["xdp_main"], data_in=keep.put(PACKET), data_size_in=64).pack())
+    assert side.call(uapi.BPF_PROG_TEST_RUN, run) == 0
+    assert uapi.TestRun.unpack(run).retval == 7
+
+
 @pytest.mark.parametrize("maker", MAKERS)
 def test_the_context_sets_sizes_and_initial_values(maker: str, side: Side) -> None:
     keep, light = Buffers(), MAKERS[maker]("trip", side)
