@@ -70,7 +70,7 @@ class Checker:
         graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
         self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
         self.packet_changers = depth.packet_changers(program, graph)
-        self.contracts = funcs.global_functions(program, graph.starts)
+        self.contracts = funcs.global_functions(program, graph.starts, self.env.kernel_btf)
         if answer:
             self.exception_callback = graph.subprog_at[answer]
             if [r.type for r in self.contracts[self.exception_callback]] != [st.SCALAR]:
@@ -113,7 +113,7 @@ class Checker:
 
     def _fresh(self, reg: Reg) -> Reg:
         r = reg.copy()
-        if r.flags & OR_NULL:
+        if r.flags & OR_NULL or r.type == T.DYNPTR:
             r.id = self.w.new_id()
         return r
 

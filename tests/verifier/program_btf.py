@@ -16,6 +16,7 @@ _FIXED = {
     "void *": BtfId(6),
     "int *": BtfId(7),
     "struct xdp_md *": BtfId(9),
+    "struct task_struct *": BtfId(11),
 }
 _TYPES = [
     VOID_TYPE,
@@ -28,6 +29,8 @@ _TYPES = [
     Type(Kind.PTR, ref=_INT),
     Type(Kind.STRUCT, "xdp_md", 4, members=(Member("data", _INT, 0),)),
     Type(Kind.PTR, ref=BtfId(8)),
+    Type(Kind.STRUCT, "task_struct", 4, members=(Member("pid", _INT, 0),)),
+    Type(Kind.PTR, ref=BtfId(10)),
 ]
 Funcs = tuple[tuple[int, int], ...]
 Lines = tuple[tuple[int, int, int, int], ...]
@@ -39,10 +42,14 @@ def program_btf(code: Code, globals_: dict[str, list[str]], source: list[str]) -
     starts = {"main": 0} | {name: code.labels[name] for name in code.functions}
     funcs = []
     for name, start in sorted(starts.items(), key=lambda item: item[1]):
-        params = tuple(Param(f"p{i}", _FIXED[p]) for i, p in enumerate(globals_.get(name, [])))
+        declared = [p.split(" arg:") for p in globals_.get(name, [])]
+        params = tuple(Param(f"p{i}", _FIXED[p]) for i, (p, *_) in enumerate(declared))
         types.append(Type(Kind.FUNC_PROTO, ref=_INT, params=params))
         types.append(Type(Kind.FUNC, name, ref=BtfId(len(types) - 1), linkage=int(name in globals_ or start == 0)))
-        funcs.append((start, len(types) - 1))
+        func = BtfId(len(types) - 1)
+        funcs.append((start, func))
+        for i, (_, *tags) in enumerate(declared):
+            types += [Type(Kind.DECL_TAG, f"arg:{tag}", ref=func, component=i) for tag in tags]
     names = ["case.bpf.c", *source]
     strings = b"\0" + b"".join(name.encode() + b"\0" for name in names)
     offsets = [1 + sum(len(n.encode()) + 1 for n in names[:i]) for i in range(len(names))]

@@ -2,7 +2,7 @@
 
 A case: name, asm (bpf_text.py), refused (what the log must hold; absent: accepted), and where not the file's
 own: type, attach, gpl, sleepable. `stricter`: why we refuse what Linux accepts. `lines`: C source lines, one an
-instruction. `globals`: functions with global linkage, by their C parameters ("f": ["int", "struct two *"]).
+instruction. `globals`: functions with global linkage, by their C parameters ("f": ["int", "struct two * arg:nonnull"]).
 Programs with callbacks or these get BTF. `linux_only`: what the program uses is not in the simulated kernel, so it is judged
 by our verifier with Linux's BTF alone.
 """
