@@ -87,10 +87,14 @@ class Engine:
         passes.add_sroa_pass()
         _run(passes, module, builder)
 
-    def _annotated(self, verified: Verified) -> Any:
-        """The module after LLVM's passes, its instructions knowing the line records they come from."""
-        module = self._module(source.annotate(self.ir(verified), verified.program))
-        self._optimise(module)
+    def _annotated(self, verified: Verified, *, quick: bool = False) -> Any:
+        """The module after LLVM's passes, its instructions knowing the line records they come from (quick: first tier)."""
+        ir = self.ir(verified) + (STUB if quick else "")
+        module = self._module(source.annotate(ir, verified.program))
+        if quick:
+            self._simplify(module)
+        else:
+            self._optimise(module)
         return module
 
     def ir_listing(self, verified: Verified) -> str:
@@ -197,9 +201,11 @@ class Engine:
         The program is compiled once more, with a line table: asked for seldom.
         """
         program, subprogs = verified.program, verified.facts.subprogs
-        image = bytes(self.machine.emit_object(self._annotated(verified)))
+        quick = not native.optimised
+        machine = self._quick_machine if quick else self.machine
+        image = bytes(machine.emit_object(self._annotated(verified, quick=quick)))
         entry = functions(image)["prog"][0]
-        same = native.optimised and text(image) == text(self._object(self.ir(verified)))
+        same = text(image) == text(self._object(self.ir(verified) + (STUB if quick else ""), quick=quick))
         offsets = line_offsets(image) if same else {}
         found = []
         for record, info in enumerate(program.lines, 1):

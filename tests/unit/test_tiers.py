@@ -84,6 +84,17 @@ def test_optimising_changes_the_code_while_it_runs() -> None:
         it.close()
 
 
+def test_both_tiers_know_their_lines() -> None:
+    with Kernel() as kernel:
+        it, native = load(kernel)
+        verified = kernel.caller.fds.get(it.progs["prog"].fd).object.verified
+        for _ in range(2):
+            lines, (start, size) = kernel.jit.line_addresses(verified, native), native.functions[0]
+            assert len(set(lines)) > 5 and all(start <= line < start + size for line in lines)
+            native.optimise()
+        it.close()
+
+
 def test_closed_before_it_became_hot() -> None:
     with Kernel() as kernel:
         it, native = load(kernel)
