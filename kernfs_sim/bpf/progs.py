@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bpfjit.btf import BtfId, FuncInfo, Kind, LineInfo, RawBtf
+from bpfjit.btf import Kind, RawBtf
 from bpfjit.errors import BtfError, refuse
 from bpfjit.isa.encoding import Insn, decode
 from bpfjit.program import MapInfo, MapRef, Program, Rejected
@@ -20,7 +19,7 @@ from bpfjit.verifier import Env, verify
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_string
 from ..objects import BtfObject, MapObject, ProgObject
-from . import core_relos, held_maps, signature
+from . import core_relos, held_maps, prog_records, signature
 from .fd import btf_of, install_new, map_of, prog_of
 from .maps import object_name
 from .refs import References
@@ -157,15 +156,6 @@ def map_infos(maps: tuple[MapObject, ...]) -> tuple[MapInfo, ...]:
     return (*infos, *templates)
 
 
-def _infos(caller: Caller, addr: int, count: int, size: int, form: struct.Struct, what: str) -> list[tuple[int, ...]]:
-    if not count:
-        return []
-    if size < form.size or size % 4 or size > 252 or count > _MAX_INSNS:
-        raise refuse(errno.EINVAL, f"{what}: {count} records of {size} bytes")
-    data = caller.read(addr, count * size)
-    return [form.unpack_from(data, i * size) for i in range(count)]
-
-
 def _program(
     kernel: Kernel,
     caller: Caller,
@@ -183,12 +173,7 @@ def _program(
         attach_name = _attach_name(kernel.btf.types, attr.attach_btf_id, attr.expected_attach_type)
     elif attr.attach_btf_id:
         raise refuse(errno.EINVAL, f"a {row.name} program attaches to no BTF id")
-    funcs = _infos(caller, attr.func_info, attr.func_info_cnt, attr.func_info_rec_size, struct.Struct("<II"), "func_info")
-    lines = _infos(caller, attr.line_info, attr.line_info_cnt, attr.line_info_rec_size, struct.Struct("<IIII"), "line_info")
-    if (funcs or lines) and btf is None:
-        raise refuse(errno.EINVAL, "func_info and line_info want BTF")
-    if btf is not None:
-        _check_infos(btf.types, funcs, len(insns))
+    funcs, lines = prog_records.read(caller, attr, insns, btf)
     return Program(
         name,
         row,
@@ -198,23 +183,13 @@ def _program(
         map_infos(maps),
         refs,
         btf.types if btf is not None else None,
-        tuple(FuncInfo(off, BtfId(type_id)) for off, type_id in funcs),
-        tuple(LineInfo(*rest) for rest in lines),
+        funcs,
+        lines,
         gpl,
         bool(attr.prog_flags & uapi.BPF_F_SLEEPABLE),
         0,
         bool(attr.prog_flags & uapi.BPF_F_STRICT_ALIGNMENT),
     )
-
-
-def _check_infos(types: RawBtf, funcs: list[tuple[int, ...]], count: int) -> None:
-    for off, type_id in funcs:
-        try:
-            kind = types.type(type_id).kind
-        except BtfError as e:
-            raise refuse(errno.EINVAL, f"func_info: {e}") from None
-        if kind is not Kind.FUNC or off >= count:
-            raise refuse(errno.EINVAL, f"func_info: type {type_id} at instruction {off} is no function of this program")
 
 
 def _attach_name(types: RawBtf, btf_id: int, attach_type: int) -> str:
