@@ -272,7 +272,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "nothing": (("mount",), 2, "the following arguments are required: DIR"),
     "no file to pin": (("iter", "pin", "x.o"), 2, "wanted iter pin SOURCE FILE [map MAP]"),
     "a word too much": (("iter", "x.o", "y"), 2, "what is 'y'?"),
-    "no fd": (("mount", "/tmp", "--ready-fd", "77"), 2, "--ready-fd 77: not open"),
+    "no fd": (("mount", "/nonexistent", "--ready-fd", "1000000000"), 2, "--ready-fd 1000000000: not open"),
 }
 
 
