@@ -57,7 +57,7 @@ class Host:
     @property
     def unseen(self) -> list[str]:
         """One line for each kind of thing that could not be seen."""
-        lines = [f"{kind} of {count} tasks could not be seen" for kind, count in sorted(self.tasks.unseen.items())]
+        lines = [f"{kind} of {count} tasks could not be seen" for kind, count in sorted(self.tasks.unseen.items()) if count]
         return lines + [f"{what} could not be read" for what in sorted(self._unreadable)]
 
     def refresh(self) -> None:

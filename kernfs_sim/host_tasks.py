@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import ipaddress
 import os
@@ -33,6 +34,7 @@ from .task_mm import vm_flags
 if TYPE_CHECKING:
     from .kernel import Kernel
 
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _NS_GET_PARENT = 0xB702
 _PF_KTHREAD = 0x00200000
 _TICK_NS = 10_000_000
@@ -87,7 +89,9 @@ class HostTasks:
     def _ns_inum(self, pid: int | str, kind: str) -> int:
         try:
             link = os.readlink(f"{self.proc}/{pid}/ns/{kind}")
-        except OSError:
+        except OSError as e:
+            if e.errno in _FORBIDDEN:
+                self.unseen[f"{kind} namespace"] += 1
             return 0
         digits = link[link.find("[") + 1 : -1]
         return int(digits) if digits.isdigit() else 0
@@ -104,9 +108,10 @@ class HostTasks:
         for tid in tids:
             if self.kernel.tasks.find(tid) is None:
                 self._add_one(f"{self.proc}/{pid}/task/{tid}", tid, cgroup)
-        self._files(leader)
-        if not leader.c.flags & _PF_KTHREAD:
-            self._memory(leader)
+        if not leader.c.exit_state:
+            self._files(leader)
+            if not leader.c.flags & _PF_KTHREAD:
+                self._memory(leader)
 
     def _add_one(self, where: str, pid: int, cgroup: Cgroup) -> Task | None:
         comm = read(f"{where}/comm")
@@ -164,7 +169,6 @@ class HostTasks:
             try:
                 fd = os.open(f"{self.proc}/{pid}/ns/pid", os.O_RDONLY)
             except OSError:
-                self.unseen["pid namespace"] += 1
                 return None
             self._pid_ns[inum] = self._below(fd, inum)
         return self._pid_ns[inum]
@@ -187,7 +191,6 @@ class HostTasks:
     def _net_namespace(self, pid: int) -> NetNs | None:
         inum = self._ns_inum(pid, "net")
         if not inum:
-            self.unseen["network namespace"] += 1
             return None
         if inum not in self.net:
             made = self.net[inum] = self.kernel.namespaces.add_net(str(inum))
@@ -201,10 +204,8 @@ class HostTasks:
         where = f"{self.proc}/{task.pid}/fd"
         try:
             fds = sorted(int(fd) for fd in os.listdir(where) if fd.isdigit())
-        except FileNotFoundError:
-            return
-        except OSError:
-            self.unseen["files"] += 1
+        except OSError as e:
+            self.unseen["files"] += e.errno in _FORBIDDEN  # else it has ended
             return
         for fd in fds:
             row = self._file(task.pid, fd, where)
@@ -243,10 +244,8 @@ class HostTasks:
     def _memory(self, task: Task) -> None:
         try:
             text = Path(f"{self.proc}/{task.pid}/maps").read_text(errors="surrogateescape")
-        except FileNotFoundError:
-            return
-        except OSError:
-            self.unseen["memory"] += 1
+        except OSError as e:
+            self.unseen["memory"] += e.errno in _FORBIDDEN
             return
         for line in text.splitlines():
             m = _AREA.fullmatch(line)

@@ -248,9 +248,17 @@ def test_a_followed_machine_is_looked_at_whenever_a_file_is_opened(live: object)
         assert kernel.tasks.find(child.pid) is None
 
 
-def test_what_cannot_be_seen_is_said(machine: Machine) -> None:
-    machine.cgroup("a", 20)
+def test_what_cannot_be_seen_is_said(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.cgroup("a", 20, 30)
     machine.task(20)
-    kernel = Kernel()
-    host = populate(kernel, machine.proc)
-    assert host.unseen == ["network namespace of 1 tasks could not be seen"]
+    machine.task(30)
+    real = os.readlink
+
+    def forbidden(path: str) -> str:
+        if "/30/ns/" in path:
+            raise PermissionError(errno.EACCES, "permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "readlink", forbidden)
+    # What is not there belongs to a task that has ended: nothing is missed of that.
+    assert populate(Kernel(), machine.proc).unseen == ["net namespace of 1 tasks could not be seen"]
