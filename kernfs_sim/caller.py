@@ -141,7 +141,7 @@ class InKernel(InProcess):
     __slots__ = ("user",)
 
     def __init__(self, user: Caller) -> None:
-        super().__init__(user.cred, user.fds, user.umask, user.pid)
+        super().__init__(user.cred, user.fds, user.umask, user.pid, namespaces=user.namespaces)
         self.user = user
 
     def read(self, addr: int, size: int) -> bytes:

@@ -54,6 +54,7 @@ class Upcalls:
             lib.RT_UP_SYS_CLOSE: self._sys_close,
             lib.RT_UP_FIND_BTF: self._find_btf,
             lib.RT_UP_SYMBOL: self._symbol,
+            lib.RT_UP_COPY_USER: self._copy_user,
         }
         self._callback = ffi.callback("s64(u32, u64, u64, u64)", self._answer)
         lib.rt_kernel_upcall(kernel.native.ptr, self._callback)
@@ -64,9 +65,14 @@ class Upcalls:
         run = self._run
         before = run.caller
         run.caller, run.closed, run.fault = InKernel(caller), [], None
+        away = not caller.is_here
+        if away:
+            lib.rt_kernel_elsewhere(self._kernel.native.ptr, 1)
         try:
             yield
         finally:
+            if away:
+                lib.rt_kernel_elsewhere(self._kernel.native.ptr, -1)
             run.caller, closed, fault = before, run.closed, run.fault
             # As fput() does: the last reference of a file goes when the program has returned, no reader being left.
             if closed:
@@ -124,6 +130,12 @@ class Upcalls:
         if not found:
             raise refuse(errno.ENOENT, f"no {name} of kind {kind} in the kernel's BTF")
         return int(found)
+
+    def _copy_user(self, dst: int, size: int, src: int) -> int:
+        run = self._run.caller
+        user = run.user if run is not None else self._kernel.caller
+        ffi.memmove(ffi.cast("char *", dst), user.read(src, size), size)
+        return 0
 
     def _symbol(self, addr: int, _b: int, _c: int) -> int:
         name = ffi.string(ffi.cast("char *", addr)).decode("utf-8", "replace")

@@ -81,9 +81,11 @@ enum rt_upcall {
 	RT_UP_SYS_CLOSE = 2, /* fd */
 	RT_UP_FIND_BTF = 3, /* name, kind */
 	RT_UP_SYMBOL = 4, /* name */
+	RT_UP_COPY_USER = 5, /* destination, size, address in the user's memory */
 };
 typedef s64 (*rt_upcall_fn)(u32 what, u64 a, u64 b, u64 c);
 void rt_kernel_upcall(struct rt_kernel *k, rt_upcall_fn fn);
+void rt_kernel_elsewhere(struct rt_kernel *k, int by); /* one run more, or less, for a user whose memory is not ours */
 
 /* -- tracepoints: programs attached, in order; fire() runs them all `repeat` times -- */
 struct rt_tracepoint *rt_tracepoint_new(struct rt_kernel *k);

@@ -75,6 +75,7 @@ struct rt_kernel {
 	struct rt_index *tasks, *cgroups;
 	struct task_struct *idle; /* current where no other task does the work */
 	rt_upcall_fn upcall; /* what programs ask of the control side */
+	int elsewhere; /* atomic: runs for users whose memory is another process's */
 	char *trace;
 	size_t trace_used, trace_size;
 	u32 stats_users; /* atomic: who wants runs counted */

@@ -74,6 +74,7 @@
 	X(rt_trace_text)                                                                                               \
 	X(rt_bpf_sys_bpf)                                                                                              \
 	X(rt_bpf_sys_close)                                                                                            \
+	X(rt_copy_from_user)                                                                                            \
 	X(rt_btf_find_by_name_kind)                                                                                    \
 	X(rt_kallsyms_lookup_name)                                                                                     \
 	X(rt_seq_printf_btf)                                                                                           \

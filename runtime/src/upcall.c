@@ -51,3 +51,21 @@ s64 rt_kallsyms_lookup_name(const char *name, u64 size, u64 flags, u64 *res)
 	*res = (u64)addr;
 	return addr ? 0 : -ENOENT;
 }
+
+void rt_kernel_elsewhere(struct rt_kernel *k, int by)
+{
+	__atomic_add_fetch(&k->elsewhere, by, __ATOMIC_RELAXED);
+}
+
+/* User memory is this process's, unless programs run for others: then whoever runs this one knows where it is. */
+s64 rt_copy_from_user(void *dst, u64 size, const void *src)
+{
+	s64 err;
+
+	if (likely(!__atomic_load_n(&rt_this_cpu->kernel->elsewhere, __ATOMIC_RELAXED)))
+		return rt_probe_read(dst, size, src);
+	err = upcall(RT_UP_COPY_USER, (u64)(uintptr_t)dst, (u32)size, (u64)(uintptr_t)src);
+	if (err)
+		memset(dst, 0, (u32)size);
+	return err;
+}

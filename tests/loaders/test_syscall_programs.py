@@ -13,7 +13,7 @@ from bpfjit import open_object
 from bpfjit.loader.bpf import Buffers
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
-from kernfs_sim.caller import Cred, InProcess
+from kernfs_sim.caller import Cred, FdTable, InProcess
 
 SYSCALL = uapi.BPF_PROG_TYPE_SYSCALL
 CTX_BYTES = 24
@@ -238,3 +238,40 @@ def test_a_fault_of_ours_comes_out_of_the_run(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(type(kernel.btf.types), "find", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             side.run(prog)
+
+
+class Elsewhere(InProcess):
+    """A caller whose memory is another process's: here bytes by address, where this process has nothing."""
+
+    def __init__(self, fds: FdTable) -> None:
+        super().__init__(fds=fds, is_here=False)
+        self.memory: dict[int, bytearray] = {}
+
+    def read(self, addr: int, size: int) -> bytes:
+        for start, data in self.memory.items():
+            if start <= addr <= start + len(data) - size:
+                return bytes(data[addr - start : addr - start + size])
+        raise OSError(EFAULT, f"{addr:#x}")
+
+    def write(self, addr: int, data: bytes) -> None:
+        for start, memory in self.memory.items():
+            if start <= addr <= start + len(memory) - len(data):
+                memory[addr - start : addr - start + len(data)] = data
+                return
+        raise OSError(EFAULT, f"{addr:#x}")
+
+
+@pytest.mark.parametrize("engine", ["jit", "interp"])
+def test_user_memory_is_that_of_whoever_runs_the_program(engine: str) -> None:
+    with Kernel(engine=engine) as kernel, open_object(compiled("makes")).load(kernel.bpf) as loaded:
+        away = Elsewhere(kernel.caller.fds)
+        bpf, side = kernel.caller_bpf(away), Side(kernel.bpf, kernel)
+        for value_at, wanted in ((0x2000, 0), (0x9000, -EFAULT)):
+            away.memory = {0x1000: bytearray(struct.pack("<QIiii", value_at, 3, 0, 0, 0)), 0x2000: bytearray(b"12345678")}
+            run = uapi.TestRun(prog_fd=loaded.progs["makes"].fd, ctx_in=0x1000, ctx_size_in=CTX_BYTES)
+            raw = bytearray(run.pack())
+            assert bpf(uapi.BPF_PROG_TEST_RUN, raw) == 0
+            assert uapi.TestRun.unpack(raw).retval == wanted & 0xFFFFFFFF
+            if not wanted:
+                map_fd = struct.unpack("<QIiii", away.memory[0x1000])[2]
+                assert side.lookup(map_fd, 8, 3) == b"12345678"

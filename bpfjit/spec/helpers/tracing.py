@@ -81,7 +81,7 @@ TRACING_HELPERS = (
         "long (*%s)(void *dst, __u32 size, const void *user_ptr)",
         args=(UNINIT_MEM, SIZE_OR_ZERO, ANYTHING),
         ret=INTEGER,
-        symbol="rt_probe_read",
+        symbol="rt_copy_from_user",
         groups=ALL,
         sleepable=True,
     ),
