@@ -20,10 +20,7 @@ from . import common
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENGINES = ("bpfjit", "interp", "kernel", "native")
 # A table's module has measure(quick) -> (rows, geomeans, notes); it is imported when it is asked for.
-TABLES = {
-    **{name: f"bench_{name}" for name in ("jit", "read", "iter", "maps", "load")},
-    "loader": "bench_loader",
-}
+TABLES = {name: f"bench_{name}" for name in ("jit", "read", "iter", "maps", "load", "loader", "verify")}
 Measured = tuple[list["Row"], dict[str, Any], list[str]]
 
 

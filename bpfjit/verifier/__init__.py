@@ -7,7 +7,14 @@ from . import _source
 
 _source.prefer_if_needed(__path__)
 
+from . import check as check_module  # noqa: E402
 from .check import verify  # noqa: E402
 from .walk import Env  # noqa: E402
 
-__all__ = ["Env", "verify"]
+
+def is_compiled() -> bool:
+    """Whether the hot modules run compiled."""
+    return not str(check_module.__file__).endswith(".py")
+
+
+__all__ = ["Env", "is_compiled", "verify"]
