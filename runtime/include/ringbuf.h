@@ -27,6 +27,7 @@ struct rt_ring {
 	u32 lock; /* of those who reserve */
 	u32 busy; /* atomic: a program drains a user's ring */
 	u64 size, mask;
+	u64 consumed; /* where the consumer was when it was last looked for: its line is not asked for with every record */
 	u64 pending; /* the oldest record that is not known to be committed */
 	int event; /* atomic: an eventfd that says a wakeup has come, -1 none */
 };

@@ -147,24 +147,25 @@ static struct rt_ring_header *header_at(struct rt_ring *r, u64 pos)
 
 static void *reserve(struct rt_ring *r, u64 size)
 {
-	u64 bytes = record_bytes(size), consumed, at, end;
+	u64 bytes = record_bytes(size), at, end;
 	struct rt_ring_header *h;
 
 	if (unlikely(size > MAX_RECORD || bytes > r->size))
 		return NULL;
-	consumed = __atomic_load_n(rt_ring_consumer(r), __ATOMIC_ACQUIRE);
 	rt_spin_lock(&r->lock);
 	at = *rt_ring_producer(r);
 	end = at + bytes;
+	if (end - r->consumed > r->mask)
+		r->consumed = __atomic_load_n(rt_ring_consumer(r), __ATOMIC_ACQUIRE);
 	/* Records are never written over while one before them is still open. */
-	while (r->pending < at) {
+	while (end - r->pending > r->mask && r->pending < at) {
 		u32 len = __atomic_load_n(&header_at(r, r->pending)->len, __ATOMIC_ACQUIRE);
 
 		if (len & BPF_RINGBUF_BUSY_BIT)
 			break;
 		r->pending += record_bytes(len);
 	}
-	if (unlikely(end - consumed > r->mask || end - r->pending > r->mask)) {
+	if (unlikely(end - r->consumed > r->mask || end - r->pending > r->mask)) {
 		rt_spin_unlock(&r->lock);
 		return NULL;
 	}
@@ -183,6 +184,8 @@ static void commit(void *record, u64 flags, u32 discard)
 	u64 place = (char *)h - rt_ring_data(r);
 
 	__atomic_exchange_n(&h->len, (h->len ^ BPF_RINGBUF_BUSY_BIT) | discard, __ATOMIC_SEQ_CST);
+	if (likely(__atomic_load_n(&r->event, __ATOMIC_SEQ_CST) < 0))
+		return; /* nobody waits: who begins to looks at the positions after it has said so */
 	/* Who has read all before this one may be waiting for it. */
 	if (flags & BPF_RB_FORCE_WAKEUP)
 		wake(r);
