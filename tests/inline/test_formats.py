@@ -114,7 +114,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def snprintf(engine: str, built: Path) -> list[tuple[int, bytes]]:
     rng, found = random.Random(8), []
-    with Kernel(engine=engine) as kernel:
+    with Kernel(engine=engine, tiered=False) as kernel:
         it = open_object(built).load(kernel.bpf, only=[f"p{i}" for i in range(FORMATS)])
         (bss,) = [m for m in it.maps.values() if m.spec.section == ".bss"]
         for name in it.progs:
@@ -136,7 +136,7 @@ def test_snprintf_in_every_room(built: Path) -> None:
 
 def iterated(engine: str, built: Path, tasks: int) -> list[bytes | int]:
     """What reads of an iterator bring, an errno where one fails; enough tasks overflow a buffer many times."""
-    with Kernel(engine=engine) as kernel:
+    with Kernel(engine=engine, tiered=False) as kernel:
         root = kernel.cgroups.root
         for i in range(tasks):
             kernel.tasks.create(100 + i, f"task {i}", root)
@@ -190,7 +190,7 @@ def test_trace_printk(tmp_path: Path) -> None:
     )
     texts = []
     for engine in ("jit", "interp"):
-        with Kernel(engine=engine) as kernel:
+        with Kernel(engine=engine, tiered=False) as kernel:
             it = open_object(path).load(kernel.bpf)
             keep = Buffers()
             ctx = (2**64 - 7).to_bytes(8, "little") + (10**19).to_bytes(8, "little") + bytes(24)

@@ -39,8 +39,8 @@ def source() -> Object:
 
 @pytest.fixture(scope="module")
 def loaded(source: Object) -> Iterator[dict[str, tuple[Bpf, LoadedObject]]]:
-    """The object in the JIT, in the interpreter and, where it may be asked, on Linux."""
-    kernels = {engine: Kernel(engine=engine) for engine in ("jit", "interp")}
+    """The object in both tiers of the JIT and in the interpreter."""
+    kernels = {"jit": Kernel(tiered=False), "first tier": Kernel(), "interp": Kernel(engine="interp")}
     found = {engine: (kernel.bpf, source.load(kernel.bpf)) for engine, kernel in kernels.items()}
     yield found
     for _, it in found.values():
@@ -67,7 +67,7 @@ def run(judge: tuple[Bpf, LoadedObject], program: str, ctx: bytes = bytes(16)) -
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_in_place_is_what_the_call_is(loaded: dict[str, tuple[Bpf, LoadedObject]], program: str) -> None:
     for _ in range(2):  # the second time over what the first left in the maps
-        assert run(loaded["jit"], program) == run(loaded["interp"], program)
+        assert len({run(judge, program) for judge in loaded.values()}) == 1
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -12,7 +12,7 @@ from kernfs_sim import Kernel
 
 @pytest.fixture
 def sim() -> Iterator[Calls]:
-    with Kernel(possible_cpus()) as kernel:
+    with Kernel(possible_cpus(), tiered=False) as kernel:
         calls = Calls(kernel.bpf, possible_cpus(), kernel)
         yield calls
         calls.close_all()

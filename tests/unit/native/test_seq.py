@@ -47,7 +47,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Shown]:
-    with Kernel(2) as kernel:
+    with Kernel(2, tiered=False) as kernel:
         yield Shown(kernel)
 
 
