@@ -222,7 +222,14 @@ def test_loads_are_measured_compiled_and_cached(cli: Cli, monkeypatch: pytest.Mo
 def test_walks_are_measured_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch, live: object) -> None:
     walks = [w for w in bench_iter.WALKS if not w.what.startswith("array")]
     monkeypatch.setattr(bench_iter, "WALKS", [replace(w, elements=6 if w.what.startswith("cg") else 5) for w in walks])
-    for name, value in (("ELEMENTS", 5), ("CGROUPS", 5), ("TASKS", 5), ("QUICK_ROUNDS", 1), ("_INTERP_ELEMENTS", 5)):
+    for name, value in (
+        ("ELEMENTS", 5),
+        ("CGROUPS", 5),
+        ("TASKS", 5),
+        ("QUICK_ROUNDS", 1),
+        ("_INTERP_ELEMENTS", 5),
+        ("_ENOUGH", 5),
+    ):
         monkeypatch.setattr(bench_iter, name, value)
     before = set(Path("/sys/fs/cgroup").glob("bpfjit-bench-*"))
     answer = cli("bench", "iter", "--quick", "-j").json
