@@ -45,8 +45,9 @@ def step(w: Walk, insn: Op) -> None:
         w.reject("frame pointer is read only")
     if dst.type == _SCALAR and src.type == _SCALAR:
         got = transfer(insn.name, width, dst, src)
-        if dst.id and not src.mask and width == 64 and insn.name == "add" and abs(dst.off + src.smin) < _MAX_AWAY:
-            got.id, got.off = dst.id, dst.off + src.smin  # still that number, a constant further
+        if dst.id and not src.mask and width == 64 and insn.name == "add":
+            if -_MAX_AWAY <= dst.off + src.smin < _MAX_AWAY:
+                got.id, got.off = dst.id, dst.off + src.smin  # still that number, a constant further
         w.write(insn.dst, got)
         return
     if dst.is_pointer and src.is_pointer:
