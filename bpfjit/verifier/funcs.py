@@ -33,6 +33,10 @@ def global_functions(program: Program, starts: list[int], kernel_btf: Btf | None
         func = btf.type(type_id)
         if func.kind is not Kind.FUNC or func.linkage != 1:
             continue
+        returned = btf.resolve(btf.type(func.ref).ref)
+        if returned.kind is not Kind.INT and returned.kind not in ENUMS:
+            what = "doesn't return scalar. Only those are supported."
+            raise Refusal(f"Global function {func.name}() {what}", errno.EINVAL)
         params = btf.type(func.ref).params
         if len(params) > 5:
             raise Refusal(f"Global function {func.name}() with {len(params)} > 5 args. Buggy compiler.", errno.EINVAL)

@@ -233,7 +233,6 @@ def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int, *,
             if not w.env.privileged:
                 w.reject(f"invalid read from stack off {low}+{i} size {size}")
             w.zero_stack[frame.subprog] = 1
-            return
 
 
 def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool) -> None:
