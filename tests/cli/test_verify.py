@@ -17,6 +17,7 @@ from .conftest import Cli
 Objects = Callable[[str], Path]
 KEYS = [
     "object", "program", "section", "verdict", "errno", "reason", "insns", "processed_insns", "states", "duration_us", "log",
+    "explanation",
 ]  # fmt: skip
 
 

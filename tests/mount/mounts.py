@@ -191,6 +191,6 @@ def user_is_killed_and_mounts_again(data: Path) -> bool:
             with FuseMount(kernel, where) as mount:
                 assert mount.cleaned
                 served = subprocess.run(["ls", f"{where}/sys/fs/bpf"], capture_output=True, text=True, check=True)
-                assert served.stdout == "wait_show\n"
+                assert served.stdout == "maps.debug\nprogs.debug\nwait_show\n"
 
         return ended_well(in_child(both))

@@ -24,7 +24,7 @@ CG, BPF = "sys/fs/cgroup", "sys/fs/bpf"
 READING = {
     "cat of a view": (f"cat {CG}/web/api/wait_show", "3 42000\n"),
     "cat of all": (f"cat {CG}/web/*/wait_show", "3 42000\n4 1500\n"),
-    "ls": (f"ls {BPF}", "wait_show\n"),
+    "ls": (f"ls {BPF}", "maps.debug\nprogs.debug\nwait_show\n"),
     "ls -l": (f"ls -l {BPF} | cut -c1-10 | tail -1", "-rw-------\n"),
     "ls of a cgroup": (f"ls {CG}/web/api | grep -c .", "10\n"),
     "grep -r": (f"grep -r 1500 {CG}/web", f"{CG}/web/static/wait_show:4 1500\n"),
@@ -65,8 +65,14 @@ CHANGING = {
         f"cat {CG}/web/wait_show; echo rm > {CG}/web/wait_show; ls {CG}/web | grep -c wait; ls {CG}/web/api | grep -c wait",
         "2 0\n0\n1\n",
     ),
-    "mv of a pin": (f"mv {BPF}/wait_show {BPF}/other && ls {BPF} && cat {CG}/web/api/wait_show", "other\n3 42000\n"),
-    "mkdir in bpffs": (f"mkdir {BPF}/d && mv {BPF}/wait_show {BPF}/d/w && ls {BPF}/d && rm -r {BPF}/d && ls {BPF}", "w\n"),
+    "mv of a pin": (
+        f"mv {BPF}/wait_show {BPF}/other && ls {BPF}/o* && cat {CG}/web/api/wait_show",
+        f"{BPF}/other\n3 42000\n",
+    ),
+    "mkdir in bpffs": (
+        f"mkdir {BPF}/d && mv {BPF}/wait_show {BPF}/d/w && ls {BPF}/d && rm -r {BPF}/d && ls {BPF}",
+        "w\nmaps.debug\nprogs.debug\n",
+    ),
     "ln": (f"ln {BPF}/wait_show {BPF}/twin && stat -c %h {BPF}/twin {BPF}/wait_show", "2\n2\n"),
     "ln -s": (
         f"ln -s wait_show {BPF}/sym && readlink {BPF}/sym && stat -L -c %F {BPF}/sym",
