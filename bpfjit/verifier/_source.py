@@ -1,7 +1,7 @@
 """Which form of the verifier runs: its compiled modules where they are there and of today, else the Python source.
 
-BPFJIT_PURE=1 asks for the source. So does a source that is newer than what was compiled from it: whoever edits the
-verifier runs what was edited.
+BPFJIT_PURE=1 asks for the source. So does, in a source tree, a source that is newer than what was compiled from it: whoever
+edits the verifier runs what was edited. In an installed wheel times say nothing, they are of the unpacking.
 """
 
 from __future__ import annotations
@@ -46,5 +46,6 @@ def prefer_if_needed(path: Sequence[str]) -> None:
     """Let the source run where the compiled modules may not."""
     folder = Path(path[0])
     libraries = compiled(folder)
-    if libraries and (os.environ.get("BPFJIT_PURE") or any(map(_is_stale, libraries))):
+    in_tree = (folder.parent.parent / "pyproject.toml").is_file()
+    if libraries and (os.environ.get("BPFJIT_PURE") or (in_tree and any(map(_is_stale, libraries)))):
         sys.meta_path.insert(0, _Source(folder))

@@ -253,6 +253,8 @@ void rt_timers_stop(struct rt_kernel *k);
 void rt_timers_free(struct rt_kernel *k);
 void rt_storage_forget(struct rt_kernel *k, void *object);
 
+s64 rt_probe_read(void *dst, u64 size, const void *src);
+
 /* -- printing -- */
 
 /* Appends formatted text; 0, -EINVAL/-ENOSPC for a bad format, -EOVERFLOW when it does not fit. */

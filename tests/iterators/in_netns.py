@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from kernfs_sim import Kernel
@@ -53,6 +54,7 @@ def main() -> None:
     closing[1].close()  # who closes first is left in TIME_WAIT
     peer.recv(1)
     peer.close()
+    time.sleep(0.5)  # a delayed ACK's timer counts among a socket's users until it has run
     path = Path(sys.argv[1])
     progs = ("netlink", "routes", "tcp", "udp", "unix_sockets")
     live = Live(path)

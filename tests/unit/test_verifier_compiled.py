@@ -50,21 +50,28 @@ def _where(folder: Path, **env: str) -> str:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A package with one module as source and, by the same name, something compiled."""
-    home = tmp_path / "p"
-    home.mkdir()
+    """A package with one module as source and, by the same name, something compiled; as deep in its tree as the verifier."""
+    home = tmp_path / "bpfjit" / "p"
+    home.mkdir(parents=True)
     shutil.copy(FOLDER / "_source.py", home)
     (home / "__init__.py").write_text("from . import _source\n_source.prefer_if_needed(__path__)\n")
     (home / "m.py").write_text("")
     library = home / f"m{_source.SUFFIXES[0]}"
     library.write_bytes(b"not really compiled")
     os.utime(home / "m.py", (1000, 1000))
-    return tmp_path
+    return tmp_path / "bpfjit"
 
 
-def test_a_source_newer_than_its_compiled_form_runs(package: Path) -> None:
+def test_a_source_newer_than_its_compiled_form_runs_in_a_source_tree(package: Path) -> None:
     os.utime(package / "p" / f"m{_source.SUFFIXES[0]}", (500, 500))
+    (package.parent / "pyproject.toml").touch()
     assert _where(package) == "m.py"
+
+
+def test_in_an_installed_wheel_the_times_of_unpacking_say_nothing(package: Path) -> None:
+    os.utime(package / "p" / f"m{_source.SUFFIXES[0]}", (500, 500))
+    with pytest.raises(subprocess.CalledProcessError):  # the compiled form is chosen, which is none
+        _where(package)
 
 
 def test_the_source_runs_where_it_is_asked_for(package: Path) -> None:

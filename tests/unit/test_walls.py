@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,14 @@ def test_only_the_verifier_makes_verified() -> None:
 def test_runtime_is_the_sole_importer_of_its_extension() -> None:
     users = [str(p.relative_to(ROOT)) for p in modules() if "._rt" in p.read_text() or "runtime._rt" in p.read_text()]
     assert set(users) <= {"runtime/handles.py", "runtime/build.py", "runtime/__init__.py"}
+
+
+def test_a_wheel_has_every_module_and_what_they_read() -> None:
+    """Folders without __init__.py are no packages for setuptools, and files that no pattern names stay behind."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert project["packages"]["find"] == {"include": ["bpfjit*", "kernfs_sim*", "runtime"], "namespaces": False}
+    assert all((path.parent / "__init__.py").is_file() for path in modules())
+    for top in ("bpfjit", "kernfs_sim"):
+        taken = {path for pattern in project["package-data"][top] for path in (ROOT / top).glob(pattern)}
+        read = {p for p in (ROOT / top).rglob("*") if p.is_file() and p.suffix in (".h", ".btf", ".c", ".pxd", ".typed")}
+        assert {p for p in read if not p.with_suffix(".pxd").is_file() or p.suffix != ".c"} <= taken
