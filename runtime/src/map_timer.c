@@ -105,7 +105,10 @@ static int arm(struct rt_timers *t, struct rt_timer *x, u64 due)
 
 /* -- the thread -- */
 
-/* The key of the element that a value belongs to; under the lock, by which an element that goes drops its timer first. */
+/*
+ * The key of the element that a value belongs to, or NULL for one that is gone; under the lock, by which an element that
+ * goes drops its timer first, and with a CPU held.
+ */
 static void *key_of(struct rt_timers *t, struct rt_timer *x)
 {
 	u32 size = x->map->map.key_size, index;
@@ -118,8 +121,11 @@ static void *key_of(struct rt_timers *t, struct rt_timer *x)
 		t->key = key;
 		t->key_room = size;
 	}
-	if (x->map->map.map_type != BPF_MAP_TYPE_ARRAY)
-		return memcpy(t->key, (char *)x->value - rt_hash_of(x->map)->key_bytes, size);
+	if (x->map->map.map_type != BPF_MAP_TYPE_ARRAY) {
+		memcpy(t->key, (char *)x->value - rt_hash_of(x->map)->key_bytes, size);
+		/* Armed through a value whose element had gone already: where its key was, the free list has its link. */
+		return x->map->map.ops->lookup(x->map, t->key, rt_this_cpu->index) == x->value ? t->key : NULL;
+	}
 	index = (u32)(((char *)x->value - (char *)x->map->map.ops->direct(x->map)) / x->map->value_stride);
 	return memcpy(t->key, &index, size);
 }
