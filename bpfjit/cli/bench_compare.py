@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import UsageError
 from . import common
-from .bench import ENGINES, amount, geomean, print_columns, rounded
+from .bench_rows import ENGINES, amount, geomean, print_columns, rounded
 
 _OTHERS = ("kernel", "native")  # what a change of ours cannot make faster
 _LEAST = 0.02

@@ -22,7 +22,7 @@ from ..errors import describe
 from ..loader import LoadedObject, Object, live_bpf, open_object
 from ..loader.bpf import Bpf
 from ..uapi import bpf as uapi
-from .bench import Progress, Row, geomean, source_tree
+from .bench_rows import Progress, Row, geomean, source_tree
 
 ELEMENTS, CGROUPS, TASKS = 100_000, 1_000, 2_000
 ROUNDS, QUICK_ROUNDS = 11, 5

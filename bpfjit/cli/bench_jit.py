@@ -29,7 +29,7 @@ from ..interp import Machine
 from ..loader import LoadedObject, live_bpf, open_object
 from ..loader.bpf import Buffers
 from ..uapi import bpf as uapi
-from .bench import ENGINES, Progress, Row, geomean, rounded, source_tree
+from .bench_rows import ENGINES, Progress, Row, geomean, rounded, source_tree
 
 PACKET_BYTES = 1514
 _HEADROOM = 256

@@ -20,7 +20,7 @@ from kernfs_sim import Kernel
 from ..errors import BpfError, describe
 from ..loader import Object, live_bpf, open_object
 from ..loader.bpf import Bpf
-from .bench import Progress, Row, geomean, source_tree
+from .bench_rows import Progress, Row, geomean, source_tree
 
 ROUNDS, QUICK_ROUNDS = 11, 3
 _SLOW_NS = 2e9  # a load that takes as long is not measured more often than it must

@@ -23,7 +23,7 @@ from ..loader.compile import compile_c
 from ..loader.generate import generate
 from ..loader.object import Object, open_bytes
 from ..loader.skeleton import light_skeleton
-from .bench import Progress, Row, source_tree
+from .bench_rows import Progress, Row, source_tree
 
 ROUNDS, QUICK_ROUNDS = 21, 3
 _VIEW = "wait_latency"

@@ -19,7 +19,7 @@ from ..loader import live_bpf
 from ..loader.bpf import Bpf, Buffers
 from ..uapi import bpf as uapi
 from . import bench_maps_programs
-from .bench import Progress, Row, geomean
+from .bench_rows import Progress, Row, geomean
 
 ELEMENTS, QUICK_ELEMENTS = 100_000, 10_000
 ROUNDS, QUICK_ROUNDS = 9, 3

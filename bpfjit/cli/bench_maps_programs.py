@@ -15,7 +15,7 @@ from ..errors import BpfError, describe
 from ..loader import LoadedObject, live_bpf, open_object
 from ..loader.bpf import Bpf, Buffers
 from ..uapi import bpf as uapi
-from .bench import Progress, Row, source_tree
+from .bench_rows import Progress, Row, source_tree
 
 _TIMES = 1000  # TIMES of benchmarks/maps/operations.bpf.c
 _REPEAT = 100

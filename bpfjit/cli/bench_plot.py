@@ -10,7 +10,7 @@ import math
 from html import escape
 from typing import Any
 
-from .bench import ENGINES, Row, amount, geomean, quartiles
+from .bench_rows import ENGINES, Row, amount, geomean, quartiles
 
 _COLOURS = {"bpfjit": "#2563eb", "interp": "#9ca3af", "kernel": "#f59e0b", "native": "#10b981"}
 _LABELS = {"bpfjit": "bpfjit", "interp": "interpreter", "kernel": "Linux", "native": "native C"}

@@ -24,7 +24,7 @@ from runtime import ffi, lib
 
 from ..errors import BpfError, describe
 from ..loader import LoadedObject, live_bpf, open_object
-from .bench import Progress, Row, geomean, rounded, source_tree
+from .bench_rows import Progress, Row, geomean, rounded, source_tree
 
 CGROUPS = 10_000
 _READ_BYTES = 1 << 16

@@ -16,7 +16,7 @@ from kernfs_sim import Kernel
 from ..errors import BpfError, describe
 from ..loader import LoadedObject, live_bpf, open_object
 from ..verifier import is_compiled
-from .bench import Progress, Row, geomean, source_tree
+from .bench_rows import Progress, Row, geomean, source_tree
 
 ROUNDS, QUICK_ROUNDS = 9, 2
 _STATISTICS = 4

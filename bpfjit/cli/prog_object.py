@@ -408,7 +408,7 @@ def _count(given: dict[str, str], name: str, default: int) -> int:
 
 
 def _run(args: argparse.Namespace, bpf: OpenBpf, fd: int, given: dict[str, str]) -> int:
-    from .prog import read_input
+    from .prog_source import read_input
 
     data, ctx = (bytearray(read_input(given.get(name))) for name in ("data_in", "ctx_in"))
     data_out = bytearray(_count(given, "data_size_out", 256 * 1024)) if "data_out" in given else bytearray()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..btf import RawBtf
 from ..errors import UsageError
 from ..isa.encoding import LD_IMM64
-from . import common, prog
+from . import common, prog_source
 
 if TYPE_CHECKING:
     from ..jit.profile import Segment
@@ -24,16 +24,16 @@ def profile(args: argparse.Namespace) -> int:
     if args.data_in == args.ctx_in == "-":
         raise UsageError("--data-in and --ctx-in cannot both be standard input")
     obj = common.open_source(args, args.source)
-    name = prog.only_prog(obj, args.prog)
-    data, ctx = prog.read_input(args.data_in), prog.read_input(args.ctx_in)
+    name = prog_source.only_prog(obj, args.prog)
+    data, ctx = prog_source.read_input(args.data_in), prog_source.read_input(args.ctx_in)
     wanted = [p.name for p in obj.progs.values() if p.autoload or p.name == name]
     with Kernel(cache=not args.no_cache, tiered=False) as kernel, obj.load(kernel.bpf, only=wanted) as loaded:
-        plain = prog.test_run(args, loaded, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)
+        plain = prog_source.test_run(args, loaded, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)
         target = kernel.caller.fds.get(loaded.progs[name].fd).object
         counting = kernel.jit.profiled(target.verified, kernel.binding(target.maps))
         target.native.close()
         target.native, target.fn = counting, ffi.cast("rt_prog_fn", counting.addr)
-        prog.test_run(args, loaded, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)
+        prog_source.test_run(args, loaded, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)
         verified = target.verified
         answer = _answer(name, args.repeat, plain["duration_ns"], verified, counting.segments())
         if args.asm:
@@ -68,7 +68,8 @@ def _answer(name: str, runs: int, mean_ns: float, verified: Verified, segments: 
         pc = s.start
         while pc < s.end:
             if verified.facts.visited[pc]:
-                insns.append({"pc": pc, "line": number, "executions": s.executions, "text": prog._text(verified, pc)})
+                text = prog_source.insn_text(verified, pc)
+                insns.append({"pc": pc, "line": number, "executions": s.executions, "text": text})
             pc += 2 if program.insns[pc].code == LD_IMM64 else 1
     for line in lines.values():
         line["ns"] = round(line["share"] * mean_ns, 3)

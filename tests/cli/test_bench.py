@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 
 from bpfjit.cli import bench_iter, bench_jit, bench_load, bench_maps, bench_maps_programs, bench_read
-from bpfjit.cli.bench import Progress, Row, geomean, quartiles
 from bpfjit.cli.bench_plot import plot
+from bpfjit.cli.bench_rows import Progress, Row, geomean, quartiles
 
 from .conftest import Cli
 
