@@ -53,6 +53,7 @@ class Call:
         self.row = row
         self.ctx_args = args
         self.map_index = -1
+        self.map_uid = 0
         self.key: int | None = None
         self.callback: int | None = None
         self.size_max = 0
@@ -88,11 +89,12 @@ class Call:
         if kind in (ArgKind.SIZE, ArgKind.SIZE_OR_ZERO):
             self._size(regno, reg, kind is ArgKind.SIZE_OR_ZERO)
         elif kind is ArgKind.MAP_PTR:
-            if reg.type != T.MAP_PTR:
+            if reg.type != T.MAP_PTR or reg.flags & OR_NULL:
                 self._mismatch(regno, reg, "map_ptr")
-            if self.map_index not in (-1, reg.map):
-                w.reject("timer pointer in R1 map_uid=0 doesn't match map pointer in R2 map_uid=0", errno.EINVAL)
-            self.map_index = reg.map
+            if self.map_index not in (-1, reg.map) or (self.map_index == reg.map and self.map_uid != reg.size):
+                uids = f"R1 map_uid={self.map_uid} doesn't match map pointer in R2 map_uid={reg.size}"
+                w.reject(f"timer pointer in {uids}", errno.EINVAL)
+            self.map_index, self.map_uid = reg.map, reg.size
             index = -1 if w.program.maps[reg.map].template else reg.map
             known = w.facts.call_map.get(w.pc, index)
             w.facts.call_map[w.pc] = index if known == index else -1
@@ -140,7 +142,8 @@ class Call:
         elif kind is ArgKind.SPIN_LOCK:
             fields.lock(w, regno, reg, take=not self.row.under_lock)
         elif kind is ArgKind.TIMER:
-            self.map_index = fields.timer(w, regno, reg)
+            fields.timer(w, regno, reg)
+            self.map_index, self.map_uid = reg.map, reg.size
         elif kind in (ArgKind.DYNPTR, ArgKind.UNINIT_DYNPTR) and reg.type not in (T.STACK, T.DYNPTR):
             self._mismatch(regno, reg, "fp, dynptr_ptr")
         elif kind is ArgKind.DYNPTR:
@@ -179,6 +182,8 @@ class Call:
             return False
         if self.key is None or self.key >= m.max_entries:
             return False
+        if m.template and m.flags & uapi.BPF_F_INNER_MAP:
+            return False  # the map that is there then may be shorter
         stack.need_word(self.w, self.w.regs[2])
         return True
 
@@ -250,6 +255,7 @@ class Call:
             inner = w.program.maps[self.map_index].inner
             r = st.pointer(T.MAP_PTR if inner >= 0 else T.MAP_VALUE)
             r.map = inner if inner >= 0 else self.map_index
+            r.size = self.map_uid
             if not finds:
                 r.flags, r.id = OR_NULL, w.new_id()
             elif fields.may_lock(w.program.maps[self.map_index]):

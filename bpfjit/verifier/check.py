@@ -69,6 +69,7 @@ class Checker:
         answer = funcs.exception_callback(program)
         graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
         self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
+        depth.check_ends_of_functions(program, graph)
         self.packet_changers = depth.packet_changers(program, graph)
         self.contracts = funcs.global_functions(program, graph.starts, self.env.kernel_btf)
         if answer:
@@ -270,7 +271,8 @@ class Checker:
         if len(frames) == 1:
             return  # the other program was verified by itself
         if frames[-1].callback:
-            w.reject("tail_call in a callback is not supported by bpfjit", errno.EINVAL)
+            # Linux 6.18 knows no way from another program back to who called the callback, and calls that a bug.
+            w.reject("tail_call in a callback\nverifier bug: callback unexpected regs 1", errno.EFAULT)
         gone = w.state.copy()
         frame = gone.frames.pop()
         calls.forget_packet(w, gone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ..isa.encoding import CALL, LD_IMM64
+from ..isa.encoding import ABS, CALL, IND, LD, LD_IMM64
 from ..program import Program
 from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
@@ -38,6 +38,19 @@ def packet_changers(program: Program, cfg: Cfg) -> set[int]:
     while more := {i for i, below in enumerate(edges) if below & found} - found:
         found |= more
     return found
+
+
+def check_ends_of_functions(program: Program, cfg: Cfg) -> None:
+    """A function that may end in its middle must be known by BTF (func_info). Raises Refusal."""
+    if program.funcs:
+        return
+    for pc, insn in enumerate(program.insns):
+        if not cfg.subprog_at[pc]:
+            continue
+        if insn.code & 7 == LD and insn.code & 0xE0 in (ABS, IND):
+            raise Refusal("LD_ABS is not allowed in subprogs without BTF", errno.EINVAL)
+        if insn.code == CALL and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call:
+            raise Refusal("tail_call is not allowed in subprogs without BTF", errno.EINVAL)
 
 
 def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:

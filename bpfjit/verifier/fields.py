@@ -16,6 +16,7 @@ from .refusal import Refusal
 from .state import NON_OWN, OR_NULL, RCU, UNTRUSTED, Reg, T
 from .walk import Walk
 
+_CALLING_BACK = Special.TIMER | Special.WORKQUEUE | Special.TASK_WORK
 LOCKS = Special.SPIN_LOCK | Special.RES_SPIN_LOCK
 _NAMES = {
     Special.SPIN_LOCK: "bpf_spin_lock",
@@ -60,6 +61,11 @@ def _sleeps(row: MapType) -> bool:
 def may_lock(m: MapInfo) -> bool:
     """Pointers to such values keep their identity: a lock is taken and given back through the same one."""
     return bool(m.record.kinds & LOCKS)
+
+
+def tells_apart(m: MapInfo) -> bool:
+    """An inner map of this kind is known by what it was found as (Reg.size): its timers call back with itself only."""
+    return m.template and bool(m.record.kinds & _CALLING_BACK)
 
 
 def touched(w: Walk, m: MapInfo, reg: Reg, off: int, size: int, *, direct: bool) -> Field | None:
@@ -140,9 +146,6 @@ def lock(w: Walk, regno: int, reg: Reg, *, take: bool) -> None:
     change_regs(w.state.frames, lambda r: invalid(w) if r.flags & NON_OWN else r)
 
 
-def timer(w: Walk, regno: int, reg: Reg) -> int:
-    """A timer argument: the index of its map."""
-    m = _at(w, regno, reg, Special.TIMER)
-    if m.template:
-        w.reject("timers of inner maps are not supported by bpfjit", errno.EINVAL)
-    return reg.map
+def timer(w: Walk, regno: int, reg: Reg) -> None:
+    """A timer argument: it lies in a map's value."""
+    _at(w, regno, reg, Special.TIMER)

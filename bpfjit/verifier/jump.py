@@ -135,6 +135,8 @@ def _resolve_null(w: Walk, state: State, pointer_id: int, is_null: bool) -> None
         if is_null:
             return st.ZERO
         there = non_null(r)
+        if there.type == T.MAP_PTR and fields.tells_apart(w.program.maps[there.map]):
+            there.size = r.id
         lockable = there.type == T.MAP_VALUE and fields.may_lock(w.program.maps[there.map])
         if there.type not in (T.PACKET, T.PACKET_META) and not lockable:
             there.id = 0

@@ -247,7 +247,7 @@ class KfuncSite:
         )
 
     def _map(self, i: int, p: Param, reg: Reg) -> None:
-        if reg.type != T.MAP_PTR:
+        if reg.type != T.MAP_PTR or reg.flags & OR_NULL:
             self.w.reject(f"pointer in R{i + 1} isn't map pointer", errno.EINVAL)
 
     def _mem(self, i: int, p: Param, reg: Reg) -> None:

@@ -71,8 +71,9 @@ class Reg:
 
     value/mask: the tnum. off: a pointer's fixed offset, or how far a scalar lies from the others of its id. id:
     which registers are the same unknown (scalars), or become non-null together, or have the same packet range. map:
-    index of a map pointer's or value's map. size: bytes behind MEM. range: bytes of packet proved to be there.
-    frame: whose stack; which subprog (FUNC). ref: the reference (held.Ref.id) that keeps what it points to.
+    index of a map pointer's or value's map. size: bytes behind MEM; of an inner map, or a value in one, which
+    of its kind. range: bytes of packet proved to be there. frame: whose stack; which subprog (FUNC). ref: the reference
+    (held.Ref.id) that keeps what it points to.
     """
 
     __slots__ = (

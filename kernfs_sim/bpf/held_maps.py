@@ -29,7 +29,7 @@ def template_of(caller: Caller, inner_fd: int) -> MapInfo:
         raise refuse(errno.EINVAL, f"map {inner.name} holds maps itself")
     if not inner.type.inner:
         raise refuse(ENOTSUPP, f"a {inner.type.name} map is no inner map")
-    return replace(inner.info(), id=0, frozen=False, constant=None, template=True)
+    return replace(inner.info(), id=0, name="", frozen=False, constant=None, template=True)
 
 
 def _takes(template: MapInfo, inner: MapObject) -> bool:

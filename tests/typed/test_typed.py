@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,7 @@ EXPECTED = {
         "copied_and_filled": 0,
         "record_of_a_ring": 0,
     },
+    "inner_timers": {"armed_and_cancelled": 0},
     "packets": {
         "bytes_of_the_packet": 0x14 + 0x1516 + 0x1718191A,
         "byte_at_a_variable_place": 63,
@@ -63,6 +65,7 @@ EXPECTED = {
         "ends_after_a_while": 1,
     },
 }
+_WITH_PACKETS = ("packets", "dynptrs", "inner_timers")
 ENGINES = ("jit", "interp", "live")
 Loader = Callable[[str, str], LoadedObject]
 
@@ -120,5 +123,17 @@ def run(loaded: LoadedObject, prog: str, data: bytes = b"", ctx: bytes = b"") ->
 def test_program_returns(loaded: Loader, request: pytest.FixtureRequest, source: str, prog: str, engine: str) -> None:
     if engine == "live":
         request.getfixturevalue("live")
-    packet = bytes(range(64)) if source in ("packets", "dynptrs") else b""
+    packet = bytes(range(64)) if source in _WITH_PACKETS else b""
     assert run(loaded(source, engine), prog, packet) == EXPECTED[source][prog]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_timer_of_an_inner_map_runs(loaded: Loader, request: pytest.FixtureRequest, engine: str) -> None:
+    if engine == "live":
+        request.getfixturevalue("live")
+    obj = loaded("inner_timers", engine)
+    assert run(obj, "begin", bytes(64)) == 0
+    deadline = time.monotonic() + 10
+    while not int.from_bytes(obj.maps["second"].lookup(bytes(4))[:8], "little"):
+        assert time.monotonic() < deadline, "the timer did not run"
+        time.sleep(0.001)

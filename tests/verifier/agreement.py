@@ -23,11 +23,11 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bpfjit import open_object
-from bpfjit.btf import BtfId, FuncInfo, Kind, LineInfo, RawBtf, parse_btf
+from bpfjit.btf import MAP_FIELDS, NO_FIELDS, BtfId, FuncInfo, Kind, LineInfo, RawBtf, Record, parse_btf, parse_record
 from bpfjit.errors import BpfError
 from bpfjit.isa.encoding import LD_IMM64, decode
 from bpfjit.loader import LoadedObject
@@ -35,6 +35,7 @@ from bpfjit.loader.bpf import Buffers, kernel_btf, live_bpf
 from bpfjit.program import MapInfo, MapRef, Program, Rejected
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
+from bpfjit.spec.trust import DESTRUCTIBLE
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier import Env, verify
 from runtime import ffi
@@ -96,6 +97,8 @@ class Both:
         self.contents: dict[int, bytes] = {}
         self.frozen: set[int] = set()
         self.btfs: dict[int, RawBtf] = {}
+        self.records: dict[int, Record] = {}  # by map fd: the special fields of its values
+        self.templates: dict[int, MapInfo] = {}  # by fd of a map of maps: what it holds
         self.seconds = seconds
         self.row: Row | None = None
 
@@ -104,9 +107,13 @@ class Both:
             return self._load(uapi.ProgLoad.unpack(attr))
         got = live_bpf(cmd, attr)
         if cmd == uapi.BPF_MAP_CREATE:
-            self.maps[got] = uapi.MapCreate.unpack(attr)
+            made = self.maps[got] = uapi.MapCreate.unpack(attr)
             self.contents.pop(got, None)
             self.frozen.discard(got)
+            self.records[got] = self._record(made)
+            if made.inner_map_fd in self.maps and MAP_TYPE_BY_ID.get(made.map_type) is not None:
+                inner = self._info(-1, made.inner_map_fd)
+                self.templates[got] = replace(inner, name="", frozen=False, constant=None, template=True)
         elif cmd == uapi.BPF_BTF_LOAD:
             load = uapi.BtfLoad.unpack(attr)
             self.btfs[got] = parse_btf(_memory(load.btf, load.btf_size))
@@ -206,7 +213,7 @@ class Both:
             tuple(insns),
             attr.expected_attach_type,
             name,
-            tuple(self._info(i, fd) for i, fd in enumerate(fds)),
+            self._infos(fds),
             refs,
             self.btfs.get(attr.prog_btf_fd),
             tuple(funcs),
@@ -216,6 +223,26 @@ class Both:
             0,
             bool(attr.prog_flags & uapi.BPF_F_STRICT_ALIGNMENT),
         )
+
+    def _infos(self, fds: list[int]) -> tuple[MapInfo, ...]:
+        """The program's maps, what maps of maps hold behind them."""
+        found, templates = [], []
+        for i, fd in enumerate(fds):
+            info = self._info(i, fd)
+            if info.type.holds == "map":
+                info = replace(info, inner=len(fds) + len(templates))
+                templates.append(self.templates[fd])
+            found.append(info)
+        return (*found, *templates)
+
+    def _record(self, m: uapi.MapCreate) -> Record:
+        types = self.btfs.get(m.btf_fd)
+        if types is None or not m.btf_value_type_id:
+            return NO_FIELDS
+        try:
+            return parse_record(types, m.btf_value_type_id, MAP_FIELDS, self.types, DESTRUCTIBLE)
+        except OSError:
+            return NO_FIELDS
 
     def _info(self, index: int, fd: int) -> MapInfo:
         m = self.maps.get(fd)
@@ -228,8 +255,8 @@ class Both:
         if fd in self.frozen and m.map_flags & uapi.BPF_F_RDONLY_PROG and kind.direct and m.max_entries == 1:
             constant = self.contents.get(fd, bytes(m.value_size))
         name = m.map_name.split(b"\0")[0].decode()
-        frozen = fd in self.frozen
-        return MapInfo(index + 1, name, kind, m.key_size, m.value_size, m.max_entries, m.map_flags, frozen, constant)
+        shape = (kind, m.key_size, m.value_size, m.max_entries, m.map_flags, fd in self.frozen, constant)
+        return MapInfo(index + 1, name, *shape, self.records[fd], bool(m.btf_value_type_id))
 
 
 _TRAILER = ("processed ", "verification time", "stack depth", "max_states", "mark_precise", "peak_states")

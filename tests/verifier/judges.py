@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
-from bpfjit.btf import Btf, FuncInfo, Kind, LineInfo, parse_btf
+from bpfjit.btf import NO_FIELDS, Btf, FuncInfo, Kind, LineInfo, parse_btf, parse_record
+from bpfjit.btf.from_c import btf_from_c
+from bpfjit.btf.write import write_btf
 from bpfjit.isa.encoding import Insn, encode, ld_imm64
 from bpfjit.loader.bpf import Buffers, kernel_btf, live_bpf
 from bpfjit.program import MapInfo, MapRef, Program, Rejected, Verified
@@ -22,7 +24,10 @@ _IDS = {row.name: row.id for row in PROG_TYPES}
 
 @dataclass(frozen=True)
 class MapSpec:
-    """A map that cases may name; `content` makes it a frozen read-only one with that value."""
+    """A map that cases may name; `content` makes it a frozen read-only one with that value.
+
+    members: C members of the value's structure, which give the map BTF. inner: of a map of maps, what it holds.
+    """
 
     type: int
     key: int
@@ -30,8 +35,21 @@ class MapSpec:
     entries: int = 4
     flags: int = 0
     content: bytes = b""
+    members: str = ""
+    inner: str = ""
+
+    @property
+    def types(self) -> Btf | None:
+        """BTF with a key of int and the value's structure."""
+        if not self.members:
+            return None
+        return btf_from_c(f"{_SPECIAL} struct value {{ {self.members} }};")
 
 
+_SPECIAL = """
+typedef int key; struct bpf_spin_lock { unsigned int val; }; struct bpf_timer { unsigned long long __opaque[2]; };
+struct bpf_wq { unsigned long long __opaque[2]; };
+"""
 MAPS = {
     "array": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1),
     "big": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 256, 1),
@@ -46,7 +64,35 @@ MAPS = {
     "ringbuf": MapSpec(uapi.BPF_MAP_TYPE_RINGBUF, 0, 0, 4096),
     "rodata": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, uapi.BPF_F_RDONLY_PROG, b"%d %d\0ab" + bytes(8)),
     "noterm": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 8, 1, uapi.BPF_F_RDONLY_PROG, b"abcdefgh"),
+    "locked": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, members="struct bpf_spin_lock lock; int n; long long sum;"),
+    "timed": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 24, 1, members="struct bpf_timer timer; long long sum;"),
+    "outer": MapSpec(uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, inner="array"),
+    "outer_locked": MapSpec(uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, inner="locked"),
+    "outer_timed": MapSpec(uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, inner="timed"),
+    "sized": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 4, uapi.BPF_F_INNER_MAP),
+    "outer_sized": MapSpec(uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, inner="sized"),
+    "progs": MapSpec(uapi.BPF_MAP_TYPE_PROG_ARRAY, 4, 4),
+    "user_ringbuf": MapSpec(uapi.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096),
 }
+
+
+def map_infos(names: list[str]) -> tuple[MapInfo, ...]:
+    """The maps as our verifier sees them, what maps of maps hold behind them."""
+    found, templates = [], []
+    for i, name in enumerate(names):
+        info = _info(i + 1, name)
+        if inner := MAPS[name].inner:
+            info = replace(info, inner=len(names) + len(templates))
+            templates.append(replace(_info(0, inner), name="", template=True))
+        found.append(info)
+    return (*found, *templates)
+
+
+def _info(id_: int, name: str) -> MapInfo:
+    m, types = MAPS[name], MAPS[name].types
+    row, frozen, constant = MAP_TYPE_BY_ID[m.type], bool(m.content), m.content or None
+    record = parse_record(types, types.find(Kind.STRUCT, "value") or 0) if types is not None else NO_FIELDS
+    return MapInfo(id_, name, row, m.key, m.value, m.entries, m.flags, frozen, constant, record, types is not None)
 
 
 @dataclass(frozen=True)
@@ -94,19 +140,13 @@ def attach_type(case: Case) -> int:
 def program_of(case: Case) -> Program:
     """The case as our kernel hands it to the verifier."""
     names = sorted({name for name, _ in case.maps.values()})
-    infos = []
-    for i, name in enumerate(names):
-        m = MAPS[name]
-        frozen = bool(m.content)
-        constant = m.content or None
-        infos.append(MapInfo(i + 1, name, MAP_TYPE_BY_ID[m.type], m.key, m.value, m.entries, m.flags, frozen, constant))
     return Program(
         "case",
         TYPES[case.type],
         case.insns,
         attach_type(case),
         case.attach,
-        tuple(infos),
+        map_infos(names),
         {pc: MapRef(names.index(name), off) for pc, (name, off) in case.maps.items()},
         parse_btf(case.btf) if case.btf else None,
         tuple(FuncInfo(off, type_id) for off, type_id in case.funcs),  # type: ignore[arg-type]
@@ -144,7 +184,21 @@ class Live:
             make = uapi.MapCreate(
                 map_type=m.type, key_size=m.key, value_size=m.value, max_entries=m.entries, map_flags=m.flags
             )
+            make.map_name = name.encode()
+            if m.inner:
+                make.inner_map_fd = self._map(m.inner)
+            types = m.types
+            if types is not None:
+                b, data = Buffers(), write_btf(types)
+                load = uapi.BtfLoad(btf=b.put(data), btf_size=len(data))
+                make.btf_fd = live_bpf(uapi.BPF_BTF_LOAD, bytearray(load.pack()))
+                make.btf_key_type_id, make.btf_value_type_id = (
+                    types.find(Kind.INT, "int") or 0,
+                    types.find(Kind.STRUCT, "value") or 0,
+                )
             fd = live_bpf(uapi.BPF_MAP_CREATE, bytearray(make.pack()))
+            if types is not None:
+                os.close(make.btf_fd)
             if m.content:
                 b = Buffers()
                 elem = uapi.MapElem(map_fd=fd, key=b.put(bytes(4)), value=b.put(m.content.ljust(m.value, b"\0")))
