@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CONVERSION = re.compile(rb"%([0+\- ]*)([1-9][0-9]*)?(?:(ll?)?([diuxX])|([cs]))")
 _FLAGS = {ord("-"): 1, ord("0"): 2, ord("+"): 4, ord(" "): 8}  # as rt_put_spec() takes them
-_LONG = 16
+_ZERO, _LONG = 2, 16
 _MAX_ARGS, _ARGS_BYTES = 12, 512  # as Linux copies them before it prints
 _WIDEST, _STRING_BYTES = 128, 64  # a field, and a string with its NUL, that are still written in place
 _MOST_CALLS = 8  # ways to one call that are told apart
@@ -169,12 +169,17 @@ def _put(f: FunctionEmitter, start: Value, piece: Piece, arg: Value, slow: str) 
         f.emit(f"store {f.trunc(arg, 8)}, ptr {start.text}, align 1")
         return f.offset(start, 1)
     signed = piece.letter in "di"
-    if not plain or piece.letter in "cX":
+    right = piece.letter in "diu" and not piece.flags & ~(_LONG | _ZERO)
+    if not (plain or right) or piece.letter in "cX":
         numbers = (ord(piece.letter), piece.flags, piece.width)
         return call("rt_put_spec", arg, *(f.const(64, n) for n in numbers))
     if not piece.flags & _LONG:
         low = f.trunc(arg, 32)
         arg = f.sext(low, 64) if signed else f.zext(low, 64)
+    if not plain:
+        fill = ord("0" if piece.flags & _ZERO else " ")
+        field = "rt_put_field_s64" if signed else "rt_put_field_u64"
+        return call(field, arg, f.const(64, max(piece.width, 0)), f.const(64, fill))
     return call("rt_put_s64" if signed else "rt_put_u64" if piece.letter == "u" else "rt_put_hex", arg)
 
 

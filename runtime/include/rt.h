@@ -95,6 +95,7 @@ extern RT_TLS struct rt_cpu *rt_this_cpu;
 struct rt_cpu *rt_enter(struct rt_kernel *k);
 void rt_leave(struct rt_cpu *cpu);
 void rt_fault_install(void);
+int rt_fault_copy16(void *dst, const void *src);
 void rt_types_free(struct rt_kernel *k);
 void rt_defer_quietly(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);
 void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, size_t), void *obj, size_t size);

@@ -33,6 +33,23 @@ __asm__(".text\n"
 	"	mov %rcx, %rax\n"
 	"	ret\n"
 	".size rt_fault_copy, .-rt_fault_copy\n"
+	/* int rt_fault_copy16(void *dst, const void *src): 0, or 1 where it cannot be read */
+	".p2align 4\n"
+	".globl rt_fault_copy16\n"
+	".hidden rt_fault_copy16\n"
+	".hidden rt_fault_copy16_at\n"
+	".hidden rt_fault_copy16_fixup\n"
+	".type rt_fault_copy16, @function\n"
+	"rt_fault_copy16:\n"
+	"rt_fault_copy16_at:\n"
+	"	movdqu (%rsi), %xmm0\n"
+	"	movdqu %xmm0, (%rdi)\n"
+	"	xor %eax, %eax\n"
+	"	ret\n"
+	"rt_fault_copy16_fixup:\n"
+	"	mov $1, %eax\n"
+	"	ret\n"
+	".size rt_fault_copy16, .-rt_fault_copy16\n"
 	/* The loads: 0 in place of what cannot be read. */
 #define LOAD(bits, insn)                                                                                               \
 	".p2align 4\n"                                                                                                 \
@@ -60,6 +77,7 @@ __asm__(".text\n"
 #endif
 
 extern char rt_fault_begin[], rt_fault_end[], rt_fault_fixup[], rt_load_fixup[];
+extern char rt_fault_copy16_at[], rt_fault_copy16_fixup[];
 extern char rt_load8_at[], rt_load16_at[], rt_load32_at[], rt_load64_at[];
 long rt_fault_copy(void *dst, const void *src, size_t n);
 u64 rt_load8(u64 addr), rt_load16(u64 addr), rt_load32(u64 addr), rt_load64(u64 addr);
@@ -100,6 +118,8 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 
 	if (pc >= rt_fault_begin && pc < rt_fault_end)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_fault_fixup;
+	else if (pc == rt_fault_copy16_at)
+		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_fault_copy16_fixup;
 	else if (pc == rt_load8_at || pc == rt_load16_at || pc == rt_load32_at || pc == rt_load64_at)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_load_fixup;
 	else

@@ -3,6 +3,8 @@
  * Pieces of text for formats that native code has taken apart (bpfjit/jit/printf.py): each is written at `at`, where its
  * caller has made sure of the room, and the place behind it comes back. Nothing is written beyond that.
  */
+#include <emmintrin.h>
+
 #include "rt.h"
 
 static const char two_digits[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
@@ -67,21 +69,55 @@ char *rt_put_hex(char *at, u64 v)
 	return at + n;
 }
 
-/* A string of fewer than `room` bytes; NULL where it is longer, or cannot be read: the whole format is then another's task. */
+/*
+ * A string of fewer than `room` bytes (a multiple of 16, all of which may be written); NULL where it is longer, or cannot
+ * be read: the whole format is then another's task. Sixteen bytes at a time, none of them on a page that the string is not on.
+ */
 char *rt_put_text(char *at, u64 from, u64 room)
 {
-	char text[64];
-	size_t chunk = RT_PAGE - (from & (RT_PAGE - 1)), n;
+	for (char *end = at + room; at < end; at += 16, from += 16) {
+		u32 beyond = -from & (RT_PAGE - 1);
 
-	if (room > sizeof(text))
-		room = sizeof(text);
-	if (chunk > room)
-		chunk = room;
-	if (rt_copy_fault(text, (const void *)(uintptr_t)from, chunk))
-		return NULL;
-	n = strnlen(text, chunk);
-	if (n == chunk)
-		return NULL;
-	memcpy(at, text, n);
-	return at + n;
+		if (beyond && beyond < 16) { /* the page ends here, and the string may */
+			char piece[16];
+			size_t n;
+
+			if (rt_copy_fault(piece, (const void *)(uintptr_t)from, beyond))
+				return NULL;
+			n = strnlen(piece, beyond);
+			if (n < beyond)
+				return (char *)memcpy(at, piece, n) + n;
+		}
+		if (rt_fault_copy16(at, (const void *)(uintptr_t)from))
+			return NULL;
+		u32 nuls = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const void *)at), _mm_setzero_si128()));
+
+		if (nuls)
+			return at + __builtin_ctz(nuls);
+	}
+	return NULL;
+}
+
+/* Numbers to the right of a field of `width` bytes: zeros go behind the sign, spaces before it. */
+static inline char *to_the_right(char *at, u64 v, u64 width, u64 fill, u32 minus)
+{
+	u64 used = (v < 10 ? 1 : digits_of(v)) + minus;
+
+	if (minus && fill == '0')
+		*at++ = '-';
+	for (; used < width; used++)
+		*at++ = fill;
+	if (minus && fill != '0')
+		*at++ = '-';
+	return rt_put_u64(at, v);
+}
+
+char *rt_put_field_u64(char *at, u64 v, u64 width, u64 fill)
+{
+	return to_the_right(at, v, width, fill, 0);
+}
+
+char *rt_put_field_s64(char *at, u64 v, u64 width, u64 fill)
+{
+	return to_the_right(at, (s64)v < 0 ? -v : v, width, fill, (s64)v < 0);
 }

@@ -69,6 +69,8 @@
 	X(rt_put_u64)                                                                                                  \
 	X(rt_put_s64)                                                                                                  \
 	X(rt_put_hex)                                                                                                  \
+	X(rt_put_field_s64)                                                                                            \
+	X(rt_put_field_u64)                                                                                            \
 	X(rt_put_spec)                                                                                                 \
 	X(rt_put_text)                                                                                                 \
 	X(rt_trace_text)                                                                                               \

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import random
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from bpfjit.loader.bpf import Buffers
 from bpfjit.loader.compile import compile_c
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
-from runtime import ffi, lib
+from runtime import Symbols, ffi, lib
 
 APART = [
     (b"", 0, []),
@@ -200,3 +202,46 @@ def test_trace_printk(tmp_path: Path) -> None:
             texts.append(ffi.unpack(buf, lib.rt_trace_read(kernel.native.ptr, buf, 100)))
             it.close()
     assert texts[0] == texts[1] and b"-7 of 10000000000000000000, A" in texts[0]
+
+
+def test_text_at_the_end_of_a_page() -> None:
+    """A string is read no further than its page unless it goes on; what is bad, or long, is another's to print."""
+    page, libc = mmap.PAGESIZE, ctypes.CDLL(None, use_errno=True)
+    area = mmap.mmap(-1, 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    put = ffi.cast("char *(*)(char *, u64, u64)", Symbols()["rt_put_text"])
+    out = ffi.new("char[]", 80)
+    Kernel().close()  # faults are a kernel's from then on, not pytest's
+    assert libc.mprotect(ctypes.c_void_p(start + page), page, 0) == 0
+    try:
+        for length in (0, 1, 7, 15, 16, 17, 31, 32, 47, 48, 62, 63, 64, 70):
+            for back in range(80):  # bytes of the string, with its NUL, that the page has
+                ctypes.memset(start + page - 80, ord("x"), 80)
+                at = start + page - back
+                fits = length < back
+                if fits:
+                    ctypes.memset(at + length, 0, 1)
+                end = put(out, at, 64)
+                assert (end != ffi.NULL) == (fits and length < 64), (length, back)
+                if end != ffi.NULL:
+                    assert (end - out, ffi.buffer(out, length)[:]) == (length, b"x" * length)
+    finally:
+        assert libc.mprotect(ctypes.c_void_p(start + page), page, 3) == 0
+
+
+FIELDS = [
+    (v, w)
+    for v in (0, 1, 9, 10, 99, 100, -1, -9, -10, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63))
+    for w in (0, 1, 2, 3, 8, 128)
+]
+
+
+@pytest.mark.parametrize("fill", " 0")
+def test_numbers_to_the_right_of_a_field(fill: str) -> None:
+    out, symbols = ffi.new("char[]", 160), Symbols()
+    for value, width in FIELDS:
+        for name, number in (("rt_put_field_s64", value), ("rt_put_field_u64", value % 2**64)):
+            put = ffi.cast("char *(*)(char *, u64, u64, u64)", symbols[name])
+            end = put(out, number % 2**64, width, ord(fill))
+            wanted = format(number, f"{fill if fill == '0' else ''}{width or 1}d")
+            assert ffi.buffer(out, end - out)[:] == wanted.encode()
