@@ -44,13 +44,10 @@ def test_the_view_shown_is_the_examples(objects: Callable[[str], Path]) -> None:
 
 
 def test_the_commands_are_those_that_there_are() -> None:
-    from bpfjit.cli.main import LATER, NOUNS
+    from bpfjit.cli.main import NOUNS
 
     for noun in NOUNS:
         assert f"| `bpfjit {noun} " in README
-    limits = README.split("## Limits")[1]
-    for noun in LATER:
-        assert f"`{noun}`" in limits
 
 
 def test_raw_by_hand(cli: Cli) -> None:

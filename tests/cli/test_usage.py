@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bpfjit import __version__
-from bpfjit.cli.main import LATER, NOUNS
+from bpfjit.cli.main import NOUNS
 
 from .conftest import EXAMPLE, SCENARIO, Cli
 
@@ -151,12 +151,6 @@ def test_bad_usage_is_one_line_and_exit_2(cli: Cli, words: tuple[str, ...], monk
 def test_repeat_out_of_range_is_exit_2(cli: Cli, objects: Objects, repeat: str) -> None:
     ran = cli("prog", "run", objects("one"), "--repeat", repeat)
     assert ran.code == 2 and repeat in ran.error
-
-
-@pytest.mark.parametrize("words", [(noun,) for noun in LATER], ids=" ".join)
-def test_what_is_not_built_says_so(cli: Cli, words: tuple[str, ...]) -> None:
-    ran = cli(*words)
-    assert ran.code == 2 and "is not built yet" in ran.error
 
 
 @pytest.mark.parametrize("words", [(), *((noun,) for noun in NOUNS), ("prog", "run"), ("prog", "dump")], ids=" ".join)
