@@ -20,6 +20,7 @@ from .values import NULL, ZERO, Lines, Value
 
 _INTRINSICS = [
     *(f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64)),
+    *(f"declare i{n} @llvm.fshl.i{n}(i{n}, i{n}, i{n})" for n in (32, 64)),
     "declare i16 @llvm.cttz.i16(i16, i1)",
     "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
 ]

@@ -39,6 +39,8 @@ class Lines:
     def __init__(self) -> None:
         self.out: list[str] = []
         self._count = 0
+        self._narrow: dict[str, Value] = {}  # what was zero-extended -> what it was before
+        self._shifts: dict[str, tuple[str, Value, int]] = {}  # by a constant: operation, operand, amount
 
     def name(self) -> str:
         self._count += 1
@@ -83,19 +85,37 @@ class Lines:
         return self._binary("srem", a, b)
 
     def and_(self, a: Value, b: Value) -> Value:
-        return self._binary("and", a, b)
+        m, n = a.number, b.number
+        return self.const(a.width, m & n) if m is not None and n is not None else self._binary("and", a, b)
 
     def or_(self, a: Value, b: Value) -> Value:
-        return self._binary("or", a, b)
+        return self._rotated(a, b) or self._binary("or", a, b)
 
     def xor(self, a: Value, b: Value) -> Value:
         return self._binary("xor", a, b)
 
     def shl(self, a: Value, b: Value) -> Value:
-        return self._binary("shl", a, b)
+        return self._shifted("shl", a, b)
 
     def lshr(self, a: Value, b: Value) -> Value:
-        return self._binary("lshr", a, b)
+        return self._shifted("lshr", a, b)
+
+    def _shifted(self, op: str, a: Value, b: Value) -> Value:
+        by = b.number
+        if by == 0:
+            return a
+        v = self._binary(op, a, b)
+        if by is not None:
+            self._shifts[v.text] = (op, a, by)
+        return v
+
+    def _rotated(self, a: Value, b: Value) -> Value | None:
+        """x << n | x >> (width - n) as what it is: LLVM loses sight of it where x is a product, whose factor it shifts."""
+        left, right = self._shifts.get(a.text), self._shifts.get(b.text)
+        if left is None or right is None or left[1] != right[1] or left[0] == right[0] or left[2] + right[2] != a.width:
+            return None
+        by = left[2] if left[0] == "shl" else right[2]
+        return self.assign(a.width, f"call {a.type} @llvm.fshl.{a.type}({left[1]}, {left[1]}, {a.type} {by})")
 
     def ashr(self, a: Value, b: Value) -> Value:
         return self._binary("ashr", a, b)
@@ -104,6 +124,9 @@ class Lines:
         return self.assign(1, f"icmp {predicate} {a.type} {a.text}, {b.text}")
 
     def eq(self, a: Value, b: Value) -> Value:
+        m, n = a.number, b.number
+        if m is not None and n is not None:
+            return Value("true" if m == n else "false", 1)
         return self._compare("eq", a, b)
 
     def ult(self, a: Value, b: Value) -> Value:
@@ -119,9 +142,17 @@ class Lines:
         return self._compare("sle", a, b)
 
     def not_(self, a: Value) -> Value:
+        if a.text in ("true", "false"):
+            return Value("false" if a.text == "true" else "true", 1)
+        equal = f"  {a.text} = icmp eq "
+        if self.out[-1].startswith(equal):
+            self.out[-1] = f"  {a.text} = icmp ne " + self.out[-1].removeprefix(equal)
+            return a
         return self.assign(1, f"xor i1 {a.text}, true")
 
     def select(self, c: Value, a: Value, b: Value) -> Value:
+        if c.text in ("true", "false"):
+            return a if c.text == "true" else b
         return self.assign(a.width, f"select i1 {c.text}, {a}, {b}")
 
     def _resized(self, how: str, a: Value, width: int) -> Value:
@@ -129,11 +160,19 @@ class Lines:
 
     def trunc(self, a: Value, width: int) -> Value:
         known = a.number
-        return self.const(width, known) if known is not None else self._resized("trunc", a, width)
+        if known is not None:
+            return self.const(width, known)
+        a = self._narrow.get(a.text, a)
+        return self.zext(a, width) if a.width < width else self._resized("trunc", a, width)
 
     def zext(self, a: Value, width: int) -> Value:
         known = a.number
-        return self.const(width, known & (1 << a.width) - 1) if known is not None else self._resized("zext", a, width)
+        if known is not None:
+            return self.const(width, known & (1 << a.width) - 1)
+        v = self._resized("zext", a, width)
+        if v is not a:
+            self._narrow[v.text] = self._narrow.get(a.text, a)
+        return v
 
     def sext(self, a: Value, width: int) -> Value:
         known = a.number

@@ -70,6 +70,16 @@ SHAPES = {
         "r2 = &body\n*(u64 *)(r10 -8) = r2\nr0 = 3\nexit\nbody:\nr0 = 0\nexit",
         3,
     ),
+    "rotations of products, of 32 bits and of 64": (
+        "r6 = *(u64 *)(r1 +0)\nw0 = w6\nw0 *= -1640531535\nr2 = r0\nw2 >>= 19\nw0 <<= 13\nw0 |= w2\n"
+        "r6 *= 5\nr3 = r6\nr6 >>= 7\nr3 <<= 57\nr6 |= r3\nr0 ^= r6\nexit",
+        0xA645A50AF3633C6,
+    ),
+    "shifts of two halves": (
+        "r6 = *(u64 *)(r1 +0)\nr2 = r6\nr2 >>= 5\nr6 <<= 57\nr6 |= r2\nw3 = w6\nw3 <<= 13\nw6 >>= 19\nr6 >>= 0\nr0 = r3\n"
+        "r0 |= r6\nexit",
+        0x0,
+    ),
     "a jump to the next instruction": ("r0 = *(u8 *)(r1 +0)\nif r0 s> 5 goto +0\nexit", 1),
     "a way that is never taken": ("r0 = 1\nif r0 == 0x1 goto +1\nr0 = *(u8 *)(r1 +4)\nexit", 1),
     "two callbacks, one within the other": (
@@ -110,6 +120,12 @@ def test_pointers_stay_pointers() -> None:
     ir = Engine().ir(verified(SHAPES["pointers swapped round a loop"][0]))
     assert "inttoptr" not in ir
     assert "ptrtoint" not in ir
+
+
+def test_rotations_are_recognised() -> None:
+    ir = Engine().ir(verified(SHAPES["rotations of products, of 32 bits and of 64"][0]))
+    assert "@llvm.fshl.i32(i32 %" in ir and "@llvm.fshl.i64(i64 %" in ir
+    assert "fshl.i32(i32 %" not in Engine().ir(verified(SHAPES["shifts of two halves"][0]))
 
 
 def _rss_kib() -> int:
