@@ -7,10 +7,10 @@ and the JIT and the interpreter take nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
 from .btf import NO_FIELDS, Btf, FuncInfo, LineInfo, Record
+from .dataclass import dataclass, field
 from .isa.encoding import CALL, Insn
 from .spec.helpers import HELPER_BY_ID
 from .spec.kinds import Helper, MapType, ProgType

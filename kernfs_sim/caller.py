@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bpfjit.dataclass import dataclass, field
 from bpfjit.errors import refuse
 from runtime import ffi, lib
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 
 from .caller import Caller

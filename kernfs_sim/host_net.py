@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from bpfjit.dataclass import replace
 
 from .namespaces import NetNs
 from .routes import RTF_GATEWAY, RouteRow

@@ -9,9 +9,10 @@ import os
 import re
 import stat
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bpfjit.dataclass import replace
 
 from .cgroup import Cgroup
 from .namespaces import NetNs, PidNs

@@ -12,12 +12,12 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpfjit import __version__
 from bpfjit.btf import Kind
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import LoadError, refuse
 from bpfjit.isa.encoding import encode
 from bpfjit.jit.link import Image, LinkedCode

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bpfjit.dataclass import dataclass
 from runtime import Index, KernelHandle
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bpfjit.btf import NO_FIELDS, BtfId, RawBtf, Record, Special
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 from bpfjit.program import MapInfo, Verified
 from bpfjit.spec.kinds import MapType

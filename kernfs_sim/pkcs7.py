@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 
 if TYPE_CHECKING:

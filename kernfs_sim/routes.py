@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from typing import Any
 
+from bpfjit.dataclass import dataclass
 from runtime import ffi
 
 from .namespaces import NetNs

@@ -6,10 +6,10 @@ import os
 import reprlib
 import tomllib
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import UsageError
 from bpfjit.spec.targets import TRACEPOINT_BY_NAME, Tracepoint
 from runtime import ffi

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import stat
 import time
-from dataclasses import dataclass
 from typing import Any
 
+from bpfjit.dataclass import dataclass
 from runtime import KernelHandle, ffi
 
 from .namespaces import NetNs

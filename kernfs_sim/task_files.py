@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from typing import Any
 
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 from runtime import KernelHandle, ffi
 

@@ -109,9 +109,9 @@ def uapi_module() -> str:
         "from __future__ import annotations",
         "",
         "import struct",
-        "from dataclasses import dataclass",
         "from typing import ClassVar",
         "",
+        "from ..dataclass import dataclass",
         "from .layout import Attr, Layout",
         "",
     ]

@@ -6,8 +6,8 @@ Source: Documentation/bpf/btf.rst, ".BTF.ext section"; record sizes may grow, so
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
+from ..dataclass import dataclass
 from ..errors import BtfError
 from .parse import RawBtf
 from .types import BtfId

@@ -8,10 +8,10 @@ attributes: lines that start with `#` are dropped. Layout is the natural one of 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from pycparser import c_ast, c_parser
 
+from ..dataclass import replace
 from ..errors import BtfError
 from .types import VOID, VOID_TYPE, Btf, BtfId, Enumerator, Kind, Member, Param, Type
 

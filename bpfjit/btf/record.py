@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Set
-from dataclasses import dataclass, replace
 from enum import IntFlag
 
+from ..dataclass import dataclass, replace
 from ..errors import BtfError, refuse
 from .types import COMPOSITES, MAX_RESOLVE_DEPTH, VOID, Btf, BtfId, Kind, Type
 

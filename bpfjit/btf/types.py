@@ -6,10 +6,10 @@ Source: the BTF format of Linux (Documentation/bpf/btf.rst states kinds, encodin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NewType
 
+from ..dataclass import dataclass
 from ..errors import BtfError
 
 BtfId = NewType("BtfId", int)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from ..dataclass import dataclass
 from .types import COMPOSITES, ENUMS, Btf, Kind, Type
 
 _CHAR, _BOOL = 2, 4  # of an integer's encoding

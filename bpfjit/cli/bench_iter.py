@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from kernfs_sim import Kernel
 from kernfs_sim.host import cgroup2_mount
 
+from ..dataclass import dataclass
 from ..errors import describe
 from ..loader import LoadedObject, Object, live_bpf, open_object
 from ..loader.bpf import Bpf

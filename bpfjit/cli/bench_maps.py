@@ -10,10 +10,10 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 from kernfs_sim import Kernel
 
+from ..dataclass import dataclass
 from ..errors import describe
 from ..loader import live_bpf
 from ..loader.bpf import Bpf, Buffers

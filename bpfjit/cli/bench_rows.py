@@ -6,10 +6,10 @@ import math
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..dataclass import dataclass, field
 from ..errors import ObjectError
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -6,9 +6,9 @@ import argparse
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from ..dataclass import dataclass
 from ..errors import LoadError, UsageError
 from ..loader import LoadedObject, mount_bpf
 from ..loader.bpf import Bpf, Buffers

@@ -7,9 +7,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from ..dataclass import dataclass
 from ..errors import LoadError, UsageError
 from ..loader import LoadedObject, MountBpf, Object, mount_bpf
 from ..loader.bpf import Bpf

@@ -8,11 +8,11 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..btf import Btf, BtfId, FuncInfo, Kind, LineInfo, RawBtf
+from ..dataclass import dataclass, field
 from ..errors import BtfError, LoadError, UsageError
 from ..isa.encoding import CALL, LD_IMM64, Insn, decode
 from ..isa.text import disasm

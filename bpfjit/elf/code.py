@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..btf import BtfExt, CoreRelo, FuncInfo, LineInfo
+from ..dataclass import dataclass, replace
 from ..errors import LoadError, ObjectError
 from ..isa.encoding import CALL, INSN_BYTES, LD_IMM64, Insn, decode
 from ..spec.sections import match_section

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..btf import Btf, BtfId, Kind, Param, RawBtf, SecVar, Type, parse_btf, write_btf
+from ..dataclass import replace
 from ..errors import BtfError
 from .reader import STT_FUNC, Elf, Symbol
 from .spec import Extern

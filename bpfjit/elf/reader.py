@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import struct
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 from elftools.elf.elffile import ELFFile
 
+from ..dataclass import dataclass, field
 from ..errors import ObjectError
 
 EM_BPF = 247

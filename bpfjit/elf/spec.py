@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ..btf import VOID, BtfId, CoreRelo, FuncInfo, LineInfo, RawBtf
+from ..dataclass import dataclass, field
 from ..isa.encoding import Insn
 from ..spec.kinds import Section
 

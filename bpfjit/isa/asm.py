@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
+from ..dataclass import dataclass, field
 from ..spec.helpers import HELPERS
 from ..uapi import bpf as uapi
 from .encoding import (

@@ -11,9 +11,9 @@ shift amounts are masked to the width, INT_MIN / -1 is INT_MIN and INT_MIN % -1 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from ..dataclass import dataclass
 from .domain import Domain
 from .encoding import ALU64, ATOMIC, JMP32, STX, Insn, X
 

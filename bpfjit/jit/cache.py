@@ -12,8 +12,9 @@ import hashlib
 import os
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from ..dataclass import dataclass
 
 _DIGEST_BYTES = 32
 

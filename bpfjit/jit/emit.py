@@ -6,8 +6,7 @@ where every way in brings one. What no path reached is not emitted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from ..dataclass import dataclass, field
 from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JCOND, JMP32, LD_IMM64, LDX, MAY_GOTO_ROUNDS, Insn, X, imm64
 from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, swaps
 from ..program import Subprog, ValueKind, Verified

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from runtime import Code
 
+from ..dataclass import dataclass
 from ..errors import LoadError
 from ..program import Binding
 from .image import functions

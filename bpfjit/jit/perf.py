@@ -14,8 +14,9 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from ..dataclass import dataclass, field
 
 _MAGIC, _VERSION, _X86_64 = 0x4A695444, 1, 62
 _CODE_LOAD, _DEBUG_INFO = 0, 2

@@ -7,9 +7,9 @@ that is not taken apart (%p and its kin), the runtime reads the format, so its r
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..dataclass import dataclass
 from ..program import MapInfo, Region
 from ..spec.helpers import HELPER_BY_ID
 from . import calls

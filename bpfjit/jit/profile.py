@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..dataclass import dataclass
 from ..program import Program
 from .native import Linked, Native
 from .values import Value

@@ -7,9 +7,9 @@ each map and 4 for each program, is that of libbpf's light skeletons: sizes and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from ..btf import Kind
+from ..dataclass import dataclass, replace
 from ..elf.spec import MapSpec, ProgSpec
 from ..errors import LoadError
 from ..isa.asm import AsmError, assemble

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from ..btf import RawBtf, parse_btf
+from ..dataclass import dataclass
 from ..errors import BtfError
 from ..uapi import bpf as uapi
 from .bpf import Bpf, Buffers, OpenBpf, kernel_btf

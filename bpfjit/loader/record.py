@@ -7,11 +7,11 @@ later call carries it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
 
 from runtime import ffi
 
 from ..btf import BtfId, Kind, RawBtf
+from ..dataclass import dataclass, field
 from ..errors import LoadError
 from ..spec.map_types import MAP_TYPE_NAMES
 from ..uapi import bpf as uapi

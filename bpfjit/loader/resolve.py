@@ -7,9 +7,9 @@ reached; `why` then says, by the number in that call, what was missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from ..btf import Btf, Kind
+from ..dataclass import dataclass, field
 from ..elf.spec import Extern, ExternReloc, ProgSpec
 from ..errors import BtfError, LoadError
 from ..isa.encoding import CALL, LD_IMM64, Insn, ld_imm64

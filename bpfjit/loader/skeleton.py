@@ -6,10 +6,10 @@ import binascii
 import textwrap
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..btf import Btf, Kind
 from ..btf.types import ENUMS
+from ..dataclass import dataclass
 from ..elf.spec import Extern, MapSpec, ProgSpec
 from ..light import FORMAT
 from .generate import LoaderMap, LoaderProgram

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..btf import Btf, CoreRelo, Kind, Type
 from ..btf.types import ENUMS, MAX_RESOLVE_DEPTH, POINTER_BYTES, essential
+from ..dataclass import dataclass
 from ..errors import BtfError, LoadError
 from ..isa.encoding import ALU, ALU64, ATOMIC, CALL, DW, LD_IMM64, LDX, ST, STX, B, H, Insn, W, imm64, ld_imm64
 from ..uapi import bpf as uapi

@@ -6,10 +6,9 @@ integers do not; anonymous members are looked through; all candidates must agree
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..btf import Btf, BtfId, Kind, Member, Type
 from ..btf.types import COMPOSITES, ENUMS, essential
+from ..dataclass import dataclass
 from ..errors import BtfError
 
 _DEPTH = 32

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
+from ..dataclass import replace
 from ..uapi import bpf as uapi
 from .kinds import CtxField, CtxLayout, FieldKind
 

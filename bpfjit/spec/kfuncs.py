@@ -6,8 +6,9 @@ kfunc is `rt_` and its name; a kernel has those that its BTF declares.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntFlag
+
+from ..dataclass import dataclass
 
 
 class Kf(IntFlag):

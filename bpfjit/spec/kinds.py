@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from ..btf.record import NOTHING, Special
+from ..dataclass import dataclass, field, replace
 
 
 class ArgKind(Enum):

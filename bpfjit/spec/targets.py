@@ -6,8 +6,9 @@ cannot say: which pointers are trusted, which may be NULL, and the contract's ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from ..dataclass import dataclass
 
 
 class CtxArg(Enum):

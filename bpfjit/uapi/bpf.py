@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import ClassVar
 
+from ..dataclass import dataclass
 from .layout import Attr, Layout
 
 BPF_MAP_CREATE = 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from ..dataclass import dataclass
 
 FSTYPE = "fuse.bpfjit"
 

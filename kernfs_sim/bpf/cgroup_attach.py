@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bpfjit.dataclass import dataclass, field
 from bpfjit.errors import refuse
 from bpfjit.spec.cgroup_progs import CGROUP_ATTACH_TYPES
 from bpfjit.uapi import bpf as uapi

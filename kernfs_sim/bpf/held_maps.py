@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bpfjit.dataclass import replace
 from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.program import MapInfo
 from bpfjit.uapi import bpf as uapi

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 from bpfjit.isa.encoding import CALL, encode
 from bpfjit.uapi import bpf as uapi

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpfjit.btf import Kind, RawBtf
+from bpfjit.dataclass import replace
 from bpfjit.errors import BtfError, refuse
 from bpfjit.isa.encoding import Insn, decode
 from bpfjit.program import MapInfo, MapRef, Program, Rejected

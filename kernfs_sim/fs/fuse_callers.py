@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bpfjit.dataclass import dataclass, field
 from bpfjit.errors import refuse
 
 from ..caller import ALL_CAPABILITIES, Cred, FdTable

@@ -6,9 +6,10 @@ Numbers and layouts are those of <linux/fuse.h>, protocol 7.31 to 7.45; all of i
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from enum import Enum, auto
 from struct import Struct
+
+from bpfjit.dataclass import dataclass
 
 MAJOR, MINOR, OLDEST_MINOR = 7, 38, 31  # what we speak; older kernels than Linux 5.4 are refused
 ROOT_ID = 1

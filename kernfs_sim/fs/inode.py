@@ -12,8 +12,8 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 
 from ..caller import CAP_DAC_OVERRIDE, Caller

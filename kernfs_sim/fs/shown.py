@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 from runtime import KernelHandle
 

@@ -27,6 +27,7 @@ RANKS = {
     "bpfjit.spec": 1,
     "bpfjit.program": 1,
     "bpfjit.uapi": 0,
+    "bpfjit.dataclass": -1,
     "bpfjit.errors": 0,
     "runtime": 0,
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ...dataclass import replace
 from ..kinds import ANYTHING, INTEGER, MAP_PTR, MAP_VALUE, MAP_VALUE_OR_NULL, Helper, btf_ptr
 
 ALL = frozenset({"all"})
