@@ -321,7 +321,8 @@ class Index:
         ok(lib.rt_index_add(self.ptr, number, obj), f"index of {number}")
 
     def remove(self, number: int) -> None:
-        ok(lib.rt_index_remove(self.ptr, number), f"index of {number}")
+        if self.ptr != ffi.NULL:  # the garbage collector frees a kernel's registry and its last objects in any order
+            ok(lib.rt_index_remove(self.ptr, number), f"index of {number}")
 
     def close(self) -> None:
         ptr, self.ptr = self.ptr, ffi.NULL

@@ -111,6 +111,7 @@ class Callback(Enum):
     LOOP = auto()  # (u32 index, void *ctx)
     TIMER = auto()  # later, and by itself: (struct bpf_map *map, void *key, void *value)
     MAP_ELEM = auto()  # (struct bpf_map *map, const void *key, void *value, void *ctx)
+    SAMPLE = auto()  # (const struct bpf_dynptr *sample, void *ctx)
 
 
 @dataclass(frozen=True, slots=True)

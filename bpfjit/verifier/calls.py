@@ -318,6 +318,8 @@ def callback_args(w: Walk, row: Helper, map_index: int, ctx_reg: Reg) -> list[Re
     """r1-r5 of the callback that this helper enters."""
     if row.callback is Callback.LOOP:
         return [st.scalar(), ctx_reg, UNINIT, UNINIT, UNINIT]
+    if row.callback is Callback.SAMPLE:
+        return [dynptrs.handed(w, dynptrs.Kind.LOCAL), ctx_reg, UNINIT, UNINIT, UNINIT]
     map_ptr = st.pointer(T.MAP_PTR)
     map_ptr.map = map_index
     key = st.pointer(T.MAP_KEY)

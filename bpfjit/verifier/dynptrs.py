@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ..btf.types import Param
-from . import held, stack
+from . import held, mem, stack
 from . import state as st
 from .state import DYNPTR_SLOT, PACKET_SLICE, RDONLY, Reg, Slot, T
 from .walk import Walk
@@ -71,6 +71,7 @@ def initialized(w: Walk, regno: int, reg: Reg, kind: Kind | None = None, *, muta
     if reg.type == T.DYNPTR:
         if mutates:
             w.reject("cannot pass pointer to const bpf_dynptr, the helper mutates it", errno.EINVAL)
+        mem.check_pointer_offset(w, regno, reg)
         found = reg
     else:
         index = stack.object_slot(w, reg, "dynptr", wanted)
@@ -86,6 +87,13 @@ def initialized(w: Walk, regno: int, reg: Reg, kind: Kind | None = None, *, muta
     if kind is not None and found.size != kind:
         w.reject(f"Expected a dynptr of type {_NAMES[kind]} as arg #{regno - 1}", errno.EINVAL)
     return found
+
+
+def handed(w: Walk, kind: Kind) -> Reg:
+    """A dynptr that a callback gets to read and write through, and not to change."""
+    r = st.pointer(T.DYNPTR)
+    r.size, r.id = kind, w.new_id()
+    return r
 
 
 def check_released(w: Walk, regno: int, reg: Reg, kind: Kind) -> int:

@@ -12,15 +12,6 @@ struct rt_ring_header {
 	u32 page; /* how many pages behind the start of our own page the record begins */
 };
 
-/* What a callback is handed for a user's record: the kernel's bpf_dynptr of local memory. */
-struct rt_dynptr {
-	void *data;
-	u32 size; /* and its kind above bit 28 */
-	u32 offset;
-};
-
-#define RT_DYNPTR_LOCAL (1u << 28)
-
 /* Our own page; programs' records find it by their header. */
 struct rt_ring {
 	struct rt_map *map;

@@ -1,16 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Dynptrs: memory with a size known at run time. The verifier keeps programs out of the two words of one. */
-#include "rt.h"
-
-enum { LOCAL = 1, RINGBUF, SKB, XDP };
-
-#define MAX_SIZE ((1u << 24) - 1)
-
-struct dynptr {
-	void *data; /* the memory itself, or the packet's context; NULL: nothing */
-	u32 size;
-	u32 offset : 27, kind : 4, rdonly : 1;
-};
+#include "dynptr.h"
 
 static int make(struct dynptr *p, void *data, u32 kind, u32 size, int rdonly)
 {
@@ -48,7 +38,7 @@ static u8 *bytes_at(const struct dynptr *p, u32 offset, u32 len)
 
 s64 rt_dynptr_from_mem(void *data, u64 size, u64 flags, struct dynptr *p)
 {
-	if ((u32)size > MAX_SIZE)
+	if ((u32)size > RT_DYNPTR_MAX)
 		return make_null(p, -E2BIG);
 	return flags ? make_null(p, -EINVAL) : make(p, data, LOCAL, (u32)size, 0);
 }
@@ -59,7 +49,7 @@ s64 rt_ringbuf_reserve_dynptr(struct bpf_map *map, u64 size, u64 flags, struct d
 
 	if (flags)
 		return make_null(p, -EINVAL);
-	if ((u32)size > MAX_SIZE)
+	if ((u32)size > RT_DYNPTR_MAX)
 		return make_null(p, -E2BIG);
 	record = rt_ringbuf_reserve(map, (u32)size, 0);
 	return record ? make(p, record, RINGBUF, (u32)size, 0) : make_null(p, -EINVAL);

@@ -4,11 +4,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "dynptr.h"
 #include "ringbuf.h"
 
 #define MAX_RECORD (UINT32_MAX / 4)
 #define MAX_SAMPLES (128u * 1024)
-#define MAX_DYNPTR ((1u << 24) - 1)
 #define OWN_PAGES 3
 
 struct ring_map {
@@ -258,7 +258,7 @@ static int peek(struct rt_ring *r, void **sample, u32 *size)
 	bytes = record_bytes(*size);
 	if (bytes > produced - consumed)
 		return -EINVAL;
-	if (bytes > r->size || *size > MAX_DYNPTR)
+	if (bytes > r->size || *size > RT_DYNPTR_MAX)
 		return -E2BIG;
 	if (len & BPF_RINGBUF_DISCARD_BIT) {
 		__atomic_store_n(rt_ring_consumer(r), consumed + bytes, __ATOMIC_RELEASE);
@@ -280,9 +280,9 @@ s64 rt_user_ringbuf_drain(struct bpf_map *map, u64 (*callback)(void *dynptr, voi
 	if (__atomic_exchange_n(&r->busy, 1, __ATOMIC_ACQUIRE))
 		return -EBUSY;
 	for (samples = 0; samples < MAX_SAMPLES && !ret; samples++) {
-		struct rt_dynptr dynptr = { 0 };
-		u32 size;
-		int err = peek(r, &dynptr.data, &size);
+		struct dynptr dynptr = { .kind = LOCAL };
+		int err = peek(r, &dynptr.data, &dynptr.size);
+		u32 size = dynptr.size;
 
 		if (err == -ENODATA)
 			break;
@@ -294,7 +294,6 @@ s64 rt_user_ringbuf_drain(struct bpf_map *map, u64 (*callback)(void *dynptr, voi
 			ret = err;
 			break;
 		}
-		dynptr.size = size | RT_DYNPTR_LOCAL;
 		ret = (s64)callback(&dynptr, ctx, 0, 0, 0);
 		__atomic_store_n(rt_ring_consumer(r), *rt_ring_consumer(r) + record_bytes(size), __ATOMIC_RELEASE);
 	}

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from ..kinds import ALLOC_SIZE, ANYTHING, CTX, INTEGER, MAP_PTR, MEM, RINGBUF_MEM, SIZE_OR_ZERO, VOID, Helper, RetKind
+from ..kinds import (
+    ALLOC_SIZE,
+    ANYTHING,
+    CALLBACK,
+    CTX,
+    INTEGER,
+    MAP_PTR,
+    MEM,
+    RINGBUF_MEM,
+    SIZE_OR_ZERO,
+    STACK_OR_NULL,
+    VOID,
+    Callback,
+    Helper,
+    RetKind,
+)
 
 ALL = frozenset({"all"})
 
@@ -68,5 +83,16 @@ RING_HELPERS = (
         symbol="rt_ringbuf_query",
         groups=ALL,
         map_use="ringbuf",
+    ),
+    Helper(
+        209,
+        "user_ringbuf_drain",
+        "long (*%s)(void *map, void *callback_fn, void *ctx, __u64 flags)",
+        args=(MAP_PTR, CALLBACK, STACK_OR_NULL, ANYTHING),
+        ret=INTEGER,
+        symbol="rt_user_ringbuf_drain",
+        groups=ALL,
+        callback=Callback.SAMPLE,
+        map_use="user_ringbuf",
     ),
 )
