@@ -145,11 +145,18 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
+    """What a verification took. `log_missing` bytes of its log were not kept; `log_cuts`: from and to what it was cut."""
+
     processed_insns: int
     total_states: int
     peak_states: int
     max_states_per_insn: int
     duration_us: float
+    log_missing: int = 0
+    log_cuts: tuple[tuple[int, int], ...] = ()
+
+
+NO_STATS = Stats(0, 0, 0, 0, 0.0)  # of what was refused before it was looked at
 
 
 class Verified:

@@ -26,7 +26,7 @@ from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
 from .bpf.show import map_text
 from .bpf.upcalls import Upcalls
-from .caller import Caller, InProcess, user_of
+from .caller import Caller, InProcess
 from .cgroup import Cgroup, CgroupFs
 from .dumpers import open_dumper
 from .fs.bpfdump import BpfDump
@@ -370,15 +370,6 @@ class Kernel:
 
             return Machine(verified, binding)
         return self.jit.compile(verified, binding, tiered=self._tiered)
-
-    def write_log(self, caller: Caller, level: int, addr: int, size: int, text: str) -> tuple[int, bool]:
-        """A log into the caller's buffer: (the bytes it needs, whether they fitted); cut and NUL-terminated if not."""
-        if not level:
-            return 0, True
-        raw = text.encode() + b"\0"
-        if addr and size:
-            user_of(caller).write(addr, raw if len(raw) <= size else raw[: size - 1] + b"\0")
-        return len(raw), not addr or len(raw) <= size
 
     def _open_link_pin(self, caller: Caller, link: LinkObject, flags: int) -> OpenFile:
         if isinstance(link, IterLink):

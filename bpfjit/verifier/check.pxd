@@ -11,7 +11,7 @@ cdef class Checker:
     cdef public object program, env, log, counts, todo, args, contracts, packet_changers
     cdef public Explored explored
     cdef public Walk w, walk
-    cdef public int entry_subprog, exception_callback
+    cdef public int entry_subprog, exception_callback, functions
     @cython.locals(w=Walk, pc=int, prune=bytearray, joins=bytearray, visited=bytearray, ops=list, frame=Frame, following=int, op=Op, explored=Explored, slots=dict)
     cpdef _path(self)
     @cython.locals(w=Walk, kind=int)

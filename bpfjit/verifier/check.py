@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 
+from ..dataclass import replace
 from ..errors import BtfError
 from ..isa.encoding import IND, JA32, JCOND, Insn
 from ..program import (
@@ -25,14 +26,13 @@ from . import alu, calls, cfg, ctx, depth, fields, funcs, held, iters, jump, kfu
 from . import state as st
 from .explored import Counts, Explored
 from .liveness import Liveness
-from .log import Log
+from .log import MAX_INSNS, Log, statistics
 from .op import Op
 from .prune import widen
 from .refusal import Refusal
 from .state import OR_NULL, UNINIT, Frame, Reg, Slot, State, T
 from .walk import Env, Walk, kind_of, non_null
 
-MAX_PROCESSED = 1_000_000
 MAX_JUMP_SEQUENCE = 8192
 # Names with an underscore are C numbers in the compiled module (check.pxd).
 _LAST_ALU, _LOAD_IMMEDIATE, _LOAD, _ATOMIC, _STORE = op.SWAP, op.LOAD_IMMEDIATE, op.LOAD, op.ATOMIC, op.STORE
@@ -48,13 +48,14 @@ class Checker:
     def __init__(self, program: Program, env: Env) -> None:
         self.program = program
         self.env = env
-        self.log = Log(program, env.kernel_btf, env.log_level)
+        self.log = Log(program, env.kernel_btf, env.log_level, env.log_bytes)
         self.counts = Counts()
         self.walk: Walk | None = None
         self.todo: list[tuple[State, int, int, int]] = []
         self.args: tuple[ctx.Argument, ...] = ()
         self.contracts: dict[int, tuple[Reg, ...]] = {}
         self.packet_changers: set[int] = set()
+        self.functions = 1
         self.exception_callback = -1  # the function that answers bpf_throw
 
     # -- the whole program ---------------------------------------------------------------------
@@ -62,11 +63,16 @@ class Checker:
     def run(self) -> Walk:
         program = self.program
         count = len(program.insns)
-        if not 0 < count <= MAX_PROCESSED:
-            raise Refusal(f"{count} instructions, wanted 1 to {MAX_PROCESSED}", errno.E2BIG)
+        if not 0 < count <= MAX_INSNS:
+            raise Refusal(f"{count} instructions, wanted 1 to {MAX_INSNS}", errno.E2BIG)
         cfg.check_encoding(program)
         fields.check_maps(program)
         answer = funcs.exception_callback(program)
+        if self.log.level:
+            starts, _ = cfg.find_functions(program, answer)
+            self.functions = len(starts)
+            if self.log.level & 2:
+                self.log.functions(starts)
         graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
         self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
         depth.check_ends_of_functions(program, graph)
@@ -76,6 +82,8 @@ class Checker:
             self.exception_callback = graph.subprog_at[answer]
             if [r.type for r in self.contracts[self.exception_callback]] != [st.SCALAR]:
                 raise Refusal("exception cb only supports single integer argument", errno.EINVAL)
+        if self.log.level & 2:
+            self.log.live_registers(graph.live, graph.loop)
         w = self.w = self.walk = Walk(program, self.env, graph, self.log)
         self._walk_function(0)
         for index in self.contracts:
@@ -138,7 +146,7 @@ class Checker:
         while True:
             pc = w.pc
             w.processed += 1
-            if w.processed > MAX_PROCESSED:
+            if w.processed > MAX_INSNS:
                 raise Refusal(f"BPF program is too large. Processed {w.processed} insn", errno.E2BIG, pc)
             w.own_step = None
             if prune[pc] and explored.seen_before():
@@ -473,37 +481,28 @@ def verify(program: Program, env: Env) -> Verified:
     checker = Checker(program, env)
     start = time.perf_counter_ns()
 
-    def stats() -> Stats:
-        return Stats(
-            checker.walk.processed if checker.walk is not None else 0,
-            checker.counts.total,
-            checker.counts.peak,
-            checker.counts.max_per_insn,
-            (time.perf_counter_ns() - start) / 1000,
-        )
-
-    def summary(s: Stats) -> None:
-        checker.log.say(
-            f"processed {s.processed_insns} insns (limit {MAX_PROCESSED}) max_states_per_insn {s.max_states_per_insn} "
-            f"total_states {s.total_states} peak_states {s.peak_states} mark_read 0"
-        )
+    def ended(reason: str = "") -> tuple[str, Stats]:
+        """The log with its last lines, and what all took."""
+        log, walk, counts = checker.log, checker.walk, checker.counts
+        duration_us = (time.perf_counter_ns() - start) / 1000
+        processed = walk.processed if walk is not None else 0
+        s = Stats(processed, counts.total, counts.peak, counts.max_per_insn, duration_us)
+        depths = walk.stack_bytes if walk is not None else [0] * checker.functions
+        for line in [*(reason.split("\n") if reason else ()), *statistics(log.level, s, depths)]:
+            log.say(line)
+        text = log.text()
+        return text, replace(s, log_missing=log.bytes - len(text.encode()), log_cuts=tuple(log.cuts))
 
     try:
         walk = checker.run()
     except BtfError as e:
-        s = stats()
-        checker.log.say(str(e))
-        summary(s)
-        raise Rejected(f"BTF: {e}", errno.EINVAL, checker.log.text(), s) from None
+        text, s = ended(str(e))
+        raise Rejected(f"BTF: {e}", errno.EINVAL, text, s) from None
     except Refusal as e:
-        s = stats()
-        for line in e.reason.split("\n"):
-            checker.log.say(line)
-        summary(s)
-        raise Rejected(_with_source(checker.log, e), e.number, checker.log.text(), s, e.pc) from None
-    s = stats()
-    summary(s)
-    return Verified(_VERIFIER_KEY, program, walk.facts, s, checker.log.text())
+        text, s = ended(e.reason)
+        raise Rejected(_with_source(checker.log, e), e.number, text, s, e.pc) from None
+    text, s = ended()
+    return Verified(_VERIFIER_KEY, program, walk.facts, s, text)
 
 
 def _with_source(log: Log, e: Refusal) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 from ..btf import Btf, RawBtf
 from ..isa.encoding import CALL, Insn
 from ..isa.text import disasm
-from ..program import Program
+from ..program import Program, Stats
 from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
 from . import state as st
 from .cfg import uses_defs
 from .state import OR_NULL, RCU, RDONLY, RINGBUF, TRUSTED, UNTRUSTED, Frame, Reg, Slot, T
 from .tnum import U32, U64
+
+# The bits of a log level beside 1 and 2.
+LOG_STATS, LOG_FIXED = 4, 8
+MAX_INSNS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 
 _TYPE = {
     T.NOT_INIT: "?",
@@ -174,35 +181,90 @@ def slot_text(index: int, slot: Slot, program: Program, kernel_btf: Btf | None) 
     return f"fp-{(index + 1) * 8}={what}" if what else ""
 
 
+def statistics(level: int, stats: Stats, depths: Sequence[int] = (0,)) -> list[str]:
+    """The last lines of a log. depths: the bytes of stack that each function uses."""
+    counts = (
+        f"processed {stats.processed_insns} insns (limit {MAX_INSNS}) max_states_per_insn {stats.max_states_per_insn} "
+        f"total_states {stats.total_states} peak_states {stats.peak_states} mark_read 0"
+    )
+    if not level & LOG_STATS:
+        return [counts]
+    stack = "+".join(str(-(-n // 8) * 8) for n in depths)
+    return [f"verification time {stats.duration_us:.0f} usec", f"stack depth {stack}", counts]
+
+
+def _bytes(line: str) -> int:
+    """What a line takes in the log, its end included."""
+    return (len(line) if line.isascii() else len(line.encode())) + 1
+
+
 class Log:
-    """Collects lines at a level: 0 nothing, 1 the failing path, 2 everything, +4 statistics."""
+    """Collects lines at a level: 0 nothing, 1 the failing path, 2 everything, +4 statistics, +8 (BPF_LOG_FIXED) the head.
 
-    MAX_BYTES = 1 << 24
+    Of what is more than `most` bytes the tail is kept, or the head at level 8; `dropped` bytes then stood before it. Where
+    the log was cut back `cuts` tells how long it had become, and to what: its reader may not have had room for that.
+    """
 
-    def __init__(self, program: Program, kernel_btf: Btf | None, level: int) -> None:
+    def __init__(self, program: Program, kernel_btf: Btf | None, level: int, most: int = 1 << 24) -> None:
         self.program = program
         self.kernel_btf = kernel_btf
         self.level = level
         self.on = bool(level & 3)
+        self.most = most
         self.lines: list[str] = []
+        self.starts: list[int] = []  # of each line, where it begins in all that was said and not taken back
         self.bytes = 0
+        self.dropped = 0
+        self.cuts: list[tuple[int, int]] = []
+        self._before = 0  # lines that were dropped
         self._line_at = {info.insn_off: info for info in program.lines}
         self._last_line: tuple[int, int, int] | None = None
         self._arrival = ""
 
     def mark(self) -> int:
-        return len(self.lines)
+        return self._before + len(self.lines)
 
     def reset(self, mark: int) -> None:
         """Level 1 keeps only the path under way: what came after `mark` is dropped."""
-        if not self.level & 2:
-            del self.lines[mark:]
-            self._last_line = None
+        if self.level & 2 or mark >= self.mark():
+            return
+        end, keep = self.bytes, max(mark - self._before, 0)
+        self.bytes = self.starts[keep]
+        del self.lines[keep:], self.starts[keep:]
+        self.cuts.append((end, self.bytes))
+        self._last_line = None
 
     def say(self, line: str) -> None:
-        if self.level and self.bytes < self.MAX_BYTES:
-            self.lines.append(line)
-            self.bytes += len(line) + 1
+        if not self.level:
+            return
+        if self.bytes - self.dropped > 2 * self.most + 4096:
+            self._drop()
+        self.lines.append(line)
+        self.starts.append(self.bytes)
+        self.bytes += _bytes(line)
+
+    def _drop(self) -> None:
+        if self.level & LOG_FIXED:  # the head is kept: nobody will see the last line, but it counts
+            self.lines[-1] = ""
+            return
+        gone = bisect_left(self.starts, self.bytes - self.most - 4096)
+        self.dropped = self.starts[gone]
+        self._before += gone
+        del self.lines[:gone], self.starts[:gone]
+
+    def functions(self, starts: Sequence[int]) -> None:
+        for i, start in enumerate(starts):
+            self.say(f"func#{i} @{start}")
+
+    def live_registers(self, live: Sequence[int], loop: Sequence[int]) -> None:
+        """What is read later on, before each instruction; the number of the loop that it is part of."""
+        self.say("Live regs before insn:")
+        numbers = {number: i for i, number in enumerate(sorted({*loop, 0}))}  # loops in the order in which they are left
+        for pc, insn in enumerate(self.program.insns):
+            if insn.code:  # else a ld_imm64's second half
+                where = f"{numbers[loop[pc]]:3} " if loop[pc] else "    "
+                regs = "".join(str(r) if live[pc] >> r & 1 else "." for r in range(10))
+                self.say(f"{where}{pc:3}: {regs} ({insn.code:02x}) {disasm(self.program.insns, pc, self._call_name)}")
 
     def insn(self, pc: int, frame: Frame) -> None:
         """The instruction about to be run; its C line before it."""
@@ -280,11 +342,11 @@ class Log:
             if frame.stack[i] is not slots.get(i) or i == filled:
                 shown.append(slot_text(i, frame.stack[i], self.program, self.kernel_btf))
         text = " ".join(x for x in shown if x)
-        if text and self.lines and self.bytes < self.MAX_BYTES:
+        if text and self.lines:
             last = self.lines[-1]
             column = max(-(-(len(last) + 5) // 8) * 8, 40) - 2
             line = f"{last:<{column}}; {f'frame{frame.number}: ' if frame.number else ''}{text}"
-            self.bytes += len(line) - len(last)
+            self.bytes += _bytes(line) - _bytes(last)
             self.lines[-1] = line
 
     def text(self) -> str:

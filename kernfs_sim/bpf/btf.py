@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from bpfjit.btf import parse_btf, struct_records, validate
-from bpfjit.errors import BtfError, refuse
+from bpfjit.btf import parse_btf, struct_records
+from bpfjit.errors import refuse
 from bpfjit.spec.trust import DESTRUCTIBLE
 from bpfjit.uapi import bpf as uapi
 
 from ..caller import CAP_BPF, Caller
 from ..objects import BtfObject
+from .btf_check import BtfLog, Table
+from .btf_resolve import Resolver
 from .fd import install_new
+from .log import UserLog
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -21,23 +24,35 @@ _MAX_BYTES = 16 << 20
 
 
 def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
-    """Check BTF and give it an id. Raises EINVAL with the reason in the log, E2BIG past 16 MiB; struct_records()'s too."""
+    """Check BTF and give it an id; the log tells all that was looked at. Raises what check() does, and what UserLog does."""
     if attr.btf_flags:
         raise refuse(errno.EINVAL, f"btf_flags {attr.btf_flags:#x}")
     if not caller.cred.capable(CAP_BPF):
         raise refuse(errno.EPERM, "loading BTF wants CAP_BPF")
     if attr.btf_size > _MAX_BYTES:
         raise refuse(errno.E2BIG, f"BTF of {attr.btf_size} bytes, wanted at most {_MAX_BYTES}")
-    data = caller.read(attr.btf, attr.btf_size)
+    log = UserLog(caller, attr.btf_log_level, attr.btf_log_buf, attr.btf_log_size)
+    said = BtfLog(bool(attr.btf_log_level))
     try:
-        types = parse_btf(data)
-        validate(types)
-    except BtfError as e:
-        log = kernel.write_log(caller, attr.btf_log_level, attr.btf_log_buf, attr.btf_log_size, f"{e}\n")
-        attr.btf_log_true_size = log[0]
-        raise refuse(errno.EINVAL, str(e)) from None
-    obj = BtfObject(data, types)
-    obj.structs = struct_records(types, kernel.btf.types, DESTRUCTIBLE)
+        data = caller.read(attr.btf, attr.btf_size)
+        obj = check(kernel, data, said)
+    except OSError:
+        attr.btf_log_true_size = log.true_size("".join(said.parts))
+        log.hand_over()
+        raise
+    attr.btf_log_true_size = log.true_size("".join(said.parts))
+    log.hand_over()
     obj.id = kernel.btfs.add(obj)
     obj.on_release = lambda gone: kernel.btfs.remove(gone.id)
     return install_new(caller, obj)
+
+
+def check(kernel: Kernel, data: bytes, log: BtfLog) -> BtfObject:
+    """BTF that holds together. Raises EINVAL, ENOTSUPP, EEXIST, E2BIG, ELOOP; struct_records()'s errors too."""
+    table = Table(data, log)
+    table.read()
+    Resolver(table).check()
+    types = parse_btf(data)
+    obj = BtfObject(data, types)
+    obj.structs = struct_records(types, kernel.btf.types, DESTRUCTIBLE)
+    return obj

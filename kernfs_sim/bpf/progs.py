@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bpfjit.btf import Kind, RawBtf
 from bpfjit.dataclass import replace
 from bpfjit.errors import BtfError, refuse
 from bpfjit.isa.encoding import Insn, decode
-from bpfjit.program import MapInfo, MapRef, Program, Rejected
+from bpfjit.program import NO_STATS, MapInfo, MapRef, Program, Rejected, Verified
 from bpfjit.spec.kinds import CtxKind
 from bpfjit.spec.privileges import NET_ADMIN_PROGS, PERFMON_PROGS, UNPRIVILEGED_INSNS, UNPRIVILEGED_PROGS
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier import Env, verify
+from bpfjit.verifier.log import statistics
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_string
 from ..objects import BtfObject, MapObject, ProgObject
 from . import core_relos, held_maps, prog_records, signature
 from .fd import btf_of, install_new, map_of, prog_of
+from .log import UserLog
 from .maps import object_name
 from .refs import References
 from .tag import digest_of
@@ -37,10 +38,6 @@ _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/
 def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     """Verify and compile a program; its fd. Raises EINVAL, EACCES, EPERM, E2BIG, ENOSPC (a log that does not fit)."""
     _check(kernel, caller, attr)
-    log_level = attr.log_level
-    if log_level & ~7 or bool(log_level) != bool(attr.log_buf) or bool(attr.log_buf) != bool(attr.log_size):
-        if log_level & ~7 or bool(attr.log_buf) != bool(attr.log_size) or (not log_level and attr.log_buf):
-            raise refuse(errno.EINVAL, f"log level {log_level} with a buffer of {attr.log_size} bytes at {attr.log_buf:#x}")
     raw = caller.read(attr.insns, attr.insn_cnt * 8)
     insns = decode(raw)
     name = object_name(attr.prog_name)
@@ -49,26 +46,9 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     signature.check(kernel, caller, attr, raw)
     used = References(caller, attr.fd_array, attr.fd_array_cnt)
     try:
-        privileged = caller.cred.capable(CAP_PERFMON)
-        env = Env(kernel.btf.types, privileged, log_level, kernel.targets.rows)
-        try:
-            if attr.core_relo_cnt and btf is not None and (attr.func_info_cnt or attr.line_info_cnt):
-                core_relos.apply(caller, attr, insns, btf.types, kernel.btf.types)
-            used.resolve(insns)
-            digest = digest_of(insns)
-            used.check_exclusive(digest)
-            maps = tuple(used.maps)
-            program = _program(kernel, caller, attr, name, insns, maps, used.refs, btf, gpl)
-            verified = verify(program, env)
-        except Rejected as e:
-            text = _with_statistics(e.log, log_level, e.stats.duration_us, ())
-            attr.log_true_size, _ = kernel.write_log(caller, log_level, attr.log_buf, attr.log_size, text)
-            raise refuse(e.errno, f"program {name or 'without name'}: {e.reason.splitlines()[0]}") from None
-        depths = tuple(s.stack_bytes for s in verified.facts.subprogs)
-        text = _with_statistics(verified.log, log_level, verified.stats.duration_us, depths)
-        attr.log_true_size, fits = kernel.write_log(caller, log_level, attr.log_buf, attr.log_size, text)
-        if not fits:
-            raise refuse(errno.ENOSPC, f"a log of {attr.log_true_size} bytes does not fit the {attr.log_size} given")
+        verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl)
+        maps = tuple(used.maps)
+        digest = digest_of(insns)
         native = kernel.compile(verified, maps)
     except BaseException:
         used.release()
@@ -101,15 +81,41 @@ def bind_map(kernel: Kernel, caller: Caller, attr: uapi.ProgBindMap) -> int:
     return 0
 
 
-def _with_statistics(log: str, level: int, duration_us: float, depths: Sequence[int]) -> str:
-    """Level 4 adds the time taken and the stack of each function; on its own it keeps only the last lines."""
-    if not level & 4:
-        return log
-    lines = log.splitlines()
-    stats = [f"verification time {duration_us:.0f} usec"]
-    if depths:
-        stats.append("stack depth " + "+".join(map(str, depths)))
-    return "\n".join([*lines[:-1], *stats, *lines[-1:]]) + "\n"
+def _verify(
+    kernel: Kernel,
+    caller: Caller,
+    attr: uapi.ProgLoad,
+    name: str,
+    insns: list[Insn],
+    used: References,
+    btf: BtfObject | None,
+    gpl: bool,
+) -> Verified:
+    """What the verifier says, its log handed over. Raises the refusal's errno, or the log's own (UserLog.hand_over)."""
+    log = UserLog(caller, attr.log_level, attr.log_buf, attr.log_size)
+    env = Env(
+        kernel.btf.types, caller.cred.capable(CAP_PERFMON), attr.log_level, kernel.targets.rows, log_bytes=attr.log_size
+    )
+    refusal = None
+    try:
+        if attr.core_relo_cnt and btf is not None and (attr.func_info_cnt or attr.line_info_cnt):
+            core_relos.apply(caller, attr, insns, btf.types, kernel.btf.types)
+        used.resolve(insns)
+        used.check_exclusive(digest_of(insns))
+        verified = verify(_program(kernel, caller, attr, name, insns, tuple(used.maps), used.refs, btf, gpl), env)
+        text, stats = verified.log, verified.stats
+    except Rejected as e:
+        refusal = refuse(e.errno, f"program {name or 'without name'}: {e.reason.splitlines()[0]}")
+        text, stats = e.log, e.stats
+    except OSError as e:  # no instruction has been looked at
+        refusal, stats = e, NO_STATS
+        said = [] if e.errno == errno.EFAULT else [str(e.args[1])]
+        text = "\n".join([*said, *statistics(attr.log_level, stats), ""])
+    attr.log_true_size = log.true_size(text, stats.log_missing, stats.log_cuts)
+    log.hand_over()
+    if refusal is not None:
+        raise refusal
+    return verified
 
 
 def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> None:

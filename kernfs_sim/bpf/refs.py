@@ -6,9 +6,9 @@ import errno
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bpfjit.errors import ENOTSUPP
+from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.isa.encoding import CALL, LD_IMM64, Insn
-from bpfjit.program import MapRef, Rejected, Stats
+from bpfjit.program import MapRef
 from bpfjit.uapi import bpf as uapi
 
 from ..caller import Caller
@@ -26,9 +26,7 @@ _MAPS = (uapi.BPF_PSEUDO_MAP_FD, *_VALUES, uapi.BPF_PSEUDO_MAP_IDX)
 
 def _reject(reason: str, number: int = errno.EINVAL) -> NoReturn:
     """A refusal that stands in the verifier's log, as Linux has it, though no instruction has been looked at."""
-    text = f"{reason}\n" if reason else ""
-    log = f"{text}processed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
-    raise Rejected(reason or "fd_array cannot be read", number, log, Stats(0, 0, 0, 0, 0.0))
+    raise refuse(number, reason or "fd_array cannot be read")
 
 
 def signed(fd: int) -> int:
@@ -50,7 +48,7 @@ class References:
         self._count = fd_array_cnt
 
     def resolve(self, insns: Sequence[Insn]) -> None:
-        """Raises Rejected: EBADF, EINVAL, EPROTO without the array that an index needs, EFAULT, E2BIG past 64 maps."""
+        """Raises EBADF, EINVAL, EPROTO without the array that an index needs, EFAULT, E2BIG past 64 maps."""
         self._whole_array()
         for insn in insns:
             if insn.code == CALL and insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and insn.off:
@@ -67,7 +65,7 @@ class References:
             pc += 1
 
     def check_exclusive(self, digest: bytes) -> None:
-        """Raises Rejected (EACCES) for a map that another program has to itself.
+        """Raises EACCES for a map that another program has to itself.
 
         Linux 6.18 looks at the maps of a counted fd_array before it knows the digest, and so refuses all there.
         """

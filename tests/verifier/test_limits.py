@@ -62,7 +62,7 @@ _MEASURE = r"""
 import re, sys
 sys.path.insert(0, sys.argv[1])
 from bpfjit.verifier import check
-check.MAX_PROCESSED = int(sys.argv[2])
+check.MAX_INSNS = int(sys.argv[2])
 from test_limits import PROGRAMS, ours
 got = ours(PROGRAMS[sys.argv[3]](), None, 0)
 # Not ru_maxrss: a process begins with that of the one it was forked from.
