@@ -125,6 +125,8 @@ class Socket(Held):
         self.net = net
         self.row = row
         self.listed = listed  # one that is neither bound nor connected is in no list, and only its file shows it
+        self.files: list[KernelFile] = []
+        self.inode: Any = None  # it lies in the struct socket_alloc
         make, self.kind = _MAKERS[type(row)]
         self.c: Any = make(self, row)
         common = ffi.cast("struct sock_common *", self.c)
@@ -143,6 +145,11 @@ class Socket(Held):
             self.net.remove(self.kind, self.number)
         if self.named:
             self.native.name_pointer(self.c, 0)
+        for file in self.files:
+            if file.refs:  # somebody still has it open: a file without a socket from now on
+                file.c.private_data = file.c.f_inode = ffi.NULL
+        if self.inode is not None:
+            self.native.forget(self.inode)
         self.free()
 
     def file(self, flags: int = 2) -> KernelFile:
@@ -154,6 +161,7 @@ class Socket(Held):
         made.c.private_data = sock
         if sock:
             sock.file = made.c
+        self.files.append(made)
         return made
 
     def _uid(self) -> int:
@@ -168,7 +176,7 @@ class Socket(Held):
         both.socket.sk, both.socket.state, both.socket.type = sock, state, sock.sk_type
         both.vfs_inode.i_ino, both.vfs_inode.i_mode = self.row.ino, stat.S_IFSOCK | 0o777
         both.vfs_inode.i_uid.val = self._uid()
-        sock.sk_socket = ffi.addressof(both, "socket")
+        sock.sk_socket, self.inode = ffi.addressof(both, "socket"), ffi.addressof(both, "vfs_inode")
 
 
 def _bytes_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:

@@ -101,6 +101,10 @@ class KernelFile(Held):
         d.d_parent, d.d_sb = parent if parent is not None else d, sb
         return d
 
+    def get(self) -> KernelFile:
+        self.refs += 1
+        return self
+
     def put(self) -> None:
         self.refs -= 1
         if not self.refs:

@@ -90,6 +90,15 @@ class KernelHandle:
             raise MemoryError(f"no room for a {ctype}")
         return ffi.cast(pointer, obj)
 
+    @functools.cached_property
+    def anon_inode(self) -> CData:
+        """The struct inode that all files share which have none of their own: those of maps, programs, pidfds."""
+        return self.new("struct inode")
+
+    def forget(self, obj: CData) -> None:
+        """A structure inside another one goes: its local storage too, after readers."""
+        lib.rt_kobj_forget_rcu(self._open(), obj)
+
     def new_bytes(self, size_bytes: int) -> CData:
         """A zeroed kernel object of whatever structure, as a char *."""
         obj = lib.rt_kobj_alloc(self._open(), size_bytes)

@@ -12,9 +12,11 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
+from runtime import KernelHandle, ffi
 
 from ..caller import CAP_DAC_OVERRIDE, Caller
 
@@ -71,6 +73,8 @@ class Inode:
         self.freeing = False
         self.mtime_ns = self.ctime_ns = time.time_ns()
         self._watches: list[Callable[[Inode], None]] | None = None
+        self._node: Any = None  # the struct inode
+        self._free_node: Callable[[], None] | None = None
 
     # -- life ----------------------------------------------------------------------------------------
 
@@ -94,6 +98,8 @@ class Inode:
             while self._watches:
                 self._watches.pop(0)(self)
             self.free()
+            if self._free_node is not None:
+                self._free_node()
 
     def watch(self, on_free: Callable[[Inode], None]) -> None:
         """Call `on_free(inode)` once, when the inode is about to be freed; several watches in order of arrival."""
@@ -106,6 +112,16 @@ class Inode:
         """Take a watch back; one that is not there is no error."""
         if self._watches and on_free in self._watches:
             self._watches.remove(on_free)
+
+    def structure(self, native: KernelHandle) -> Any:
+        """The struct inode by which programs and local storage know the file; made when it is first asked for."""
+        if self._node is None:
+            node = native.new("struct inode")
+            node.i_ino, node.i_mode, node.i_nlink = self.ino, self.mode, self.nlink
+            node.i_uid.val, node.i_gid.val = self.uid, self.gid
+            self._node = node
+            self._free_node = lambda: native.free(node, ffi.sizeof("struct inode"))
+        return self._node
 
     def free(self) -> None:
         """The last name and the last open file are gone."""

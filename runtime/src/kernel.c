@@ -251,6 +251,17 @@ void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size)
 		rt_defer(k, kobj_release, obj, size);
 }
 
+static void kobj_forget(struct rt_kernel *k, void *obj, size_t size)
+{
+	(void)size;
+	rt_storage_forget(k, obj);
+}
+
+void rt_kobj_forget_rcu(struct rt_kernel *k, void *obj)
+{
+	rt_defer(k, kobj_forget, obj, 0);
+}
+
 int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size)
 {
 	u64 start = (u64)(uintptr_t)k->heap, used = __atomic_load_n(&k->heap_used, __ATOMIC_RELAXED);

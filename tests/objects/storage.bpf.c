@@ -22,6 +22,20 @@ struct {
 	__type(value, struct seen);
 } of_cgroup SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct seen);
+} of_inode SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct seen);
+} of_sk SEC(".maps");
+
 /* args: what to do (0 count, 1 count if there, 2 delete), a number to keep. The count, or what deleting says. */
 SEC("raw_tp")
 int operate(struct bpf_raw_tracepoint_args *ctx)

@@ -27,6 +27,7 @@ struct bpf_xfrm_state;
 struct btf_ptr;
 struct cgroup;
 struct file;
+struct inode;
 struct mptcp_sock;
 struct path;
 struct seq_file;
@@ -178,6 +179,8 @@ static long (*bpf_get_task_stack)(struct task_struct *task, void *buf, __u32 siz
 static long (*bpf_load_hdr_opt)(struct bpf_sock_ops *skops, void *searchby_res, __u32 len, __u64 flags) = (void *)142;
 static long (*bpf_store_hdr_opt)(struct bpf_sock_ops *skops, const void *from, __u32 len, __u64 flags) = (void *)143;
 static long (*bpf_reserve_hdr_opt)(struct bpf_sock_ops *skops, __u32 len, __u64 flags) = (void *)144;
+static void *(*bpf_inode_storage_get)(void *map, struct inode *inode, void *value, __u64 flags) = (void *)145;
+static long (*bpf_inode_storage_delete)(void *map, struct inode *inode) = (void *)146;
 static long (*bpf_d_path)(const struct path *path, char *buf, __u32 sz) = (void *)147;
 static long (*bpf_copy_from_user)(void *dst, __u32 size, const void *user_ptr) = (void *)148;
 static long (*bpf_snprintf_btf)(char *str, __u32 str_size, struct btf_ptr *ptr, __u32 btf_ptr_size, __u64 flags) = (void *)149;

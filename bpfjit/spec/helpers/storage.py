@@ -7,6 +7,7 @@ from ..kinds import ANYTHING, INTEGER, MAP_PTR, MAP_VALUE, MAP_VALUE_OR_NULL, He
 
 ALL = frozenset({"all"})
 TRACING = frozenset({"tracing"})
+LSM = frozenset({"lsm"})
 
 
 def _get(id_: int, what: str, struct: str, kind: str, groups: frozenset[str] = ALL, *, nullable: bool = True) -> Helper:
@@ -38,6 +39,8 @@ def _delete(id_: int, what: str, struct: str, kind: str, groups: frozenset[str] 
 STORAGE_HELPERS = (
     _get(107, "sk", "struct sock", "sk", TRACING),  # as tracing programs have them; those of the network take more kinds
     _delete(108, "sk", "struct sock", "sk", TRACING),
+    _get(145, "inode", "struct inode", "inode", LSM),
+    _delete(146, "inode", "struct inode", "inode", LSM),
     _get(156, "task", "struct task_struct", "task"),
     _delete(157, "task", "struct task_struct", "task"),
     _get(210, "cgrp", "struct cgroup", "cgroup"),

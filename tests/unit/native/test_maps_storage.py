@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 from collections.abc import Iterator
-from errno import EBADF, EEXIST, EINVAL, ENOENT, ESRCH
+from errno import EBADF, EEXIST, EINVAL, ENOENT, ENOTSOCK, ESRCH
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from bpf_calls import Calls, load_object, u32, u64
 from bpfjit.errors import ENOTSUPP
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
-from kernfs_sim.pidfd import pidfd_open
+from kernfs_sim.pidfd import pidfd_getfd, pidfd_open
+from kernfs_sim.sockets import Endpoint, InetRow, UnixRow
+from kernfs_sim.task_files import FileRow
+from runtime import ffi
 
 TASK, CGROUP, INODE, SK = (
     uapi.BPF_MAP_TYPE_TASK_STORAGE,
@@ -127,5 +131,124 @@ def test_what_belongs_to_a_task_goes_with_it(sim: Calls) -> None:
     assert storage.run("operate", COUNT_IF_THERE) == -1
     with pytest.raises(OSError) as refused:
         pidfd_open(kernel, kernel.caller, 99999)
+    assert refused.value.errno == ESRCH
+    storage.object.close()
+
+
+class Files:
+    """Fds of a socket, a Unix socket, two regular files (one twice) and a directory, in one kernel."""
+
+    def __init__(self, storage: Storage) -> None:
+        kernel: Any = storage.calls.kernel
+        self.pidfd = storage.pidfd
+        self.sockets: list[Any] = []
+        self.fds: list[int] = []
+        if kernel is None:
+            self.sockets = [socket.socket(), *socket.socketpair(socket.AF_UNIX)]
+            inet, unix, _ = (s.fileno() for s in self.sockets)
+            paths = (__file__, __file__, "/etc/passwd", "/tmp")
+            self.fds = first, again, other, self.directory = [os.open(path, os.O_RDONLY) for path in paths]
+        else:
+            here = Endpoint.parse("127.0.0.1:80")
+            net = storage.task.namespaces.net
+            sockets = [kernel.sockets.add(net, InetRow(6, here, here, 10, ino=77)), kernel.sockets.add(net, UnixRow(ino=78))]
+            self.sockets = sockets
+            files = storage.task.files
+            at = [files.install(s.file()) for s in sockets]
+            at += [files.open(FileRow("/tmp/a", ino=5)), files.open(FileRow("/tmp/b", ino=6))]
+            inet, unix, first, other = (pidfd_getfd(kernel, kernel.caller, storage.pidfd, fd) for fd in at)
+            again = pidfd_getfd(kernel, kernel.caller, storage.pidfd, at[2])
+            self.directory = kernel.caller.fds.install(kernel.open("/sys/fs/cgroup"))
+        self.inet, self.unix, self.first, self.again, self.other = inet, unix, first, again, other
+
+    def close(self) -> None:
+        for s in self.sockets if self.fds else ():
+            s.close()
+        for fd in self.fds:
+            os.close(fd)
+
+
+@pytest.fixture
+def files(storage: Storage) -> Iterator[Files]:
+    made = Files(storage)
+    yield made
+    made.close()
+
+
+def test_a_sockets_value_is_named_by_its_fd(storage: Storage, files: Files) -> None:
+    calls, fd = storage.calls, storage.object.maps["of_sk"].fd
+    for name in (files.inet, files.unix):
+        key = u32(name)
+        assert calls.lookup(fd, key, 16) == -ENOENT
+        assert calls.update(fd, key, bytes(16), uapi.BPF_EXIST) == -ENOENT
+        assert calls.update(fd, key, u64(name) + u64(1), uapi.BPF_NOEXIST) == 0
+        assert calls.update(fd, key, bytes(16), uapi.BPF_NOEXIST) == -EEXIST
+        assert calls.update(fd, key, bytes(16), 3) == -EINVAL
+        assert calls.lookup(fd, key, 16) == u64(name) + u64(1)
+    assert calls.delete(fd, u32(files.inet)) == 0
+    assert calls.delete(fd, u32(files.inet)) == -ENOENT
+    assert calls.lookup(fd, u32(files.unix), 16) == u64(files.unix) + u64(1)
+    for bad in (files.first, files.directory, files.pidfd, fd):
+        assert calls.lookup(fd, u32(bad), 16) == -ENOTSOCK
+        assert calls.update(fd, u32(bad), bytes(16), 3) == -ENOTSOCK
+        assert calls.delete(fd, u32(bad)) == -ENOTSOCK
+    assert calls.lookup(fd, u32(9999), 16) == -EBADF
+    assert calls.next_key(fd, None, 4) == -ENOTSUPP
+
+
+def test_an_inodes_value_is_named_by_any_open_file(storage: Storage, files: Files) -> None:
+    calls, fd = storage.calls, storage.object.maps["of_inode"].fd
+    for name in (files.inet, files.unix, files.first, files.other, files.directory):
+        key = u32(name)
+        assert calls.lookup(fd, key, 16) == -ENOENT
+        assert calls.update(fd, key, bytes(16), uapi.BPF_EXIST) == -ENOENT
+        assert calls.update(fd, key, u64(name) + u64(1), uapi.BPF_NOEXIST) == 0
+        assert calls.update(fd, key, bytes(16), uapi.BPF_NOEXIST) == -EEXIST
+        assert calls.lookup(fd, key, 16) == u64(name) + u64(1)
+    assert calls.lookup(fd, u32(files.again), 16) == u64(files.first) + u64(1), "the same file"
+    assert calls.delete(fd, u32(files.again)) == 0
+    assert calls.lookup(fd, u32(files.first), 16) == -ENOENT
+    assert calls.lookup(fd, u32(9999), 16) == -EBADF
+    assert calls.update(fd, u32(9999), bytes(16), 3) == -EBADF
+    assert calls.next_key(fd, None, 4) == -ENOTSUPP
+
+
+def test_bpf_objects_share_an_inode(storage: Storage) -> None:
+    calls, of_inode = storage.calls, storage.object.maps["of_inode"].fd
+    assert calls.update(of_inode, u32(of_inode), u64(5) + u64(6)) == 0
+    assert calls.lookup(of_inode, u32(storage.of_task), 16) == u64(5) + u64(6)
+    assert calls.delete(of_inode, u32(storage.object.progs["operate"].fd)) == 0
+
+
+def test_what_belongs_to_a_file_or_socket_goes_with_it(sim: Calls) -> None:
+    storage = Storage(sim)
+    kernel: Any = sim.kernel
+    files = Files(storage)
+    of_inode, of_sk = storage.object.maps["of_inode"].fd, storage.object.maps["of_sk"].fd
+    address = int(ffi.cast("uintptr_t", ffi.cast("struct sock *", files.sockets[1].c).sk_socket))
+    assert sim.update(of_inode, u32(files.unix), bytes(16)) == sim.update(of_sk, u32(files.unix), bytes(16)) == 0
+    kernel.sockets.remove(files.sockets[1])
+    assert sim.lookup(of_sk, u32(files.unix), 16) == -ENOTSOCK
+    assert sim.lookup(of_inode, u32(files.unix), 16) == -EBADF
+    again = kernel.sockets.add(storage.task.namespaces.net, UnixRow(ino=79))
+    assert int(ffi.cast("uintptr_t", ffi.cast("struct sock *", again.c).sk_socket)) == address, "in the same place"
+    fd = pidfd_getfd(kernel, kernel.caller, storage.pidfd, storage.task.files.install(again.file()))
+    assert sim.lookup(of_inode, u32(fd), 16) == sim.lookup(of_sk, u32(fd), 16) == -ENOENT
+    # A file of bpffs: its inode goes with its last name and fd.
+    named = kernel.caller.fds.install(kernel.open("/sys/fs/bpf"))
+    assert sim.update(of_inode, u32(named), bytes(16)) == 0
+    storage.object.close()
+
+
+def test_a_tasks_file_is_taken_over_by_its_pidfd(sim: Calls) -> None:
+    storage = Storage(sim)
+    kernel: Any = sim.kernel
+    for pidfd, fd in ((storage.pidfd, 3), (storage.of_task, 0), (9999, 0)):
+        with pytest.raises(OSError) as refused:
+            pidfd_getfd(kernel, kernel.caller, pidfd, fd)
+        assert refused.value.errno == EBADF
+    kernel.tasks.remove(storage.task)
+    with pytest.raises(OSError) as refused:
+        pidfd_getfd(kernel, kernel.caller, storage.pidfd, 0)
     assert refused.value.errno == ESRCH
     storage.object.close()
