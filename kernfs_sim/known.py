@@ -20,7 +20,8 @@ from bpfjit.btf import Kind
 from bpfjit.dataclass import dataclass
 from bpfjit.errors import LoadError, refuse
 from bpfjit.isa.encoding import encode
-from bpfjit.jit.link import Image, LinkedCode
+from bpfjit.jit import Native
+from bpfjit.jit.link import Image
 from bpfjit.program import Verified
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
@@ -191,7 +192,7 @@ class KnownPrograms:
             native: Any = kernel.compile(known.verified, used)
         else:
             try:
-                native = LinkedCode(known.image, binding)
+                native = Native.of(known.image, binding)
             except LoadError as e:
                 raise refuse(errno.ENOEXEC, f"known program {known.digest.hex()[:16]}: {e.cause}") from None
         prog = ProgObject(kernel.native, known.verified, native, used, None)

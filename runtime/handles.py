@@ -480,10 +480,10 @@ class Code:
         """The address of a function that compilers call of their own accord (memcpy), 0 for any other."""
         return int(ffi.cast("uintptr_t", lib.rt_code_libc(name.encode())))
 
-    def seal(self, data: bytes) -> None:
-        """Write the code and make it executable; it is never writable again."""
+    def seal(self, data: bytes, sealed_bytes: int) -> None:
+        """Write the code and make it executable, never to be written again; what lies behind `sealed_bytes` stays data."""
         assert len(data) == self._size_bytes, "what was reserved for"
-        ok(lib.rt_code_seal(self._ptr, data, len(data)), "sealing code")
+        ok(lib.rt_code_seal(self._ptr, data, len(data), sealed_bytes), "sealing code")
 
     def close(self) -> None:
         ptr, self._ptr = self._ptr, ffi.NULL

@@ -96,6 +96,9 @@ class Emitter:
     def function_name(self, entry: str, index: int) -> str:
         return entry.split(".")[0] if index == 0 else f"{entry.split('.')[0]}.{index}"
 
+    def function_names(self, entry: str) -> tuple[str, ...]:
+        return tuple(self.function_name(entry, i) for i in range(len(self.facts.subprogs)))
+
     def param_width(self, index: int, regno: int) -> int:
         """0 where a function's argument is a pointer at every call."""
         return 0 if self.facts.entry_kinds[index][regno] == ValueKind.POINTER else 64

@@ -1,8 +1,4 @@
-"""LLVM IR -> native code in this process, through llvmlite: optimised, emitted as an object, linked.
-
-Each program has a JIT session of its own, which gives back all of its memory: one that is shared keeps 9 KiB for every
-program ever linked (llvmlite 0.50, JITLink and RTDyld alike).
-"""
+"""LLVM IR -> native code in this process, through llvmlite: optimised, emitted as an object, linked (link.py)."""
 
 from __future__ import annotations
 
@@ -17,18 +13,17 @@ from llvmlite.binding.newpassmanagers import NewPassManager
 
 from ..btf import RawBtf
 from ..program import Binding, Verified
-from ..spec.kinds import CtxKind
 from . import source
 from .cache import ObjectCache
 from .emit import Emitter
 from .image import functions, line_offsets, text
-from .link import Image, addresses
-from .native import Linked, Native
+from .link import Image, Linked, addresses
+from .native import Native
 from .perf import Function, Perf
-from .profile import COUNTS, CYCLES, Points, Profiled
-from .tiers import ENTRY, RUNS, SLOT, STUB, Tiers
+from .profile import Points, Profiled
+from .tiers import Tiers
 
-CALL_CONVENTION = 2  # the version of what native code and runtime assume of each other
+CALL_CONVENTION = 3  # the version of what native code and runtime assume of each other
 
 
 @functools.cache
@@ -48,8 +43,9 @@ class Engine:
 
     def __init__(self, speed_level: int = 2, cache: ObjectCache | None = None) -> None:
         _configure()
-        target = llvm.Target.from_default_triple()
-        self.machine, self._quick_machine = (_machine(target, level) for level in (speed_level, 0))
+        self._target = llvm.Target.from_default_triple()
+        self._quick_machine = _machine(self._target, 0)
+        self._layout = str(self._quick_machine.target_data)
         self.tiers = Tiers()
         self.perf = Perf.from_environment()
         self.speed_level = speed_level
@@ -59,11 +55,16 @@ class Engine:
             str(CALL_CONVENTION),
             llvmlite.__version__,
             ".".join(map(str, llvm.llvm_version_info)),
-            str(target.name),
+            str(self._target.name),
             llvm.get_host_cpu_name(),
             llvm.get_host_cpu_features().flatten(),
             str(speed_level),
         )
+
+    @functools.cached_property
+    def machine(self) -> Any:
+        """The optimised code's target; who only ever runs the first tier's does not pay for it."""
+        return _machine(self._target, self.speed_level)
 
     def ir(self, verified: Verified) -> str:
         """The program's LLVM IR before any optimisation."""
@@ -71,8 +72,8 @@ class Engine:
 
     def _module(self, text: str) -> Any:
         module = llvm.parse_assembly(text)
-        module.triple = self.machine.triple
-        module.data_layout = str(self.machine.target_data)
+        module.triple = self._quick_machine.triple
+        module.data_layout = self._layout
         return module
 
     def _optimise(self, module: Any) -> None:
@@ -89,8 +90,7 @@ class Engine:
 
     def _annotated(self, verified: Verified, *, quick: bool = False) -> Any:
         """The module after LLVM's passes, its instructions knowing the line records they come from (quick: first tier)."""
-        ir = self.ir(verified) + (STUB if quick else "")
-        module = self._module(source.annotate(ir, verified.program))
+        module = self._module(source.annotate(self.ir(verified), verified.program))
         if quick:
             self._simplify(module)
         else:
@@ -127,8 +127,7 @@ class Engine:
         """A verified program compiled, to be put into memory again and again."""
         emitter = Emitter(verified)
         data = self._object(emitter.module("prog"))
-        names = tuple(emitter.function_name("prog", i) for i in range(len(verified.facts.subprogs)))
-        return Image(data, tuple(emitter.symbols), names, bool(emitter.tail_calls))
+        return Image(data, tuple(emitter.symbols), emitter.function_names("prog"), emitter.tail_calls)
 
     def compile(self, verified: Verified, binding: Binding, *, tiered: bool = False) -> Native:
         """Native code of a verified program, its symbols bound to the addresses of `binding`.
@@ -137,19 +136,11 @@ class Engine:
         """
         emitter = Emitter(verified)
         ir = emitter.module("prog")
-        # Tail calls enter a program beside its own entry, and bare instruction streams take two arguments.
-        tiered = tiered and not emitter.tail_calls and verified.program.type.ctx is not CtxKind.MEMORY
+        entries = ("prog_enter" if emitter.tail_calls else "prog", "prog")
         if not tiered or (self.cache is not None and self.cache.has(self._key(ir))):
-            code = self._link(self._object(ir), emitter, binding, ["prog", *(["prog_enter"] if emitter.tail_calls else [])])
-            return Native(code, code.symbols.get("prog_enter", code.symbols["prog"]), code.symbols["prog"])
-        first = self._object(ir + STUB, quick=True)
-        code = self._link(first, emitter, binding, ["prog", ENTRY, SLOT, RUNS])
-
-        def better() -> Linked:
-            return self._link(self._object(ir), emitter, binding, ["prog"])
-
-        entry, slot, runs = (code.symbols[name] for name in (ENTRY, SLOT, RUNS))
-        native = Native(code, entry, entry, better, slot, runs)
+            return Native(self._link(self._object(ir), emitter, binding), entries)
+        first = self._link(self._object(ir, quick=True), emitter, binding, entries)
+        native = Native(first, entries, lambda: self._link(self._object(ir), emitter, binding))
         self.tiers.watch(native)
         return native
 
@@ -160,23 +151,13 @@ class Engine:
         module = self._module(emitter.module("prog"))
         self._optimise(module)
         image = bytes(self.machine.emit_object(module))
-        return Profiled(self._link(image, emitter, binding, ["prog", COUNTS, CYCLES]), points.at, verified.program)
+        return Profiled(self._link(image, emitter, binding), points.at, verified.program)
 
-    def _link(self, image: bytes, emitter: Emitter, binding: Binding, exported: Sequence[str]) -> Linked:
-        builder = llvm.JITLibraryBuilder().add_object_img(image)
-        for name, addr in addresses(emitter.symbols, binding).items():
-            builder.import_symbol(name, addr)
-        for name in exported:
-            builder.export_symbol(name)
-        session = llvm.create_lljit_compiler(self.machine, use_jit_link=True)
-        library = builder.link(session, "prog")
-        symbols, code = {name: int(library[name]) for name in exported}, functions(image)
-        places = (code.get(emitter.function_name("prog", i)) for i in range(len(emitter.facts.subprogs)))
-        base = symbols["prog"] - code["prog"][0]
-        extents = tuple((base + at[0], at[1]) if at else (0, 0) for at in places)
+    def _link(self, image: bytes, emitter: Emitter, binding: Binding, gates: Sequence[str] = ()) -> Linked:
+        code = Linked(image, addresses(emitter.symbols, binding), emitter.function_names("prog"), gates)
         if self.perf is not None:
-            self.perf.add(self._functions(emitter, image, extents))
-        return Linked(session, library, symbols, len(image), extents)
+            self.perf.add(self._functions(emitter, image, code.functions))
+        return code
 
     def _functions(self, emitter: Emitter, image: bytes, extents: Sequence[tuple[int, int]]) -> list[Function]:
         """The program's functions as perf is told of them, with their lines where the image is the optimised one."""
@@ -205,7 +186,7 @@ class Engine:
         machine = self._quick_machine if quick else self.machine
         image = bytes(machine.emit_object(self._annotated(verified, quick=quick)))
         entry = functions(image)["prog"][0]
-        same = text(image) == text(self._object(self.ir(verified) + (STUB if quick else ""), quick=quick))
+        same = text(image) == text(self._object(self.ir(verified), quick=quick))
         offsets = line_offsets(image) if same else {}
         found = []
         for record, info in enumerate(program.lines, 1):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..dataclass import dataclass
 from ..program import Program
-from .native import Linked, Native
+from .link import Linked
+from .native import Native
 from .values import Value
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class Points:
     def definitions(self) -> list[str]:
         n = max(len(self.at), 1)
         return [
-            f"@{COUNTS} = global [{n} x i64] zeroinitializer, align 8",
-            f"@{CYCLES} = global [{n} x i64] zeroinitializer, align 8",
+            f"@{COUNTS} = dso_local global [{n} x i64] zeroinitializer, align 8",
+            f"@{CYCLES} = dso_local global [{n} x i64] zeroinitializer, align 8",
             "@prof_nobody = internal global i64 0",
             f"@{_LAST} = internal global i64 0",
             f"@{_CELL} = internal global ptr @prof_nobody",
@@ -94,7 +95,7 @@ class Profiled(Native):
     """Native code that counts; segments() is what it has counted so far."""
 
     def __init__(self, code: Linked, points: list[int], program: Program) -> None:
-        super().__init__(code, code.symbols["prog"], code.symbols["prog"])
+        super().__init__(code)
         self._points = points
         self._program = program
         self._counts, self._cycles = (code.symbols[name] for name in (COUNTS, CYCLES))

@@ -1,7 +1,7 @@
 """Two tiers: code that is made at once, and the optimised code that takes its place where a program runs often.
 
-The first tier's entry counts its runs and jumps through a slot. A thread looks at the counts now and then; what has become
-hot is compiled again and the slot changed, one store that whoever enters next sees. A view that is read once
+The first tier is entered by gates (link.py) that count its runs. A thread looks at the counts now and then; what has become
+hot is compiled again and the gates lead there, by one store that whoever enters next sees. A view that is read once
 never pays for it.
 """
 
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 
 HOT_RUNS = 5000
 _FIRST_S, _LONGEST_S = 0.02, 1.0  # between two looks: longer while nothing becomes hot
-
-ENTRY, SLOT, RUNS = "prog_first", "prog_slot", "prog_runs"
-# Runs are counted without a lock: of two at once one may be lost.
-STUB = f"""
-@{SLOT} = global ptr @prog
-@{RUNS} = global i64 0
-define i64 @{ENTRY}(ptr %ctx) nounwind {{
-  %runs = load i64, ptr @{RUNS}, align 8
-  %more = add i64 %runs, 1
-  store i64 %more, ptr @{RUNS}, align 8
-  %fn = load atomic ptr, ptr @{SLOT} acquire, align 8
-  %r = musttail call i64 %fn(ptr %ctx)
-  ret i64 %r
-}}
-"""
 
 
 class Tiers:

@@ -72,7 +72,7 @@ int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 
 /* -- memory for linked code: reserved, written and made executable at once, released -- */
 void *rt_code_reserve(size_t size);
-int rt_code_seal(void *code, const void *bytes, size_t size);
+int rt_code_seal(void *code, const void *bytes, size_t size, size_t sealed);
 void rt_code_free(void *code, size_t size);
 void *rt_code_libc(const char *name);
 

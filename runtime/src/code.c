@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory for code that has been linked elsewhere: written once, then executable and never writable again. */
+/* Memory for code that has been linked elsewhere: written once; the code is executable then and never writable again. */
 #include <sys/mman.h>
 
 #include "rt.h"
@@ -11,10 +11,11 @@ void *rt_code_reserve(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-int rt_code_seal(void *code, const void *bytes, size_t size)
+/* `size` bytes, of which those from `sealed` on stay data that can be written to. */
+int rt_code_seal(void *code, const void *bytes, size_t size, size_t sealed)
 {
 	memcpy(code, bytes, size);
-	return mprotect(code, round_up(size, RT_PAGE), PROT_READ | PROT_EXEC) ? -errno : 0;
+	return mprotect(code, round_up(sealed, RT_PAGE), PROT_READ | PROT_EXEC) ? -errno : 0;
 }
 
 void rt_code_free(void *code, size_t size)

@@ -21,7 +21,8 @@ from bpfjit.cli.main import main
 from bpfjit.errors import LoadError, errno_name
 from bpfjit.isa.asm import assemble
 from bpfjit.isa.encoding import encode
-from bpfjit.jit.link import Image, LinkedCode
+from bpfjit.jit import Native
+from bpfjit.jit.link import Image
 from bpfjit.loader.compile import compile_c
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier.admitted import keep, restore
@@ -357,7 +358,7 @@ def test_a_constant_is_nobodys_to_change(store: Path) -> None:
 def test_code_linked_here_is_the_code_that_llvm_links(name: str) -> None:
     with Kernel(tiered=False) as kernel, open_object(compiled(name)).load(kernel.bpf):
         for prog in kernel.progs:
-            linked = LinkedCode(kernel.jit.image(prog.verified), kernel.binding(prog.maps))
+            linked = Native.of(kernel.jit.image(prog.verified), kernel.binding(prog.maps))
             theirs = prog.native
             assert [size for _, size in linked.functions] == [size for _, size in theirs.functions]
             assert linked.addr
@@ -373,9 +374,9 @@ def test_an_object_that_asks_for_more_is_refused() -> None:
             data = bytearray(image.data)
             data[at] ^= 0xFF
             with contextlib.suppress(LoadError):
-                LinkedCode(Image(bytes(data), image.symbols, image.functions), binding).close()
+                Native.of(Image(bytes(data), image.symbols, image.functions), binding).close()
         with pytest.raises(LoadError, match="unknown symbol"):
-            LinkedCode(Image(image.data, (), image.functions), binding)
+            Native.of(Image(image.data, (), image.functions), binding)
 
 
 # -- the command --------------------------------------------------------------------------------------------------

@@ -126,3 +126,30 @@ def test_without_tiers_the_first_run_is_optimised() -> None:
         it, native = load(kernel)
         assert native.optimised
         it.close()
+
+
+@pytest.mark.parametrize("better", [(), ("again",), ("seven",), ("again", "seven", "choose", "from_function")])
+def test_tail_calls_go_from_tier_to_tier(better: tuple[str, ...]) -> None:
+    """Programs of a chain become better one by one, each behind the address that its prog array holds."""
+    source = SOURCE.parent.parent.parent / "tests" / "objects" / "held_maps.bpf.c"
+    with Kernel() as kernel, open_object(source).load(kernel.bpf) as it:
+        for index, name in ((0, "again"), (1, "seven")):
+            it.maps["programs"].update(index.to_bytes(4, "little"), it.progs[name].fd.to_bytes(4, "little"))
+
+        def runs(name: str, first: int) -> tuple[int, int]:
+            keep, packet = Buffers(), bytes(14) + bytes([first]) + bytes(49)
+            attr = uapi.TestRun(prog_fd=it.progs[name].fd, data_in=keep.put(packet), data_size_in=64)
+            raw = bytearray(attr.pack())
+            kernel.bpf(uapi.BPF_PROG_TEST_RUN, raw)
+            count = int.from_bytes(it.maps["counts"].lookup(bytes(4)) or b"", "little")
+            it.maps["counts"].update(bytes(4), bytes(8))
+            return uapi.TestRun.unpack(raw).retval, count
+
+        asked = (("again", 0), ("choose", 1), ("choose", 2), ("from_function", 0))
+        first = [runs(*each) for each in asked]
+        assert first == [(1000, 34), (7, 0), (102, 0), (3725, 0)]
+        natives = {name: kernel.caller.fds.get(it.progs[name].fd).object.native for name in ("again", "seven")}
+        assert not any(native.optimised for native in natives.values()) and natives["again"].runs
+        for name in better:
+            kernel.caller.fds.get(it.progs[name].fd).object.native.optimise()
+        assert [runs(*each) for each in asked] == first
