@@ -159,6 +159,10 @@ class Stats:
 NO_STATS = Stats(0, 0, 0, 0, 0.0)  # of what was refused before it was looked at
 
 
+# Bits of a log's level beside 1 and 2 (BPF_LOG_STATS, BPF_LOG_FIXED).
+LOG_STATS, LOG_FIXED = 4, 8
+
+
 class Verified:
     """A program that the verifier accepted, and what it knows of it.
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bpfjit.btf import RawBtf, parse_btf
 from bpfjit.errors import ENOTSUPP, refuse
-from bpfjit.jit import Engine, ObjectCache, default_directory
+from bpfjit.jit.cache import ObjectCache, default_directory
+from bpfjit.jit.tiers import Tiers
 from bpfjit.program import Binding, Verified, helpers_of
 from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
 from bpfjit.uapi import bpf as uapi
@@ -49,7 +50,12 @@ from .task import Task, Tasks
 from .views import ViewBatch
 
 if TYPE_CHECKING:
+    from bpfjit.jit.engine import Engine
+    from bpfjit.jit.native import Native
+    from bpfjit.jit.recipe import Recipe
+
     from .host import Host
+    from .kept import KeptPrograms
     from .known import KnownPrograms
     from .scenario import Scenario
 
@@ -144,6 +150,7 @@ class Kernel:
         directory = default_directory() if cache else None
         self._cache = ObjectCache(directory) if directory is not None else None
         self._tiered = tiered
+        self._tiers = Tiers()
         self.native = KernelHandle(cpus)
         self.symbols = Symbols()
         self._jit: Engine | None = None
@@ -336,8 +343,29 @@ class Kernel:
     @property
     def jit(self) -> Engine:
         if self._jit is None:
-            self._jit = Engine(cache=self._cache)
+            from bpfjit.jit.engine import Engine  # late: what is kept as native code is run without LLVM
+
+            self._jit = Engine(cache=self._cache, tiers=self._tiers)
         return self._jit
+
+    @functools.cached_property
+    def kept(self) -> KeptPrograms | None:
+        """Verdicts on disk; None where nothing is kept, or perf is to be told of all code that is made."""
+        if self._cache is None or self.engine != "jit" or os.environ.get("BPFJIT_PERF"):
+            return None
+        from .kept import KeptPrograms
+
+        return KeptPrograms(self, self._cache)
+
+    def revive(self, recipe: Recipe, verified: Verified, maps: tuple[MapObject, ...]) -> Native | None:
+        """Native code out of the cache; None where it is not there. Raises LoadError for what cannot be linked."""
+        if self._cache is None:
+            return None
+        binding = self._binding_of(verified, maps)
+        native = recipe.revive(self._cache, binding, lambda: self.jit.optimised(verified, binding), tiered=self._tiered)
+        if native is not None and not native.optimised:
+            self._tiers.watch(native)
+        return native
 
     def binding(self, maps: tuple[MapObject, ...], *, walks: bool = False) -> Binding:
         """The addresses behind a program's references. walks: an iterator's, which is handed elements of any map."""
@@ -359,12 +387,15 @@ class Kernel:
             if m.type.holds == "map":
                 yield from list(m.held.values())
 
+    def _binding_of(self, verified: Verified, maps: tuple[MapObject, ...]) -> Binding:
+        return self.binding(maps, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
+
     def compile(self, verified: Verified, maps: tuple[MapObject, ...]) -> Any:
         """Something that runs a verified program: native code, or the interpreter behind the same face. Raises ENOTSUPP."""
         for row in helpers_of(verified):
             if row.symbol not in self.symbols:
                 raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
-        binding = self.binding(maps, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
+        binding = self._binding_of(verified, maps)
         if self.engine == "interp":
             from bpfjit.interp import Machine  # late: few ask for it
 

@@ -7,15 +7,11 @@ Maps are made afresh for each user, or are the user's own of the same shape. See
 from __future__ import annotations
 
 import errno
-import functools
 import hashlib
 import json
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpfjit import __version__
 from bpfjit.btf import Kind
 from bpfjit.dataclass import dataclass
 from bpfjit.errors import LoadError, refuse
@@ -31,6 +27,7 @@ from .bpf import maps as bpf_maps
 from .bpf.fd import install_new, map_of, prog_of
 from .bpf.tag import tag_of
 from .caller import CAP_SYS_ADMIN, Caller, Cred, InProcess
+from .fingerprint import fingerprint
 from .known_store import KnownStore
 from .objects import MapObject, ProgObject
 
@@ -79,30 +76,6 @@ class Instance:
 
     prog_fd: int
     map_fds: tuple[int, ...]
-
-
-@functools.cache
-def fingerprint() -> str:
-    """What native code and verdicts depend on beside their program: this version of ours, and this processor."""
-    digest = hashlib.sha256(__version__.encode())
-    root = Path(__file__).parent.parent
-    for part in ("bpfjit/verifier", "bpfjit/jit", "bpfjit/spec", "bpfjit/program.py", "runtime", "kernfs_sim/data"):
-        top = root / part
-        for path in [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.suffix in (".py", ".so", ".btf")):
-            status = path.stat()
-            digest.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
-    digest.update(_processor().encode())
-    return digest.hexdigest()
-
-
-def _processor() -> str:
-    """The processor's model and abilities: code is made for all that it can do."""
-    wanted = ("model name", "flags", "Features", "CPU part")
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0]
-    except OSError:
-        text = ""
-    return platform.machine() + "\n".join(line for line in text.splitlines() if line.startswith(wanted))
 
 
 class KnownPrograms:

@@ -6,6 +6,8 @@ A reference is held by an fd, a pin, or another object; the last one to be dropp
 from __future__ import annotations
 
 import errno
+import functools
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -65,6 +67,11 @@ class BtfObject(Object):
         self.is_kernel = kernel
         self.structs: Mapping[BtfId, Record] = {}  # the structures with special fields
         self.on_release: Callable[[BtfObject], None] | None = None
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the blob."""
+        return hashlib.sha256(self.data).digest()
 
     def release(self) -> None:
         if self.on_release is not None:

@@ -1,4 +1,4 @@
-"""bpfjit cache show | clear: compiled code on disk."""
+"""bpfjit cache show | clear: compiled code on disk, and verdicts beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..errors import ObjectError
-from ..jit import ObjectCache, default_directory
+from ..jit.cache import OBJECT, VERDICT, ObjectCache, default_directory
 from . import common
 
 
@@ -32,7 +32,8 @@ def show(args: argparse.Namespace) -> int:
     found = [] if cache is None else cache.entries()
     answer = {
         "directory": None if cache is None else str(cache.directory),
-        "objects": len(found),
+        "objects": sum(e.path.suffix == f".{OBJECT}" for e in found),
+        "verdicts": sum(e.path.suffix == f".{VERDICT}" for e in found),
         "bytes": sum(e.size for e in found),
         "oldest": min((e.made for e in found), default=None),
         "newest": max((e.made for e in found), default=None),
@@ -42,7 +43,7 @@ def show(args: argparse.Namespace) -> int:
     elif cache is None:
         print("no cache: $BPFJIT_NO_CACHE is set, or there is no home")
     else:
-        print(f"{cache.directory}: {answer['objects']} objects, {answer['bytes']} bytes")
+        print(f"{cache.directory}: {answer['objects']} objects, {answer['verdicts']} verdicts, {answer['bytes']} bytes")
     return common.DONE
 
 
@@ -55,5 +56,5 @@ def clear(args: argparse.Namespace) -> int:
     if common.wants_json(args):
         common.print_json({"removed": gone}, pretty=args.pretty)
     else:
-        print(f"{gone} objects removed")
+        print(f"{gone} files removed")
     return common.DONE

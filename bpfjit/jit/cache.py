@@ -1,4 +1,4 @@
-"""Compiled code on disk: one file a program, found by everything that its code depends on.
+"""Compiled code on disk: one file a program, found by everything that its code depends on. Verdicts are kept beside it.
 
 The IR names the outside by symbols, so its text, the LLVM that compiles it and the machine it is for say all.
 A file is written whole under another name and then renamed; it begins with a digest of itself, and one that
@@ -17,6 +17,7 @@ from pathlib import Path
 from ..dataclass import dataclass
 
 _DIGEST_BYTES = 32
+OBJECT, VERDICT = "o", "v"  # what there is under a key: compiled code, or what the verifier said
 
 
 def default_directory() -> Path | None:
@@ -33,7 +34,7 @@ def default_directory() -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One object on disk: its size in bytes and when it was made (seconds since 1970)."""
+    """One file on disk: its size in bytes and when it was made (seconds since 1970)."""
 
     path: Path
     size: int
@@ -45,24 +46,27 @@ class ObjectCache:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._prefix = f"{directory}{os.sep}"
 
     @staticmethod
-    def key(*parts: str) -> str:
+    def key(*parts: str | bytes | bytearray) -> str:
         digest = hashlib.sha256()
         for part in parts:
-            digest.update(len(part).to_bytes(8, "little") + part.encode())
+            raw = part.encode() if isinstance(part, str) else part
+            digest.update(len(raw).to_bytes(8, "little"))
+            digest.update(raw)
         return digest.hexdigest()
 
-    def _path(self, key: str) -> Path:
-        return self.directory / f"{key}.o"
+    def _path(self, key: str, kind: str = OBJECT) -> str:
+        return f"{self._prefix}{key}.{kind}"
 
     def has(self, key: str) -> bool:
         """Whether there is an object under `key`; whether it is whole, get() says."""
-        return self._path(key).exists()
+        return os.path.exists(self._path(key))
 
-    def get(self, key: str) -> bytes | None:
-        """The object stored under `key`, if it is there, ours and whole; a damaged one is thrown away."""
-        path = self._path(key)
+    def get(self, key: str, kind: str = OBJECT) -> bytes | None:
+        """What is stored under `key`, if it is there, ours and whole; what is damaged is thrown away."""
+        path = self._path(key, kind)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -73,32 +77,32 @@ class ObjectCache:
                 return None
             data = file.read()
         image = data[_DIGEST_BYTES:]
-        if hashlib.sha256(key.encode() + image).digest() == data[:_DIGEST_BYTES]:
+        if _sealed(key, kind, image) == data[:_DIGEST_BYTES]:
             return image
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
         return None
 
     def entries(self) -> list[Entry]:
         """What is there, in no order; none where the directory cannot be read."""
         found = []
         with contextlib.suppress(OSError):
-            for path in self.directory.glob("*.o"):
+            for path in [p for kind in (OBJECT, VERDICT) for p in self.directory.glob(f"*.{kind}")]:
                 with contextlib.suppress(FileNotFoundError):
                     status = path.lstat()
                     found.append(Entry(path, status.st_size, status.st_mtime))
         return found
 
     def clear(self) -> int:
-        """Remove every object, and what a process that died left half written; how many objects. Raises OSError."""
+        """Remove all, and what a process that died left half written; how many files of ours. Raises OSError."""
         entries = self.entries()
         for path in [*(e.path for e in entries), *self.directory.glob(".new-*")]:
             path.unlink(missing_ok=True)
         return len(entries)
 
-    def put(self, key: str, image: bytes) -> None:
-        """Store an object; a directory that cannot be written is left alone."""
-        data = hashlib.sha256(key.encode() + image).digest() + image
+    def put(self, key: str, image: bytes, kind: str = OBJECT) -> None:
+        """Store something under a key; a directory that cannot be written is left alone."""
+        data = _sealed(key, kind, image) + image
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self.directory.lstat()
@@ -110,7 +114,11 @@ class ObjectCache:
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(data)
-            os.rename(name, self._path(key))
+            os.rename(name, self._path(key, kind))
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(name)
+
+
+def _sealed(key: str, kind: str, image: bytes) -> bytes:
+    return hashlib.sha256(f"{key}.{kind}".encode() + image).digest()

@@ -21,6 +21,7 @@ from .link import Image, Linked, addresses
 from .native import Native
 from .perf import Function, Perf
 from .profile import Points, Profiled
+from .recipe import Recipe
 from .tiers import Tiers
 
 CALL_CONVENTION = 3  # the version of what native code and runtime assume of each other
@@ -39,14 +40,17 @@ def _configure() -> None:
 
 
 class Engine:
-    """Compiles verified programs; one for each kernel. `speed_level` is LLVM's -O level, `cache` where objects are kept."""
+    """Compiles verified programs; one for each kernel.
 
-    def __init__(self, speed_level: int = 2, cache: ObjectCache | None = None) -> None:
+    speed_level: LLVM's -O level. cache: where objects are kept. tiers: who watches what is not optimised yet.
+    """
+
+    def __init__(self, speed_level: int = 2, cache: ObjectCache | None = None, tiers: Tiers | None = None) -> None:
         _configure()
         self._target = llvm.Target.from_default_triple()
         self._quick_machine = _machine(self._target, 0)
         self._layout = str(self._quick_machine.target_data)
-        self.tiers = Tiers()
+        self.tiers = tiers if tiers is not None else Tiers()
         self.perf = Perf.from_environment()
         self.speed_level = speed_level
         self.cache = cache
@@ -108,9 +112,17 @@ class Engine:
     def _key(self, ir: str) -> str:
         return ObjectCache.key(*self._identity, ir) if self.cache is not None else ""
 
+    def _quick_key(self, ir: str) -> str:
+        return self._key("quick" + ir)
+
+    def optimised(self, verified: Verified, binding: Binding) -> Linked:
+        """The optimised code of a program whose first tier runs already."""
+        emitter = Emitter(verified)
+        return self._link(self._object(emitter.module("prog")), emitter, binding)
+
     def _object(self, ir: str, *, quick: bool = False) -> bytes:
         """The object of a module: from the cache, else compiled and put there."""
-        key = self._key("quick" + ir if quick else ir)
+        key = self._quick_key(ir) if quick else self._key(ir)
         image = self.cache.get(key) if self.cache is not None else None
         if image is None:
             module = self._module(ir)
@@ -137,10 +149,12 @@ class Engine:
         emitter = Emitter(verified)
         ir = emitter.module("prog")
         entries = ("prog_enter" if emitter.tail_calls else "prog", "prog")
-        if not tiered or (self.cache is not None and self.cache.has(self._key(ir))):
-            return Native(self._link(self._object(ir), emitter, binding), entries)
+        names = emitter.function_names("prog")
+        recipe = Recipe(self._key(ir), self._quick_key(ir), tuple(emitter.symbols), names, emitter.tail_calls)
+        if not tiered or (self.cache is not None and self.cache.has(recipe.optimised)):
+            return Native(self._link(self._object(ir), emitter, binding), entries, recipe=recipe)
         first = self._link(self._object(ir, quick=True), emitter, binding, entries)
-        native = Native(first, entries, lambda: self._link(self._object(ir), emitter, binding))
+        native = Native(first, entries, lambda: self._link(self._object(ir), emitter, binding), recipe=recipe)
         self.tiers.watch(native)
         return native
 

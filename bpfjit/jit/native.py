@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..program import Binding
 from .link import Image, Linked, addresses
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
 
 Extents = tuple[tuple[int, int], ...]
 
@@ -14,15 +18,22 @@ Extents = tuple[tuple[int, int], ...]
 class Native:
     """`addr` is the program's entry, the same until close(); `tail_addr` where a tail call enters it.
 
-    A native of the first tier has `better`, which makes the optimised code; it is entered by gates.
+    A native of the first tier has `better`, which makes the optimised code; it is entered by gates. recipe: how the same
+    code is made again out of the cache.
     """
 
     def __init__(
-        self, code: Linked, entries: tuple[str, str] = ("prog", "prog"), better: Callable[[], Linked] | None = None
+        self,
+        code: Linked,
+        entries: tuple[str, str] = ("prog", "prog"),
+        better: Callable[[], Linked] | None = None,
+        *,
+        recipe: Recipe | None = None,
     ) -> None:
         self._codes = [code]  # the first tier's stays: somebody may be in it, or hold a callback's address
         self._lock = threading.RLock()
         self._better = better
+        self.recipe = recipe
         self.addr, self.tail_addr = (code.gates[name] if better is not None else code.entry(name) for name in entries)
 
     @classmethod

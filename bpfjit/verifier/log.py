@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..btf import Btf, RawBtf
 from ..isa.encoding import CALL, Insn
 from ..isa.text import disasm
-from ..program import Program, Stats
+from ..program import LOG_FIXED, LOG_STATS, Program, Stats
 from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
 from . import state as st
@@ -17,7 +17,6 @@ from .state import OR_NULL, RCU, RDONLY, RINGBUF, TRUSTED, UNTRUSTED, Frame, Reg
 from .tnum import U32, U64
 
 # The bits of a log level beside 1 and 2.
-LOG_STATS, LOG_FIXED = 4, 8
 MAX_INSNS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS
 
 _TYPE = {

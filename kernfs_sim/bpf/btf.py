@@ -13,7 +13,6 @@ from bpfjit.uapi import bpf as uapi
 from ..caller import CAP_BPF, Caller
 from ..objects import BtfObject
 from .btf_check import BtfLog, Table
-from .btf_resolve import Resolver
 from .fd import install_new
 from .log import UserLog
 
@@ -35,7 +34,12 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
     said = BtfLog(bool(attr.btf_log_level))
     try:
         data = caller.read(attr.btf, attr.btf_size)
-        obj = check(kernel, data, said)
+        if kernel.kept is not None and not attr.btf_log_level and kernel.kept.is_sound(data):
+            obj = BtfObject(data, parse_btf(data))
+        else:
+            obj = check(kernel, data, said)
+            if kernel.kept is not None and not obj.structs:
+                kernel.kept.found_sound(data)
     except OSError:
         attr.btf_log_true_size = log.true_size("".join(said.parts))
         log.hand_over()
@@ -49,6 +53,8 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
 
 def check(kernel: Kernel, data: bytes, log: BtfLog) -> BtfObject:
     """BTF that holds together. Raises EINVAL, ENOTSUPP, EEXIST, E2BIG, ELOOP; struct_records()'s errors too."""
+    from .btf_resolve import Resolver  # late: BTF that was found sound before is not looked at again
+
     table = Table(data, log)
     table.read()
     Resolver(table).check()

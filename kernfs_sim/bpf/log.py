@@ -6,7 +6,7 @@ import errno
 from collections.abc import Sequence
 
 from bpfjit.errors import refuse
-from bpfjit.verifier.log import LOG_FIXED, LOG_STATS
+from bpfjit.program import LOG_FIXED, LOG_STATS
 
 from ..caller import Caller, user_of
 

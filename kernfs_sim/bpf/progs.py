@@ -14,12 +14,10 @@ from bpfjit.spec.kinds import CtxKind
 from bpfjit.spec.privileges import NET_ADMIN_PROGS, PERFMON_PROGS, UNPRIVILEGED_INSNS, UNPRIVILEGED_PROGS
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
-from bpfjit.verifier import Env, verify
-from bpfjit.verifier.log import statistics
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_string
 from ..objects import BtfObject, MapObject, ProgObject
-from . import core_relos, held_maps, prog_records, signature
+from . import held_maps, prog_records, signature
 from .fd import btf_of, install_new, map_of, prog_of
 from .log import UserLog
 from .maps import object_name
@@ -46,10 +44,17 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     signature.check(kernel, caller, attr, raw)
     used = References(caller, attr.fd_array, attr.fd_array_cnt)
     try:
-        verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl)
+        key = _key_of_kept(kernel, caller, attr, insns, used, btf, gpl)
+        kept = kernel.kept.get(key, tuple(used.maps), map_infos(tuple(used.maps)), btf) if kernel.kept and key else None
+        if kept is not None:
+            verified, native, digest = kept.verified, kept.native, kept.digest
+        else:
+            verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl)
+            digest = digest_of(insns)
+            native = kernel.compile(verified, tuple(used.maps))
+            if kernel.kept and key:
+                kernel.kept.put(key, verified, native.recipe, btf, digest)
         maps = tuple(used.maps)
-        digest = digest_of(insns)
-        native = kernel.compile(verified, maps)
     except BaseException:
         used.release()
         raise
@@ -81,6 +86,28 @@ def bind_map(kernel: Kernel, caller: Caller, attr: uapi.ProgBindMap) -> int:
     return 0
 
 
+def _key_of_kept(
+    kernel: Kernel,
+    caller: Caller,
+    attr: uapi.ProgLoad,
+    insns: list[Insn],
+    used: References,
+    btf: BtfObject | None,
+    gpl: bool,
+) -> str:
+    """By what the program's verdict is found on disk; "" where it is not to be looked for: a log tells of verifying."""
+    if kernel.kept is None or attr.log_level:
+        return ""
+    try:
+        used.resolve(insns)
+    except (Rejected, OSError):
+        return ""  # _verify() will say so, in Linux's order
+    if any(m.exclusive_to for m in used.maps):
+        return ""
+    privileged = caller.cred.capable(CAP_PERFMON)
+    return kernel.kept.key(caller, attr, insns, used.refs, used.maps, btf, gpl, privileged)
+
+
 def _verify(
     kernel: Kernel,
     caller: Caller,
@@ -92,6 +119,11 @@ def _verify(
     gpl: bool,
 ) -> Verified:
     """What the verifier says, its log handed over. Raises the refusal's errno, or the log's own (UserLog.hand_over)."""
+    from bpfjit.verifier import Env, verify  # late: a program whose verdict is kept needs none of this
+    from bpfjit.verifier.log import statistics
+
+    from . import core_relos
+
     log = UserLog(caller, attr.log_level, attr.log_buf, attr.log_size)
     env = Env(
         kernel.btf.types, caller.cred.capable(CAP_PERFMON), attr.log_level, kernel.targets.rows, log_bytes=attr.log_size
