@@ -13,7 +13,8 @@ from bpfjit.errors import refuse
 
 from . import host_net
 from .cgroup import Cgroup
-from .host_tasks import HostTasks, read
+from .host_open import read
+from .host_tasks import HostTasks
 from .namespaces import NetNs
 
 if TYPE_CHECKING:
@@ -62,34 +63,18 @@ class Host:
 
     def refresh(self) -> None:
         """Make the kernel what the machine is now: what is new is added, what has gone is removed."""
-        self.tasks.unseen.clear()
-        kernel = self.kernel
-        self._network(self.kernel.namespaces.net[""], self.proc / "self/net", 0)
+        kernel, tasks = self.kernel, self.tasks
+        tasks.begin()
         seen_cgroups, members = self._cgroups()
-        for task in list(kernel.tasks):
-            born = self.tasks.born.get(task.pid)
-            if born is not None and self._born(task.pid, task.tgid) != born:
-                kernel.tasks.remove(task)
-                del self.tasks.born[task.pid]
-        for cgroup, pids in members:
-            for pid in pids:
-                known = kernel.tasks.find(pid)
-                if known is None:
-                    self.tasks.add(pid, cgroup)
-                elif known.cgroup is not cgroup and known.leader is known:
-                    kernel.tasks.move(known, cgroup)
-        for inum, net in list(self.tasks.net.items()):
-            if net is not kernel.namespaces.net[""]:
-                self._network(net, self.tasks.net_seen_at[inum], inum)
+        tasks.drop_ended()
+        processes = tasks.look(members)
+        for inum, net in tasks.net.items():
+            self._network(net, tasks.net_seen_at.get(inum), inum)
+        tasks.look_into(processes)  # sockets are known by now
         for cgroup in reversed(list(kernel.cgroups)):
             if cgroup.id not in seen_cgroups and cgroup.up is not None and not cgroup.tasks:
                 if not any(True for _ in cgroup.subgroups()):
                     kernel.cgroups.remove(cgroup)
-
-    def _born(self, pid: int, tgid: int) -> bytes:
-        text = read(f"{self.proc}/{tgid}/task/{pid}/stat") or read(f"{self.proc}/{pid}/stat")
-        f = text[text.rfind(b")") + 2 :].split()
-        return f[19] if len(f) > 19 else b""
 
     # -- cgroups -------------------------------------------------------------------------------------
 
@@ -133,22 +118,17 @@ class Host:
 
     # -- the network ---------------------------------------------------------------------------------
 
-    def _network(self, net: NetNs, directory: Path, key: int) -> None:
-        """A namespace's sockets and routes, made anew where its files have changed."""
+    def _network(self, net: NetNs, directory: Path | None, key: int) -> None:
+        """A namespace's sockets and routes, where its files have changed; none where nobody is in it any more."""
         names = ("tcp", "tcp6", "udp", "udp6", "unix", "netlink", "ipv6_route")
-        if not directory.exists():
-            return
-        text = {name: read(directory / name) for name in names}
+        text = {name: read(directory / name) if directory is not None else b"" for name in names}
         if self._net_text.get(key) == text:
             return
         self._net_text[key] = text
-        for socket in [s for s in self.kernel.sockets.all if s.net is net]:
-            self.kernel.sockets.remove(socket)
-        for route in [r for r in self.kernel.routes.all if r.net is net]:
-            self.kernel.routes.remove(route)
-        for name in (n for n in names if not text[n] and not os.access(directory / n, os.R_OK)):
-            self._unreadable[f"{directory / name}"] += 1
-        host_net.fill(self.kernel, net, {n: t.decode("utf-8", "surrogateescape") for n, t in text.items()})
+        for path in (directory / n for n in names if directory is not None and not text[n]):
+            if path.exists() and not os.access(path, os.R_OK):
+                self._unreadable[f"{path}"] += 1
+        host_net.update(self.kernel, net, {n: t.decode("utf-8", "surrogateescape") for n, t in text.items()})
 
 
 def populate(kernel: Kernel, proc: Path = _PROC) -> Host:

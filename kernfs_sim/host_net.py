@@ -21,6 +21,7 @@ from .sockets import (
     Endpoint,
     InetRow,
     NetlinkRow,
+    SocketRow,
     TcpTimer,
     UnixRow,
 )
@@ -97,15 +98,10 @@ def _network(address: str, length: str) -> ipaddress.IPv6Network:
     return ipaddress.IPv6Network((bytes.fromhex(address), int(length, 16)), strict=False)
 
 
-def fill(kernel: Kernel, net: NetNs, text: Mapping[str, str]) -> None:
-    """The sockets and routes of one namespace, by the texts of its files in /proc/PID/net."""
-    add = kernel.sockets.add
-    for name in _PROTOCOLS:
-        for inet in inet_rows(name, text[name]):
-            add(net, inet)
-    for unix, pointer in unix_rows(text["unix"]):
-        add(net, unix, pointer or None)
-    for netlink, pointer in netlink_rows(text["netlink"]):
-        add(net, netlink, pointer or None)
-    for route in route_rows(text["ipv6_route"]):
-        kernel.routes.add(net, route)
+def update(kernel: Kernel, net: NetNs, text: Mapping[str, str]) -> None:
+    """The sockets and routes of one namespace are what its files in /proc/PID/net say."""
+    rows: list[tuple[SocketRow, int | None]] = [(row, None) for name in _PROTOCOLS for row in inet_rows(name, text[name])]
+    rows += ((row, pointer or None) for row, pointer in unix_rows(text["unix"]))
+    rows += ((row, pointer or None) for row, pointer in netlink_rows(text["netlink"]))
+    kernel.sockets.become(net, rows)
+    kernel.routes.become(net, route_rows(text["ipv6_route"]))

@@ -1,66 +1,25 @@
-"""This machine's tasks from /proc: threads, figures, open files, memory areas, the namespaces that they are in."""
+"""This machine's tasks from /proc: threads, figures, the namespaces that they are in."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import ipaddress
 import os
-import re
-import stat
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from bpfjit.dataclass import replace
+from typing import TYPE_CHECKING
 
 from .cgroup import Cgroup
+from .host_open import FORBIDDEN, HostOpen, read
 from .namespaces import NetNs, PidNs
-from .sockets import (
-    IPPROTO_TCP,
-    IPPROTO_UDP,
-    SOCK_DGRAM,
-    TCP_CLOSE,
-    Endpoint,
-    InetRow,
-    NetlinkRow,
-    Socket,
-    SocketRow,
-    UnixRow,
-)
 from .task import Task
-from .task_files import FileRow
-from .task_mm import vm_flags
 
 if TYPE_CHECKING:
     from .kernel import Kernel
 
-_FORBIDDEN = (errno.EACCES, errno.EPERM)
 _NS_GET_PARENT = 0xB702
 _PF_KTHREAD = 0x00200000
 _TICK_NS = 10_000_000
 _STATES = {"R": 0, "S": 1, "D": 2, "T": 4, "t": 8, "Z": 0, "X": 0, "I": 0x402}
-_AREA = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)")
-_NO_4, _NO_6 = Endpoint(ipaddress.IPv4Address(0)), Endpoint(ipaddress.IPv6Address(0))
-_UNLISTED: dict[str, SocketRow] = {
-    "TCP": InetRow(IPPROTO_TCP, _NO_4, _NO_4, TCP_CLOSE),
-    "TCPv6": InetRow(IPPROTO_TCP, _NO_6, _NO_6, TCP_CLOSE),
-    "UDP": InetRow(IPPROTO_UDP, _NO_4, _NO_4, TCP_CLOSE),
-    "UDPv6": InetRow(IPPROTO_UDP, _NO_6, _NO_6, TCP_CLOSE),
-    "UNIX": UnixRow(type=SOCK_DGRAM),
-    "UNIX-STREAM": UnixRow(),
-    "NETLINK": NetlinkRow(0),
-}
-_SOCKET = re.compile(r"socket:\[(\d+)\]")
-
-
-def read(path: str | Path) -> bytes:
-    """A file's contents; nothing where it has gone or may not be read."""
-    try:
-        with open(path, "rb") as f:
-            return f.read()
-    except OSError:
-        return b""
 
 
 class HostTasks:
@@ -70,9 +29,10 @@ class HostTasks:
         self.kernel = kernel
         self.proc = proc
         self.unseen: Counter[str] = Counter()
-        self.born: dict[int, bytes] = {}  # pid -> start time: a number may have been given again
+        self.open = HostOpen(kernel, proc, self.unseen)
         self.net: dict[int, NetNs] = {}  # by inode number of the namespace
         self.net_seen_at: dict[int, Path] = {}
+        self._born: dict[int, bytes] = {}  # pid -> start time: a number may have been given again
         self._pid_ns: dict[int, PidNs] = {}
         self._own_namespaces()
 
@@ -85,36 +45,71 @@ class HostTasks:
         if net:
             namespaces.net[""].c.ns.inum = net
         self.net[net] = namespaces.net[""]
-        self.net_seen_at[net] = self.proc / "self/net"
+        self._own_net = net
 
     def _ns_inum(self, pid: int | str, kind: str) -> int:
         try:
             link = os.readlink(f"{self.proc}/{pid}/ns/{kind}")
         except OSError as e:
-            if e.errno in _FORBIDDEN:
+            if e.errno in FORBIDDEN:
                 self.unseen[f"{kind} namespace"] += 1
             return 0
         digits = link[link.find("[") + 1 : -1]
         return int(digits) if digits.isdigit() else 0
 
-    def add(self, pid: int, cgroup: Cgroup) -> None:
-        """A task and, if it leads a process, the process's threads. What has ended meanwhile is left out."""
-        leader = self._add_one(f"{self.proc}/{pid}", pid, cgroup)
-        if leader is None or leader.leader is not leader:
-            return
-        try:
-            tids = sorted(int(t) for t in os.listdir(f"{self.proc}/{pid}/task") if t.isdigit())
-        except OSError:
-            tids = []
-        for tid in tids:
-            if self.kernel.tasks.find(tid) is None:
-                self._add_one(f"{self.proc}/{pid}/task/{tid}", tid, cgroup)
-        if not leader.c.exit_state:
-            self._files(leader)
-            if not leader.c.flags & _PF_KTHREAD:
-                self._memory(leader)
+    def _where(self, pid: int, tgid: int) -> str:
+        return f"{self.proc}/{tgid}/task/{pid}" if pid != tgid else f"{self.proc}/{pid}"
 
-    def _add_one(self, where: str, pid: int, cgroup: Cgroup) -> Task | None:
+    def begin(self) -> None:
+        self.unseen.clear()
+        self.net_seen_at = {self._own_net: self.proc / "self/net"}
+
+    def drop_ended(self) -> None:
+        """What has ended goes, and what has another's number now."""
+        for task in list(self.kernel.tasks):
+            born = self._born.get(task.pid)
+            if born is not None and _start_time(_stat(self._where(task.pid, task.tgid))) != born:
+                self.kernel.tasks.remove(task)
+                del self._born[task.pid]
+                self.open.forget(task.pid)
+
+    def look(self, members: list[tuple[Cgroup, list[int]]]) -> list[Task]:
+        """Tasks are what they are now, by the processes (or, of a threaded cgroup, threads) of each cgroup.
+
+        Returns the processes, for look_into().
+        """
+        home = {pid: cgroup for cgroup, pids in members for pid in pids}
+        leaders = []
+        for pid, cgroup in home.items():
+            leader = self._look_at(pid, pid, cgroup)
+            if leader is None or leader.leader is not leader:
+                continue
+            try:
+                tids = sorted(int(t) for t in os.listdir(f"{self.proc}/{pid}/task") if t.isdigit())
+            except OSError:
+                tids = []
+            for tid in tids:
+                if tid != pid and tid not in home:
+                    self._look_at(tid, pid, cgroup)
+            leaders.append(leader)
+        return leaders
+
+    def look_into(self, processes: list[Task]) -> None:
+        """Their files and memory. One that has ended, and waits for its parent, has none."""
+        self.open.begin()
+        for leader in processes:
+            if leader.c.exit_state:
+                leader.files.close_all()
+                leader.mm.become(())
+                continue
+            self.open.files(leader)
+            if not leader.c.flags & _PF_KTHREAD:
+                self.open.memory(leader, _stat(self._where(leader.pid, leader.pid)))
+        self.open.end()
+
+    def _look_at(self, pid: int, tgid: int, cgroup: Cgroup) -> Task | None:
+        """One task as it is now; None for one that has ended meanwhile."""
+        where = self._where(pid, tgid)
         comm = read(f"{where}/comm")
         fields = dict(line.split(b":", 1) for line in read(f"{where}/status").splitlines() if b":" in line)
         try:
@@ -124,37 +119,45 @@ class HostTasks:
             return None  # it has ended
         if not comm:
             return None
-        numbers = [int(n) for n in fields.get(b"NSpid", b"").split()]
-        task = self.kernel.tasks.create(
-            pid,
-            os.fsdecode(comm.removesuffix(b"\n")[:15]),
-            cgroup,
-            tgid=tgid,
-            uid=uid,
-            gid=gid,
-            pid_ns=self._pid_namespace(pid, numbers),
-            ns_pid=numbers[-1] if len(numbers) > 1 else None,
-            net_ns=self._net_namespace(pid),
-        )
+        name, net = os.fsdecode(comm.removesuffix(b"\n")[:15]), self._net_namespace(pid)
+        task = self.kernel.tasks.find(pid)
+        if task is None:
+            numbers = [int(n) for n in fields.get(b"NSpid", b"").split()]
+            task = self.kernel.tasks.create(
+                pid,
+                name,
+                cgroup,
+                tgid=tgid,
+                uid=uid,
+                gid=gid,
+                pid_ns=self._pid_namespace(pid, numbers),
+                ns_pid=numbers[-1] if len(numbers) > 1 else None,
+                net_ns=net,
+            )
+        else:
+            task.rename(name)
+            task.become(uid, gid)
+            if net is not None:
+                task.enter_net(net)
+            if task.cgroup is not cgroup:
+                self.kernel.tasks.move(task, cgroup)
         if fields.get(b"Kthread", b"").strip() == b"1":
             task.c.flags |= _PF_KTHREAD
         task.c.nvcsw = int(fields.get(b"voluntary_ctxt_switches", b"0"))
         task.c.nivcsw = int(fields.get(b"nonvoluntary_ctxt_switches", b"0"))
-        self._figures(task, read(f"{where}/stat"))
+        self._figures(task, _stat(where))
         return task
 
-    def _figures(self, task: Task, text: bytes) -> None:
+    def _figures(self, task: Task, f: list[bytes]) -> None:
         """/proc/PID/stat, from what stands behind the name in parentheses."""
-        f = text[text.rfind(b")") + 2 :].split()
         if len(f) < 20:
             return
-        self.born[task.pid] = f[19]
+        self._born[task.pid] = f[19]
         c = task.c
         setattr(c, "__state", _STATES.get(f[0].decode(), 0))
         c.exit_state = {b"Z": 0x20, b"X": 0x10}.get(f[0], 0)
-        parent = self.kernel.tasks.find(int(f[1]))
-        if parent is not None:
-            c.real_parent = c.parent = parent.c
+        parent = self.kernel.tasks.find(int(f[1])) or self.kernel.tasks.find(1) or task
+        c.real_parent = c.parent = parent.c
         c.min_flt, c.maj_flt = int(f[7]), int(f[9])
         c.utime, c.stime = int(f[11]) * _TICK_NS, int(f[12]) * _TICK_NS
         c.prio, c.static_prio = 100 + int(f[15]), 120 + int(f[16])
@@ -196,75 +199,15 @@ class HostTasks:
         if inum not in self.net:
             made = self.net[inum] = self.kernel.namespaces.add_net(str(inum))
             made.c.ns.inum = inum
-            self.net_seen_at[inum] = self.proc / str(pid) / "net"
+        self.net_seen_at.setdefault(inum, self.proc / str(pid) / "net")
         return self.net[inum]
 
-    # -- files and memory ----------------------------------------------------------------------------
 
-    def _files(self, task: Task) -> None:
-        where = f"{self.proc}/{task.pid}/fd"
-        try:
-            fds = sorted(int(fd) for fd in os.listdir(where) if fd.isdigit())
-        except OSError as e:
-            self.unseen["files"] += e.errno in _FORBIDDEN  # else it has ended
-            return
-        for fd in fds:
-            row = self._file(task.pid, fd, where)
-            if row is not None:
-                socket = _SOCKET.fullmatch(row.path)
-                known = self.kernel.sockets.by_ino(int(socket[1])) if socket else None
-                if socket and known is None:
-                    known = self._unlisted(f"{where}/{fd}", task.net, int(socket[1]))
-                if known is not None:
-                    task.files.install(known.file(row.flags), fd)
-                else:
-                    task.files.open(row, fd)
+def _stat(where: str) -> list[bytes]:
+    """The fields of a task's stat from its state on, which is the third."""
+    text = read(f"{where}/stat")
+    return text[text.rfind(b")") + 2 :].split()
 
-    def _file(self, pid: int, fd: int, where: str) -> FileRow | None:
-        try:
-            path = os.readlink(f"{where}/{fd}")
-            # Whoever serves a mount never asks it for anything: the answer would be waited for by who should give it.
-            if any(path == top or path.startswith(top + "/") for top in self.kernel.own_mounts):
-                return None
-            st = os.stat(f"{where}/{fd}")
-        except OSError:
-            return None
-        info = dict(line.split(b":", 1) for line in read(f"{self.proc}/{pid}/fdinfo/{fd}").splitlines() if b":" in line)
-        flags, pos = int(info.get(b"flags", b"0"), 8) & ~os.O_CLOEXEC, int(info.get(b"pos", b"0"))  # that is the fd's
-        return FileRow(path, flags, pos, st.st_ino, st.st_mode, st.st_dev, st.st_size, st.st_uid, st.st_gid)
 
-    def _unlisted(self, link: str, net: NetNs, ino: int) -> Socket | None:
-        """A socket that no file of /proc/net has: all that is known of it is its protocol's name."""
-        try:
-            name = os.getxattr(link, "system.sockprotoname").rstrip(b"\0").decode()
-        except OSError:
-            return None
-        row = _UNLISTED.get(name)
-        return self.kernel.sockets.add(net, replace(row, ino=ino), listed=False) if row is not None else None
-
-    def _memory(self, task: Task) -> None:
-        try:
-            text = Path(f"{self.proc}/{task.pid}/maps").read_text(errors="surrogateescape")
-        except OSError as e:
-            self.unseen["memory"] += e.errno in _FORBIDDEN
-            return
-        for line in text.splitlines():
-            m = _AREA.fullmatch(line)
-            if m is None:
-                continue
-            start, end, offset = int(m[1], 16), int(m[2], 16), int(m[4], 16)
-            if start >> 63:
-                continue  # vsyscall: a page of the kernel's that is in no process's list
-            dev, ino = os.makedev(int(m[5], 16), int(m[6], 16)), int(m[7])
-            file = FileRow(m[8], ino=ino, dev=dev, mode=stat.S_IFREG | 0o644) if ino else None
-            task.mm.add(start, end, vm_flags(m[3]), file, offset)
-        mm: Any = task.mm.c
-        if mm is None:
-            return
-        f = read(f"{self.proc}/{task.pid}/stat")
-        f = f[f.rfind(b")") + 2 :]
-        words = f.split()
-        if len(words) >= 50:
-            mm.start_code, mm.end_code, mm.start_stack = (int(w) for w in words[23:26])
-            mm.start_data, mm.end_data, mm.start_brk = (int(w) for w in words[42:45])
-            mm.arg_start, mm.arg_end, mm.env_start, mm.env_end = (int(w) for w in words[45:49])
+def _start_time(fields: list[bytes]) -> bytes:
+    return fields[19] if len(fields) > 19 else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Any
 
 from bpfjit.dataclass import dataclass
@@ -69,3 +70,14 @@ class Routes:
     def remove(self, route: Route) -> None:
         self.all.remove(route)
         route.close()
+
+    def become(self, net: NetNs, rows: Iterable[RouteRow]) -> None:
+        """The routes of a namespace are these, in this order. What has not changed stays the object that it was."""
+        old, wanted = [r for r in self.all if r.net is net], list(rows)
+        same = next(
+            (i for i, (r, row) in enumerate(zip(old, wanted, strict=False)) if r.row != row), min(len(old), len(wanted))
+        )
+        for route in old[same:]:
+            self.remove(route)
+        for row in wanted[same:]:
+            self.add(net, row)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import stat
 import time
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from bpfjit.dataclass import dataclass
@@ -117,6 +119,15 @@ class NetlinkRow:
 SocketRow = InetRow | UnixRow | NetlinkRow
 
 
+def _identity(row: SocketRow, pointer_name: int | None) -> tuple[object, ...]:
+    """What makes it the same socket at another time: its inode where a process has it, else its addresses."""
+    if isinstance(row, InetRow):
+        return _structure(row), row.ino or (row.local, row.remote)
+    if isinstance(row, UnixRow):
+        return "unix", pointer_name, row.ino, row.type, row.path
+    return "netlink", pointer_name, row.ino, row.protocol, row.portid, row.groups
+
+
 class Socket(Held):
     """One socket in a network namespace; `c` is its structure, from which programs cast."""
 
@@ -127,17 +138,26 @@ class Socket(Held):
         self.listed = listed  # one that is neither bound nor connected is in no list, and only its file shows it
         self.files: list[KernelFile] = []
         self.inode: Any = None  # it lies in the struct socket_alloc
-        make, self.kind = _MAKERS[type(row)]
-        self.c: Any = make(self, row)
-        common = ffi.cast("struct sock_common *", self.c)
-        common.skc_net.net = net.c
-        common.skc_refcnt.refs.counter = row.refs
+        self.identity = _identity(row, pointer_name)
+        self.kind = _kind(row)
+        self.c: Any = self.new(_structure(row))
+        ffi.cast("struct sock_common *", self.c).skc_net.net = net.c
+        self.update(row)
         self.named = pointer_name is not None
         if pointer_name is not None:
             self.native.name_pointer(self.c, pointer_name)
-        if isinstance(row, InetRow):
-            self.kind = "tcp" if row.protocol == IPPROTO_TCP else "udp"
         self.number = net.add(self.kind, self.c) if listed else 0
+
+    def update(self, row: SocketRow) -> None:
+        """The socket has other figures by now, its identity being the same."""
+        self.row = row
+        _FILLERS[type(row)](self, row)
+        ffi.cast("struct sock_common *", self.c).skc_refcnt.refs.counter = row.refs
+
+    def put_last(self) -> None:
+        """Behind all others of its kind."""
+        self.net.remove(self.kind, self.number)
+        self.number = self.net.add(self.kind, self.c)
 
     def close(self) -> None:
         """The socket goes; who walks over it goes on."""
@@ -152,16 +172,19 @@ class Socket(Held):
             self.native.forget(self.inode)
         self.free()
 
+    def file_row(self, flags: int) -> FileRow:
+        return FileRow(f"socket:[{self.row.ino}]", flags, ino=self.row.ino, mode=stat.S_IFSOCK | 0o777, uid=self._uid())
+
     def file(self, flags: int = 2) -> KernelFile:
         """An open file of this socket, to be installed in a task's table."""
-        row = FileRow(f"socket:[{self.row.ino}]", flags, ino=self.row.ino, mode=stat.S_IFSOCK | 0o777, uid=self._uid())
+        row = self.file_row(flags)
         sock = ffi.cast("struct sock *", self.c).sk_socket
         inode = ffi.addressof(ffi.cast("struct socket_alloc *", sock), "vfs_inode") if sock else None
         made = KernelFile(self.native, row, inode)
         made.c.private_data = sock
         if sock:
             sock.file = made.c
-        self.files.append(made)
+        self.files = [*(f for f in self.files if f.refs), made]
         return made
 
     def _uid(self) -> int:
@@ -172,7 +195,8 @@ class Socket(Held):
         sock.sk_ino = self.row.ino
         if not self.row.ino:
             return
-        both = self.new("struct socket_alloc")
+        made = sock.sk_socket
+        both = ffi.cast("struct socket_alloc *", made) if made else self.new("struct socket_alloc")
         both.socket.sk, both.socket.state, both.socket.type = sock, state, sock.sk_type
         both.vfs_inode.i_ino, both.vfs_inode.i_mode = self.row.ino, stat.S_IFSOCK | 0o777
         both.vfs_inode.i_uid.val = self._uid()
@@ -200,49 +224,64 @@ def _due(ticks: int) -> int:
     return int((time.clock_gettime(time.CLOCK_MONOTONIC) + ticks / 100) * _HZ)
 
 
-def _inet(s: Socket, row: InetRow) -> Any:
+def _kind(row: SocketRow) -> str:
+    """The list that it is in."""
+    if isinstance(row, InetRow):
+        return "tcp" if row.protocol == IPPROTO_TCP else "udp"
+    return "unix" if isinstance(row, UnixRow) else "netlink"
+
+
+def _structure(row: SocketRow) -> str:
+    if isinstance(row, UnixRow):
+        return "struct unix_sock"
+    if isinstance(row, NetlinkRow):
+        return "struct netlink_sock"
+    short = {TCP_TIME_WAIT: "struct tcp_timewait_sock", TCP_NEW_SYN_RECV: "struct tcp_request_sock"}
+    if row.protocol == IPPROTO_TCP and row.state in short:
+        return short[row.state]
+    return f"struct {_kind(row)}{'6' if row.family == AF_INET6 else ''}_sock"
+
+
+def _inet(s: Socket, row: InetRow) -> None:
     if row.protocol == IPPROTO_TCP and row.state == TCP_TIME_WAIT:
-        tw = s.new("struct tcp_timewait_sock")
+        tw = s.c
         _fill_common(tw.tw_sk.__tw_common, row)
         tw.tw_sk.tw_substate = row.state
         tw.tw_sk.tw_sport = int.from_bytes(row.local.port.to_bytes(2, "big"), "little")
         tw.tw_sk.tw_timer.expires = _due(row.timer.due_ticks)
-        return tw
+        return
     if row.protocol == IPPROTO_TCP and row.state == TCP_NEW_SYN_RECV:
-        req = s.new("struct tcp_request_sock")
-        base = req.req.req
+        base = s.c.req.req
         _fill_common(base.__req_common, row)
         base.num_timeout, base.rsk_timer.expires = row.timer.retransmits, _due(row.timer.due_ticks)
-        return req
+        return
+    six = row.family == AF_INET6
     if row.protocol == IPPROTO_TCP:
-        whole = s.new("struct tcp6_sock" if row.family == AF_INET6 else "struct tcp_sock")
-        tcp = whole.tcp if row.family == AF_INET6 else whole
+        tcp = s.c.tcp if six else s.c
         _fill_tcp(tcp, row)
         inet = tcp.inet_conn.icsk_inet
     else:
-        whole = s.new("struct udp6_sock" if row.family == AF_INET6 else "struct udp_sock")
-        inet = (whole.udp if row.family == AF_INET6 else whole).inet
-    if row.family == AF_INET6:
-        inet.pinet6 = ffi.addressof(whole, "inet6")
+        inet = (s.c.udp if six else s.c).inet
+    if six:
+        inet.pinet6 = ffi.addressof(s.c, "inet6")
     inet.inet_sport = int.from_bytes(row.local.port.to_bytes(2, "big"), "little")
-    inet.inet_saddr = inet.sk.__sk_common.skc_rcv_saddr
     _fill_sock(inet.sk, row.protocol, SOCK_STREAM if row.protocol == IPPROTO_TCP else SOCK_DGRAM, row.uid, row.drops)
     _fill_common(inet.sk.__sk_common, row)
+    inet.inet_saddr = inet.sk.__sk_common.skc_rcv_saddr
     if row.protocol == IPPROTO_UDP:
         inet.sk.sk_wmem_alloc.refs.counter, inet.sk.sk_backlog.rmem_alloc.counter = 1 + row.tx_queue, row.rx_queue
     s.attach_inode(ffi.addressof(inet, "sk"), SS_CONNECTED if row.state == TCP_ESTABLISHED else SS_UNCONNECTED)
-    return whole
 
 
 def _fill_tcp(tcp: Any, row: InetRow) -> None:
     icsk, timer = tcp.inet_conn, row.timer
     tcp.write_seq, tcp.rcv_nxt = row.tx_queue, 0 if row.state == TCP_LISTEN else row.rx_queue
-    if row.state == TCP_LISTEN:
-        icsk.icsk_inet.sk.sk_ack_backlog = row.rx_queue
-        icsk.icsk_accept_queue.fastopenq.max_qlen = max(row.ssthresh, 0)
+    listens = row.state == TCP_LISTEN
+    icsk.icsk_inet.sk.sk_ack_backlog = row.rx_queue if listens else 0
+    icsk.icsk_accept_queue.fastopenq.max_qlen = max(row.ssthresh, 0) if listens else 0
     icsk.icsk_retransmits, icsk.icsk_probes_out = timer.retransmits, timer.probes
-    if timer.active in (1, 4):
-        icsk.icsk_pending = 1 if timer.active == 1 else 3  # ICSK_TIME_RETRANS, ICSK_TIME_PROBE0
+    icsk.icsk_pending = {1: 1, 4: 3}.get(timer.active, 0)  # ICSK_TIME_RETRANS, ICSK_TIME_PROBE0
+    if icsk.icsk_pending:
         icsk.icsk_retransmit_timer.expires = _due(timer.due_ticks)
     icsk.icsk_rto = row.rto
     icsk.icsk_ack.ato, icsk.icsk_ack.quick, icsk.icsk_ack.pingpong = min(row.ato, 255), row.quick >> 1, 3 * (row.quick & 1)
@@ -254,12 +293,12 @@ def _fill_sock(sk: Any, protocol: int, type: int, uid: int, drops: int = 0) -> N
     sk.sk_wmem_alloc.refs.counter = 1
 
 
-def _unix(s: Socket, row: UnixRow) -> Any:
-    u = s.new("struct unix_sock")
+def _unix(s: Socket, row: UnixRow) -> None:
+    u = s.c
     _fill_sock(u.sk, 0, row.type, row.uid)
     common = u.sk.__sk_common
     common.skc_family, common.skc_state = AF_UNIX, row.state
-    if row.path:
+    if row.path and not u.addr:
         raw = row.path.encode("utf-8", "surrogateescape")[:108]
         address = u.addr = s.new("struct unix_address", ffi.sizeof("struct sockaddr_un") + 8)
         name = ffi.cast("struct sockaddr_un *", ffi.addressof(address, "name"))
@@ -268,28 +307,22 @@ def _unix(s: Socket, row: UnixRow) -> Any:
         # An abstract name's length is all that says where it ends; a path has its NUL.
         address.len = 2 + len(raw) + (0 if raw.startswith(b"\0") else 1)
     s.attach_inode(ffi.addressof(u, "sk"), SS_CONNECTED if row.state == TCP_ESTABLISHED else SS_UNCONNECTED)
-    return u
 
 
-def _netlink(s: Socket, row: NetlinkRow) -> Any:
-    n = s.new("struct netlink_sock")
+def _netlink(s: Socket, row: NetlinkRow) -> None:
+    n = s.c
     _fill_sock(n.sk, row.protocol, SOCK_RAW, 0, row.drops)
     n.sk.__sk_common.skc_family = AF_NETLINK
     n.sk.sk_backlog.rmem_alloc.counter, n.sk.sk_wmem_alloc.refs.counter = row.rmem, 1 + row.wmem
     n.portid, n.cb_running = row.portid, row.dump
-    if row.groups:
+    if row.groups and not n.groups:
         n.ngroups = 32
         n.groups = ffi.cast("unsigned long *", s.new("struct list_head"))
         n.groups[0] = row.groups
     s.attach_inode(ffi.addressof(n, "sk"), SS_UNCONNECTED)
-    return n
 
 
-_MAKERS: dict[type, tuple[Any, str]] = {
-    InetRow: (_inet, "tcp"),
-    UnixRow: (_unix, "unix"),
-    NetlinkRow: (_netlink, "netlink"),
-}
+_FILLERS: dict[type, Any] = {InetRow: _inet, UnixRow: _unix, NetlinkRow: _netlink}
 
 
 class Sockets:
@@ -315,3 +348,28 @@ class Sockets:
 
     def by_ino(self, ino: int) -> Socket | None:
         return self._by_ino.get(ino)
+
+    def become(self, net: NetNs, rows: Iterable[tuple[SocketRow, int | None]]) -> None:
+        """The sockets of a namespace's lists, each with its %p name, are these, in this order.
+
+        One that was there stays the object that it was, with what programs have stored for it.
+        """
+        there: dict[tuple[object, ...], deque[Socket]] = {}
+        for socket in sorted((s for s in self.all if s.net is net and s.listed), key=lambda s: s.number):
+            there.setdefault(socket.identity, deque()).append(socket)
+        plan = []
+        for row, name in rows:
+            same = there.get(_identity(row, name))
+            plan.append((row, name, same.popleft() if same else None))
+        for left in there.values():
+            for socket in left:
+                self.remove(socket)
+        last: dict[str, int] = {}
+        for row, name, known in plan:
+            if known is None:
+                known = self.add(net, row, name)
+            else:
+                known.update(row)
+                if known.number < last.get(known.kind, 0):
+                    known.put_last()
+            last[known.kind] = known.number

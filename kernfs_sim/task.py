@@ -41,25 +41,22 @@ class Task:
         self.leader = leader or self
         self.threads = 0  # of the process, kept by its leader
         self.leader.threads += 1
-        self.comm: str = comm
-        self.net = net
         self.numbers = numbers
         self.c: Any = native.new("struct task_struct")
         self._cred: Any = native.new("struct cred")
         self._pid: Any = native.new("struct pid", ffi.sizeof("struct upid") * len(numbers))
         self._nsproxy: Any = native.new("struct nsproxy")
         c = self.c
-        c.pid, c.tgid, c.comm = pid, self.tgid, os.fsencode(comm)[:COMM_BYTES]
+        c.pid, c.tgid = pid, self.tgid
+        self.rename(comm)
         c.group_leader = leader.c if leader else c
         c.prio = c.normal_prio = c.static_prio = 120
         c.usage.refs.counter = 1
         c.nr_cpus_allowed = native.cpus
         c.cpus_mask.bits[0] = (1 << native.cpus) - 1
         c.cpus_ptr = ffi.addressof(c, "cpus_mask")
-        cred = self._cred
-        cred.uid.val = cred.euid.val = uid
-        cred.gid.val = cred.egid.val = gid
-        c.cred = c.real_cred = cred
+        c.cred = c.real_cred = self._cred
+        self.become(uid, gid)
         init = tasks.find(1)
         c.real_parent = c.parent = init.c if init else c
         c.thread_pid, c.nsproxy = self._pid, self._nsproxy
@@ -68,12 +65,26 @@ class Task:
             upids[i].nr, upids[i].ns = nr, ns.c
             self._pid.level = i
             self._nsproxy.pid_ns_for_children = ns.c
-        self._nsproxy.net_ns = net.c
+        self.enter_net(net)
         self.files: TaskFiles = leader.files if leader is not None else TaskFiles(native)
         self.mm: TaskMm = leader.mm if leader is not None else TaskMm(native)
         self.files.share(c)
         self.mm.share(c)
         self.cgroup: Cgroup | None = None
+
+    def rename(self, comm: str) -> None:
+        self.comm = comm
+        self.c.comm = os.fsencode(comm)[:COMM_BYTES]
+
+    def become(self, uid: int, gid: int) -> None:
+        """The task acts as this user from now on."""
+        cred = self._cred
+        cred.uid.val = cred.euid.val = uid
+        cred.gid.val = cred.egid.val = gid
+
+    def enter_net(self, net: NetNs) -> None:
+        self.net = net
+        self._nsproxy.net_ns = net.c
 
     @property
     def namespaces(self) -> Namespaces:
@@ -179,8 +190,8 @@ class Tasks:
         for tell in self.on_exit:
             tell(task)
         task.c.files = task.c.mm = ffi.NULL  # whoever still holds the task finds it without
-        task.files.leave()
-        task.mm.leave()
+        task.files.leave(task.c)
+        task.mm.leave(task.c)
         if self.native.ptr != ffi.NULL:
             lib.rt_task_put(self.native.ptr, task.c)
 

@@ -32,6 +32,11 @@ class FileRow:
     gid: int = 0
 
     @property
+    def identity(self) -> tuple[str, int, int]:
+        """What makes it the same file at another time."""
+        return self.path, self.dev, self.ino
+
+    @property
     def kernel_dev(self) -> int:
         """dev_t as the kernel has it: 12 bits of major above 20 of minor."""
         return os.major(self.dev) << 20 | os.minor(self.dev)
@@ -42,22 +47,26 @@ class Held:
 
     def __init__(self, native: KernelHandle) -> None:
         self.native = native
-        self._made: list[tuple[Any, int]] = []
+        self._made: dict[Any, int] = {}  # with the bytes of each
 
     def new(self, ctype: str, extra_bytes: int = 0) -> Any:
         made = self.native.new(ctype, extra_bytes)
-        self._made.append((made, ffi.sizeof(ctype) + extra_bytes))
+        self._made[made] = ffi.sizeof(ctype) + extra_bytes
         return made
 
     def string(self, text: bytes) -> Any:
         made = self.native.string(text)
-        self._made.append((made, len(text) + 1))
+        self._made[made] = len(text) + 1
         return made
 
+    def release(self, obj: Any) -> None:
+        """One of them goes before the others."""
+        self.native.free(obj, self._made.pop(obj))
+
     def free(self) -> None:
-        for obj, size in self._made:
+        for obj, size in self._made.items():
             self.native.free(obj, size)
-        self._made = []
+        self._made = {}
 
 
 class KernelFile(Held):
@@ -65,22 +74,27 @@ class KernelFile(Held):
 
     def __init__(self, native: KernelHandle, row: FileRow, inode: Any = None) -> None:
         super().__init__(native)
-        self.row = row
         self.refs = 1
         f = self.c = self.new("struct file")
-        access = row.flags & O_ACCMODE
-        f.f_flags, f.f_pos = row.flags, row.pos
-        f.f_mode = (FMODE_READ if access != O_WRONLY else 0) | (FMODE_WRITE if access in (O_WRONLY, O_RDWR) else 0)
         sb = self.new("struct super_block")
         sb.s_dev = row.kernel_dev
         node = self.new("struct inode") if inode is None else inode
-        node.i_ino, node.i_mode, node.i_sb, node.i_size, node.i_nlink = row.ino, row.mode, sb, row.size, 1
-        node.i_uid.val, node.i_gid.val = row.uid, row.gid
+        node.i_ino, node.i_sb, node.i_nlink = row.ino, sb, 1
         f.f_inode = node
+        self.update(row)
         mount = self.new("struct vfsmount")
         f.f_path.mnt, mount.mnt_sb = mount, sb
         f.f_path.dentry = self._dentries(row.path, sb, mount)
         f.f_path.dentry.d_inode = node
+
+    def update(self, row: FileRow) -> None:
+        """The file has other figures by now; it is still the one of that path, device and inode."""
+        self.row = row
+        f, node, access = self.c, self.c.f_inode, row.flags & O_ACCMODE
+        f.f_flags, f.f_pos = row.flags, row.pos
+        f.f_mode = (FMODE_READ if access != O_WRONLY else 0) | (FMODE_WRITE if access in (O_WRONLY, O_RDWR) else 0)
+        node.i_mode, node.i_size = row.mode, row.size
+        node.i_uid.val, node.i_gid.val = row.uid, row.gid
 
     def _dentries(self, path: str, sb: Any, mount: Any) -> Any:
         """The chain of dentries that spells a path; one alone, its own parent and no root, for what has a name only."""
@@ -119,19 +133,17 @@ class TaskFiles(Held):
         self.by_fd: dict[int, KernelFile] = {}
         self.c: Any = None
         self._tasks: list[Any] = []
-        self._users = 0
 
     def share(self, task: Any) -> None:
         """One more thread (a struct task_struct) has these files."""
-        self._users += 1
         self._tasks.append(task)
         if self.c is not None:
             task.files = self.c
 
-    def leave(self) -> None:
+    def leave(self, task: Any) -> None:
         """A thread has gone; with the last one all files are closed."""
-        self._users -= 1
-        if not self._users:
+        self._tasks.remove(task)
+        if not self._tasks:
             for file in self.by_fd.values():
                 file.put()
             self.by_fd = {}
@@ -165,7 +177,7 @@ class TaskFiles(Held):
         table = self.new("struct fdtable")
         table.max_fds = room
         slots = self.native.string(bytes(8 * room))
-        self._made.append((slots, 8 * room + 1))
+        self._made[slots] = 8 * room + 1
         table.fd = ffi.cast("struct file **", slots)
         for fd, file in self.by_fd.items():
             if fd < room:
@@ -179,3 +191,7 @@ class TaskFiles(Held):
             raise refuse(errno.EBADF, f"fd {fd} is not open")
         self.c.fdt.fd[fd] = ffi.NULL
         file.put()
+
+    def close_all(self) -> None:
+        for fd in list(self.by_fd):
+            self.close(fd)

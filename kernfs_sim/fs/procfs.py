@@ -50,8 +50,8 @@ def _stat(task: Task) -> str:
 
 def _maps(task: Task) -> str:
     lines = []
-    for vma, file in task.mm.areas:
-        flags = vma.vm_flags
+    for area in sorted(task.mm.areas, key=lambda a: a.start):
+        vma, file, flags = task.mm.areas[area], area.file, area.flags
         letters = "".join(letter if flags & bit else "-" for letter, bit in _LETTERS)
         head = f"{vma.vm_start:08x}-{vma.vm_end:08x} {letters}{'s' if flags & VM_MAYSHARE else 'p'} "
         if file is None:

@@ -208,3 +208,52 @@ def test_internet_sockets_look_the_same(network: dict[str, dict[str, str]], prog
 @pytest.mark.parametrize(("prog", "name"), [("netlink", "netlink"), ("routes", "ipv6_route")])
 def test_a_program_gives_the_bytes_of_the_file(network: dict[str, dict[str, str]], prog: str, name: str) -> None:
     assert network["sim"][prog] == network["file"][name]
+
+
+STEPS = ("write", "open", "map", "close", "replace", "unmap", "rename", "threads", "join", "listen", "exec")
+WALKS = ("files", "maps", "processes", "file_sockets")
+
+
+def _asleep(pid: int, comm: str = "") -> None:
+    """Until a process waits for what comes next, under that name where one is given."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        if rest.split()[0] == "S" and name == (comm or name):
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f"process {pid} does not wait")
+
+
+def test_a_followed_process_is_at_every_open_what_it_is_by_then(live: object, objects_object: Path, tmp_path: Path) -> None:
+    """Files come, go and change place; memory is mapped and given back; threads, names and sockets come and go."""
+    command = [sys.executable, str(HERE / "changing.py"), str(tmp_path)]
+    real, seen = Live(objects_object), {prog: [""] for prog in WALKS}
+    with (
+        real.obj,
+        Kernel.from_host(follow=True) as kernel,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        sim = Simulated(kernel, objects_object)
+        for step in ("begin", *STEPS):
+            process.stdin.write(f"{step}\n")
+            process.stdin.flush()
+            if step != "exec":
+                assert process.stdout.readline() == "done\n"
+            _asleep(process.pid, "cat" if step == "exec" else "")
+            for prog in WALKS:
+                texts = []
+                for world in (real, sim):
+                    world.set(wanted_tgid=process.pid)
+                    texts.append(show(world, prog, pid=process.pid))
+                assert texts[1] == texts[0], (step, prog)
+                if texts[0] != seen[prog][-1]:
+                    seen[prog] += [step, texts[0]]
+        process.stdin.close()
+        sim.obj.close()
+    changed = {prog: [s for s in texts if s in STEPS] for prog, texts in seen.items()}
+    assert changed["processes"] == ["rename", "threads", "join", "exec"]
+    assert set(changed["files"]) >= {"write", "open", "close", "replace", "exec"}
+    assert set(changed["maps"]) >= {"map", "unmap", "exec"}
+    assert changed["file_sockets"] == ["exec"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +16,9 @@ import pytest
 
 from kernfs_sim import Kernel
 from kernfs_sim.host import cgroup2_mount, populate
-from runtime import ffi
+from kernfs_sim.routes import RouteRow
+from kernfs_sim.sockets import IPPROTO_TCP, TCP_LISTEN, Endpoint, InetRow, UnixRow
+from runtime import ffi, lib
 
 
 class Machine:
@@ -260,3 +265,74 @@ def test_what_cannot_be_seen_is_said(machine: Machine, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "readlink", forbidden)
     # What is not there belongs to a task that has ended: nothing is missed of that.
     assert populate(Kernel(), machine.proc).unseen == ["net namespace of 1 tasks could not be seen"]
+
+
+# -- looked at again -------------------------------------------------------------------------------------
+
+
+def _process(machine: Machine, pid: int, files: int, areas: int, comm: bytes = b"sh") -> None:
+    machine.task(pid, comm)
+    where = machine.proc / str(pid)
+    (where / "stat").write_text(f"{pid} (x) S 0 {'0 ' * 17}{pid} {'0 ' * 40}\n")
+    (where / "fd").mkdir()
+    for fd in range(files):
+        (where / "fd" / str(fd)).symlink_to(machine.proc / "self/mounts")
+    (where / "maps").write_text("".join(f"{i:x}0000-{i:x}1000 r-xp 0 08:01 {i} /lib/{i}\n" for i in range(1, areas + 1)))
+
+
+def test_what_is_looked_at_again_takes_no_more_memory(machine: Machine) -> None:
+    machine.cgroup("a", 20)
+    kernel = Kernel()
+    host = None
+    grown = []
+    for turn in range(12):
+        shutil.rmtree(machine.proc / "20", ignore_errors=True)
+        _process(machine, 20, files=40 + 40 * (turn % 2), areas=10 + 5 * (turn % 3), comm=b"%d" % turn)
+        if host is None:
+            host = populate(kernel, machine.proc)
+        else:
+            host.refresh()
+        task = kernel.tasks.find(20)
+        assert task is not None and ffi.string(task.c.comm) == b"%d" % turn
+        assert (len(task.files.by_fd), int(task.mm.c.map_count)) == (40 + 40 * (turn % 2), 10 + 5 * (turn % 3))
+        assert int(task.mm.c.total_vm) == task.mm.c.map_count
+        lib.rt_rcu_barrier(kernel.native.ptr)
+        # So large an object is taken from the end of the heap.
+        grown.append(int(ffi.cast("uintptr_t", kernel.native.string(bytes(5000)))))
+    steps = [b - a for a, b in itertools.pairwise(grown)]
+    assert steps[-6:] == [steps[-1]] * 6, steps  # nothing but those
+
+
+def test_sockets_stay_who_they_are_while_their_figures_and_places_change() -> None:
+    kernel = Kernel()
+    net, sockets = kernel.namespaces.net[""], kernel.sockets
+
+    def tcp(port: int, ino: int, state: int = TCP_LISTEN, uid: int = 0) -> tuple[InetRow, None]:
+        here, there = (Endpoint.parse(f"127.0.0.1:{p}") for p in (port, 0))
+        return InetRow(IPPROTO_TCP, here, there, state, uid, ino), None
+
+    def walked() -> list[int]:
+        listed = sorted((s for s in sockets.all if s.kind == "tcp"), key=lambda s: s.number)
+        return [s.row.ino for s in listed]
+
+    sockets.become(net, [tcp(1, 11), tcp(2, 12), tcp(3, 13)])
+    first = {s.row.ino: s.c for s in sockets.all}
+    sockets.become(net, [tcp(3, 13), tcp(9, 19), tcp(1, 11, state=1, uid=7), (UnixRow("/x", ino=5), 77)])
+    assert walked() == [13, 19, 11]
+    second = {s.row.ino: s.c for s in sockets.all}
+    assert second[11] == first[11] and second[13] == first[13]
+    common = ffi.cast("struct sock_common *", second[11])
+    assert (common.skc_state, ffi.cast("struct sock *", common).sk_uid.val) == (1, 7)
+    assert sockets.by_ino(12) is None
+    sockets.become(net, [])
+    assert not sockets.all
+
+
+def test_routes_stay_up_to_the_first_that_changed() -> None:
+    kernel = Kernel()
+    net, routes = kernel.namespaces.net[""], kernel.routes
+    rows = [RouteRow(ipaddress.IPv6Network(f"2001:db8:{i}::/48"), "lo") for i in range(4)]
+    routes.become(net, rows)
+    before = [r.c for r in routes.all]
+    routes.become(net, [*rows[:2], rows[3]])
+    assert [r.row for r in routes.all] == [*rows[:2], rows[3]] and [r.c for r in routes.all][:2] == before[:2]
