@@ -18,7 +18,7 @@ from .bpf import Bpf, Buffers, kernel_btf
 from .explain import explain
 from .link import Link, attach, attach_type
 from .log import LoadStats, log_text, parse_stats, poisoned_call, reason_of
-from .map import LoadedMap, create_map, object_name, pin, reuse_map
+from .map import LoadedMap, create_map, entries, object_name, pin, reuse_map
 from .resolve import Resolved, Surroundings, resolve_insns
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ class LoadedObject:
         return None
 
     def _add_map(self, ref: str, spec: MapSpec) -> None:
+        for one in (spec, spec.inner):
+            if one is not None:
+                one.max_entries = entries(self.bpf, one)
         path = f"{self.object.pin_root}/{spec.name}" if spec.pinning else ""
         fd = reuse_map(self.bpf, spec, path, self.spec.file) if path else None
         reused = fd is not None

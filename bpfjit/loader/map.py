@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 
 from ..elf.spec import MapSpec
 from ..errors import LoadError, describe
@@ -27,6 +28,17 @@ WITHOUT_BTF = frozenset(
         uapi.BPF_MAP_TYPE_XSKMAP,
     }
 )
+
+_RINGS = (uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF)
+
+
+def entries(bpf: Bpf, spec: MapSpec) -> int:
+    """max_entries as libbpf hands it on: perf events left open get one a CPU, a ring is rounded up to a power of two of pages."""
+    if spec.type == uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY and not spec.max_entries:
+        return bpf.possible_cpus()
+    if spec.type in _RINGS and spec.max_entries:
+        return max(mmap.PAGESIZE, 1 << (spec.max_entries - 1).bit_length())
+    return spec.max_entries
 
 
 class LoadedMap:

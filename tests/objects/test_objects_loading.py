@@ -171,6 +171,23 @@ def map_info(loaded: LoadedObject, name: str) -> dict[str, int]:
     return {field: int.from_bytes(info[at : at + size], "little") for field, (at, size) in layout.fields.items()}
 
 
+SIZED = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4); __uint(value_size, 4); } events SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 5000); } odd SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 1); } tiny SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 8192); } even SEC(".maps");
+SEC("raw_tp") int nothing(void *ctx) { return 0; }
+"""
+
+
+def test_sizes_left_open_are_filled_as_libbpf_does(load: Load, bpf: Any) -> None:
+    loaded = load(text=SIZED)
+    made = {name: map_info(loaded, name)["max_entries"] for name in loaded.maps}
+    assert made == {"events": bpf.possible_cpus(), "odd": 8192, "tiny": 4096, "even": 8192}
+
+
 def test_legacy_map_definitions_work(load: Load) -> None:
     loaded = load("legacy_maps")
     run(loaded, "store")
