@@ -58,16 +58,16 @@ class Bpf(Protocol):
         """The addresses of those kernel symbols that there are."""
         ...
 
+    def possible_cpus(self) -> int:
+        """How many values a per-CPU map's element has."""
+        ...
+
 
 class OpenBpf(Bpf, Protocol):
     """A kernel that can be looked into besides: what Linux tells in files, beside bpf(2)."""
 
     def fdinfo(self, fd: int) -> str:
         """The lines of /proc/PID/fdinfo/N of an fd that a call returned. Raises OSError."""
-        ...
-
-    def possible_cpus(self) -> int:
-        """How many values a per-CPU map's element has."""
         ...
 
 

@@ -33,7 +33,7 @@ _RINGS = (uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF)
 
 
 def entries(bpf: Bpf, spec: MapSpec) -> int:
-    """max_entries as libbpf hands it on: perf events left open get one a CPU, a ring is rounded up to a power of two of pages."""
+    """max_entries as libbpf hands it on: perf events left open get one a CPU, a ring is a power of two of pages or more."""
     if spec.type == uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY and not spec.max_entries:
         return bpf.possible_cpus()
     if spec.type in _RINGS and spec.max_entries:

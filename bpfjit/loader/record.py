@@ -16,6 +16,7 @@ from ..errors import LoadError
 from ..spec.map_types import MAP_TYPE_NAMES
 from ..uapi import bpf as uapi
 from ..uapi.layout import Attr
+from .bpf import live_bpf
 
 # Marks: numbers that no object has. Instructions hold them in 32 bits, addresses in 64.
 _FIRST_FD, _FIRST_TYPE, _FIRST_SYMBOL = 1 << 24, 1 << 28, 0xFFFFFFFFFA000000
@@ -80,6 +81,9 @@ class Recorder:
 
     def config(self) -> Mapping[str, int | str]:
         return self._config
+
+    def possible_cpus(self) -> int:
+        return live_bpf.possible_cpus()  # of the machine that generates, as libbpf's generator has it
 
     def symbols(self, names: Set[str]) -> Mapping[str, int]:
         found = {name: _FIRST_SYMBOL + i for i, name in enumerate(sorted(names))}

@@ -131,6 +131,9 @@ class Both:
     def config(self) -> Mapping[str, int | str]:
         return live_bpf.config()
 
+    def possible_cpus(self) -> int:
+        return live_bpf.possible_cpus()
+
     def symbols(self, names: Set[str]) -> Mapping[str, int]:
         return live_bpf.symbols(names)
 
