@@ -111,6 +111,7 @@ class KfuncCall:
 
     name: str
     hidden: Mapping[int, int] = field(default_factory=dict)
+    own: int = 0  # the register that holds what is kept of the program itself
 
 
 @dataclass(slots=True)
@@ -212,6 +213,7 @@ class Binding:
     helpers: runtime symbol -> address. maps: by map index, the map's address; values: the address of
     its first value (0 where it has none). owns: whether [addr, addr+size) belongs to a map value or a
     kernel object of the program's kernel: what the checking interpreter may touch. map_at: the map at an address.
+    own: the address of what is kept of the program itself (struct rt_prog), 0 for nothing.
     """
 
     helpers: Mapping[str, int]
@@ -220,3 +222,4 @@ class Binding:
     owns: Callable[[int, int], bool] = lambda addr, size: False
     kernel_owns: Callable[[int, int], bool] = lambda addr, size: False
     map_at: Callable[[int], MapInfo | None] = lambda addr: None
+    own: int = 0

@@ -22,6 +22,7 @@ from bpfjit.program import MapInfo, MapRef, Verified
 from bpfjit.spec.targets import TARGET_BY_FUNC
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier.admitted import keep, restore
+from runtime import ProgHandle
 
 from .caller import Caller
 from .fingerprint import fingerprint
@@ -106,7 +107,9 @@ class KeptPrograms:
         """Whether the kernel has the types and targets that every one has, and none of its own."""
         return self._kernel.targets.rows.keys() == TARGET_BY_FUNC.keys()
 
-    def get(self, key: str, maps: tuple[MapObject, ...], infos: tuple[MapInfo, ...], btf: BtfObject | None) -> Kept | None:
+    def get(
+        self, key: str, maps: tuple[MapObject, ...], infos: tuple[MapInfo, ...], btf: BtfObject | None, own: ProgHandle
+    ) -> Kept | None:
         """A program as it was kept; None where it was not, or anything of it is damaged or gone."""
         record = self._cache.get(key, VERDICT)
         if record is None:
@@ -119,7 +122,7 @@ class KeptPrograms:
                 head["optimised"], head["first"], tuple(head["symbols"]), tuple(head["functions"]), head["tail_calls"]
             )
             verified = restore(record[4 + size :], own=btf.types if btf is not None else None, maps=infos)
-            native = kernel.revive(recipe, verified, maps)
+            native = kernel.revive(recipe, verified, maps, own)
             return Kept(verified, native, bytes.fromhex(head["digest"])) if native is not None else None
         except (ValueError, KeyError, TypeError, LoadError):
             return None

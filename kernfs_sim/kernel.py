@@ -20,7 +20,7 @@ from bpfjit.jit.tiers import Tiers
 from bpfjit.program import Binding, Verified, helpers_of
 from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
 from bpfjit.uapi import bpf as uapi
-from runtime import KernelHandle, Symbols, Tracepoint, ffi, lib, ok
+from runtime import KernelHandle, ProgHandle, Symbols, Tracepoint, ffi, lib, ok
 
 from .bpf import cgroup_attach, commands, map_mmap
 from .bpf.fd import object_of
@@ -177,6 +177,7 @@ class Kernel:
         flush = self.functions["bpf_rstat_flush"].places  # which css_rstat_flush() calls without coming back to Python
         before, after = flush[uapi.BPF_TRACE_FENTRY].ptr, flush[uapi.BPF_TRACE_FEXIT].ptr
         lib.rt_kernel_rstat_hook(self.native.ptr, before, after)
+        lib.rt_kernel_printk_hook(self.native.ptr, self.tracepoints["bpf_trace_printk"].ptr)
         self.namespaces = NamespaceSet(self.native)
         self.tasks = Tasks(self.native, self.namespaces)
         self.tasks.traced = self._traced
@@ -293,6 +294,7 @@ class Kernel:
         self._drop_names(self._bpffs)
         for prog in self.progs:
             prog.check_fault()
+        lib.rt_kernel_printk_hook(self.native.ptr, ffi.NULL)
         for tracepoint in self.tracepoints.values():
             if not tracepoint.count:
                 tracepoint.close()
@@ -357,17 +359,17 @@ class Kernel:
 
         return KeptPrograms(self, self._cache)
 
-    def revive(self, recipe: Recipe, verified: Verified, maps: tuple[MapObject, ...]) -> Native | None:
+    def revive(self, recipe: Recipe, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle) -> Native | None:
         """Native code out of the cache; None where it is not there. Raises LoadError for what cannot be linked."""
         if self._cache is None:
             return None
-        binding = self._binding_of(verified, maps)
+        binding = self._binding_of(verified, maps, own)
         native = recipe.revive(self._cache, binding, lambda: self.jit.optimised(verified, binding), tiered=self._tiered)
         if native is not None and not native.optimised:
             self._tiers.watch(native)
         return native
 
-    def binding(self, maps: tuple[MapObject, ...], *, walks: bool = False) -> Binding:
+    def binding(self, maps: tuple[MapObject, ...], own: ProgHandle | None = None, *, walks: bool = False) -> Binding:
         """The addresses behind a program's references. walks: an iterator's, which is handed elements of any map."""
         return Binding(
             self.symbols,
@@ -378,6 +380,7 @@ class Kernel:
                 self.native.owns(addr, size) or any(m.native.addr <= addr < m.native.addr + 256 for m in self.maps)
             ),
             lambda addr: next((m.info() for m in self.maps if m.native.addr == addr), None),
+            int(ffi.cast("uintptr_t", own.ptr)) if own is not None else 0,
         )
 
     def _reachable(self, maps: tuple[MapObject, ...]) -> Iterator[MapObject]:
@@ -387,15 +390,15 @@ class Kernel:
             if m.type.holds == "map":
                 yield from list(m.held.values())
 
-    def _binding_of(self, verified: Verified, maps: tuple[MapObject, ...]) -> Binding:
-        return self.binding(maps, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
+    def _binding_of(self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle) -> Binding:
+        return self.binding(maps, own, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
 
-    def compile(self, verified: Verified, maps: tuple[MapObject, ...]) -> Any:
+    def compile(self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle) -> Any:
         """Something that runs a verified program: native code, or the interpreter behind the same face. Raises ENOTSUPP."""
         for row in helpers_of(verified):
             if row.symbol not in self.symbols:
                 raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
-        binding = self._binding_of(verified, maps)
+        binding = self._binding_of(verified, maps, own)
         if self.engine == "interp":
             from bpfjit.interp import Machine  # late: few ask for it
 

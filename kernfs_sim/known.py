@@ -22,6 +22,7 @@ from bpfjit.program import Verified
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier.admitted import keep, restore
+from runtime import ProgHandle
 
 from .bpf import maps as bpf_maps
 from .bpf.fd import install_new, map_of, prog_of
@@ -160,15 +161,16 @@ class KnownPrograms:
 
     def _program(self, caller: Caller, known: Known, used: tuple[MapObject, ...]) -> ProgObject:
         kernel, program = self._kernel, known.verified.program
-        binding = kernel.binding(used)
-        if kernel.engine == "interp":
-            native: Any = kernel.compile(known.verified, used)
-        else:
-            try:
-                native = Native.of(known.image, binding)
-            except LoadError as e:
-                raise refuse(errno.ENOEXEC, f"known program {known.digest.hex()[:16]}: {e.cause}") from None
-        prog = ProgObject(kernel.native, known.verified, native, used, None)
+        own = ProgHandle(kernel.native)
+        try:
+            if kernel.engine == "interp":
+                native: Any = kernel.compile(known.verified, used, own)
+            else:
+                native = Native.of(known.image, kernel.binding(used, own))
+        except LoadError as e:
+            own.close()
+            raise refuse(errno.ENOEXEC, f"known program {known.digest.hex()[:16]}: {e.cause}") from None
+        prog = ProgObject(own, known.verified, native, used, None)
         prog.tag, prog.uid, prog.load_flags = tag_of(program.insns), caller.cred.uid, known.load_flags
         if program.attach_name:
             kind = Kind.TYPEDEF if program.attach_type == uapi.BPF_TRACE_RAW_TP else Kind.FUNC

@@ -19,7 +19,7 @@ from bpfjit.errors import refuse
 from bpfjit.program import MapInfo, Verified
 from bpfjit.spec.kinds import MapType
 from bpfjit.uapi import bpf as uapi
-from runtime import KernelHandle, Map, ffi, lib
+from runtime import Map, ProgHandle, lib
 
 if TYPE_CHECKING:
     from .fs.inode import Inode
@@ -159,14 +159,16 @@ class MapObject(Object):
 class TimerCode:
     """The code of a program that is gone; timers in `users` maps may call it until those are gone, too."""
 
-    def __init__(self, native: Any, users: int) -> None:
+    def __init__(self, native: Any, own: ProgHandle, users: int) -> None:
         self._native = native
+        self._own = own
         self._users = users
 
     def put(self) -> None:
         self._users -= 1
         if not self._users:
             self._native.close()
+            self._own.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +188,15 @@ class TailOwner:
 
 
 class ProgObject(Object):
-    """A loaded program: what was verified, its native code (anything with `addr` and close())."""
+    """A loaded program: what was verified, its native code (anything with `addr` and close()), and what is kept of it."""
 
     kind = "prog"
 
     def __init__(
-        self, kernel: KernelHandle, verified: Verified, native: Any, maps: tuple[MapObject, ...], btf: BtfObject | None
+        self, own: ProgHandle, verified: Verified, native: Any, maps: tuple[MapObject, ...], btf: BtfObject | None
     ) -> None:
         super().__init__()
-        kernel.hold()
-        self._kernel = kernel
+        self.own = own
         self.verified = verified
         self.program = verified.program
         self.native = native
@@ -207,11 +208,7 @@ class ProgObject(Object):
         self.attach_btf_id = 0
         self.load_flags = 0
         self.c: Any = None  # struct bpf_prog, from when it has an id on
-        self.fn = ffi.cast("rt_prog_fn", native.addr)
-        self.runs: Any = lib.rt_counter_new(kernel.ptr, self.fn)  # what BPF_ENABLE_STATS counts
-        if self.runs == ffi.NULL:
-            kernel.drop()
-            raise MemoryError("no room for a program's counter")
+        self.fn = own.enter_at(native.addr)
         self.load_time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self.on_release: Callable[[ProgObject], None] | None = None
 
@@ -235,16 +232,15 @@ class ProgObject(Object):
     def release(self) -> None:
         if self.on_release is not None:
             self.on_release(self)
-        lib.rt_counter_free(self._kernel.ptr, self.runs)
-        self._kernel.drop()
-        self.fn = self.runs = None
+        self.fn = None
         timed = [m for m in self.maps if m.record.kinds & Special.TIMER]
         if timed and any(sub.is_callback for sub in self.verified.facts.subprogs):
-            code = TimerCode(self.native, len(timed))
+            code = TimerCode(self.native, self.own, len(timed))
             for m in timed:
                 m.callers.append(code)
         else:
             self.native.close()
+            self.own.close()
         for m in self.maps:
             m.put()
         for btf in (self.btf, *self.fd_btfs):

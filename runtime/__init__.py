@@ -3,7 +3,22 @@
 Everything exported hangs under `runtime`; this package is the only importer of runtime._rt.
 """
 
-from .handles import Code, FuseDevice, Index, Iter, KernelHandle, Map, Symbols, Tracepoint, View, ffi, lib, offsets, ok
+from .handles import (
+    Code,
+    FuseDevice,
+    Index,
+    Iter,
+    KernelHandle,
+    Map,
+    ProgHandle,
+    Symbols,
+    Tracepoint,
+    View,
+    ffi,
+    lib,
+    offsets,
+    ok,
+)
 
 __all__ = [
     "Code",
@@ -12,6 +27,7 @@ __all__ = [
     "Iter",
     "KernelHandle",
     "Map",
+    "ProgHandle",
     "Symbols",
     "Tracepoint",
     "View",

@@ -248,6 +248,40 @@ class Map:
             self.close()
 
 
+class ProgHandle:
+    """What is kept of a program while it is loaded (struct rt_prog): figures, who is in it, what it said."""
+
+    def __init__(self, kernel: KernelHandle) -> None:
+        self.ptr: CData = lib.rt_prog_new(kernel.ptr)
+        if self.ptr == ffi.NULL:
+            raise MemoryError("no room for a program")
+        kernel.hold()
+        self.kernel = kernel
+        self._reading = threading.Lock()
+
+    def enter_at(self, addr: int) -> CData:
+        """Its entry's address, by which runs are counted; as a function."""
+        fn = ffi.cast("rt_prog_fn", addr)
+        lib.rt_prog_code(self.kernel.ptr, self.ptr, fn)
+        return fn
+
+    def read_stream(self, stream: int, size: int, take: Callable[[bytes], None]) -> int:
+        """Hand over at most `size` bytes of what was written to a stream; they stay if that fails. Raises ENOENT."""
+        size = min(size, 1 << 20)  # more than a stream ever holds
+        buf = ffi.new("char[]", size)
+        with self._reading:
+            n = ok(lib.rt_stream_peek(self.ptr, stream, buf, size), f"stream {stream}")
+            take(bytes(ffi.buffer(buf, n)))
+            lib.rt_stream_drop(self.ptr, stream, n)
+        return n
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        if ptr != ffi.NULL:
+            lib.rt_prog_free(self.kernel.ptr, ptr)
+            self.kernel.drop()
+
+
 class Tracepoint:
     """A tracepoint and the programs attached to it (function addresses); `count` of them."""
 
@@ -263,11 +297,11 @@ class Tracepoint:
             kernel.drop()
             raise MemoryError("no room for a tracepoint")
 
-    def attach(self, addr: int, *, first: bool = False) -> None:
-        """A program (its entry) after all others, or before them."""
+    def attach(self, addr: int, *, first: bool = False, prog: CData = ffi.NULL) -> None:
+        """A program (its entry; what is kept of it, struct rt_prog) after all others, or before them."""
         attach = lib.rt_tracepoint_attach_first if first else lib.rt_tracepoint_attach
         with self._changing:
-            ok(attach(self.ptr, ffi.cast("rt_prog_fn", addr)), "tracepoint attach")
+            ok(attach(self.ptr, ffi.cast("rt_prog_fn", addr), prog), "tracepoint attach")
             self.count += 1
 
     def detach(self, addr: int) -> None:

@@ -47,6 +47,7 @@ ATTRS = {
     "iter_create": "IterCreate",
     "prog_bind_map": "ProgBindMap",
     "token_create": "TokenCreate",
+    "prog_stream_read": "ProgStreamRead",
 }
 # Which alternative of a union a class has, by one of its fields.
 ALTERNATIVES = {"LinkCreateCgroup": "expected_revision", "LinkCreateTracing": "cookie"}

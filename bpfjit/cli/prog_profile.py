@@ -30,7 +30,7 @@ def profile(args: argparse.Namespace) -> int:
     with Kernel(cache=not args.no_cache, tiered=False) as kernel, obj.load(kernel.bpf, only=wanted) as loaded:
         plain = prog_source.test_run(args, loaded, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)
         target = kernel.caller.fds.get(loaded.progs[name].fd).object
-        counting = kernel.jit.profiled(target.verified, kernel.binding(target.maps))
+        counting = kernel.jit.profiled(target.verified, kernel.binding(target.maps, target.own))
         target.native.close()
         target.native, target.fn = counting, ffi.cast("rt_prog_fn", counting.addr)
         prog_source.test_run(args, loaded, name, kernel.bpf, data, ctx, lambda done: kernel.last_mean_ns)

@@ -3084,8 +3084,15 @@ typedef void (*btf_trace_cgroup_mkdir)(void *, struct cgroup *, const char *);
 
 typedef void (*btf_trace_cgroup_rmdir)(void *, struct cgroup *, const char *);
 
+typedef void (*btf_trace_bpf_trace_printk)(void *, const char *);
+
 struct bpf_fentry_test_t {
 	struct bpf_fentry_test_t *a;
+};
+
+enum bpf_stream_id {
+	BPF_STDOUT = 1,
+	BPF_STDERR = 2,
 };
 
 struct bpf_iter_num {
@@ -3134,6 +3141,7 @@ extern long int bpf_task_under_cgroup(struct task_struct *task, struct cgroup *a
 extern struct cgroup *bpf_cgroup_acquire(struct cgroup *cgrp) __weak __ksym;
 extern void bpf_cgroup_release(struct cgroup *cgrp) __weak __ksym;
 extern s64 bpf_map_sum_elem_count(const struct bpf_map *map) __weak __ksym;
+extern int bpf_stream_vprintk_impl(int stream_id, const char *fmt__str, const void *args, u32 len__sz, void *aux__prog) __weak __ksym;
 extern struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level) __weak __ksym;
 extern struct cgroup *bpf_cgroup_from_id(u64 cgid) __weak __ksym;
 extern void css_rstat_updated(struct cgroup_subsys_state *css, int cpu) __weak __ksym;

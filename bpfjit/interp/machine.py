@@ -26,6 +26,7 @@ from ..isa.encoding import (
     JMP32,
     LD_IMM64,
     LDX,
+    MAY_GOTO_ROUNDS,
     MEMSX,
     STX,
     U64,
@@ -58,7 +59,6 @@ _HELPER = "uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
 _CALLBACK = "uint64_t(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
 _TAIL_CALL = next(h.id for h in HELPERS if h.inline == "tail_call")
 _RUBBISH = b"\xa5"
-_MAY_GOTO_ROUNDS = 1 << 16  # Linux ends such a loop after 250 ms: "a while" is shorter in a slow engine
 
 
 class InterpreterFault(AssertionError):
@@ -154,7 +154,7 @@ class Machine:
             raise InterpreterFault(f"{start} is not the start of a function")
         with _Stack(self, self._subprogs[start]) as top:
             regs[10] = top
-            pc, rounds = start, _MAY_GOTO_ROUNDS
+            pc, rounds, since = start, MAY_GOTO_ROUNDS, ffi.new("uint64_t *")
             while True:
                 self.executed += 1
                 if not self.facts.visited[pc]:
@@ -169,8 +169,11 @@ class Machine:
                     pc += 1
                     continue
                 if insn.code == JCOND:
-                    rounds -= 1
-                    pc += 1 if rounds >= 0 else 1 + insn.off
+                    pc += 1 if rounds else 1 + insn.off
+                    if rounds == 1:
+                        rounds = self._helper("rt_may_goto")(self.binding.own, int(ffi.cast("uintptr_t", since)))
+                    elif rounds:
+                        rounds -= 1
                     continue
                 if insn.code & 7 == 0 and insn.code != LD_IMM64:
                     found = self._load_packet(insn, regs)
@@ -283,7 +286,8 @@ class Machine:
     def _call_kfunc(self, pc: int, regs: list[int]) -> None:
         site = self.facts.kfuncs[pc]
         function = ffi.cast(_HELPER, self.binding.helpers[KFUNC_BY_NAME[site.name].symbol])
-        regs[0] = function(*(site.hidden.get(r, regs[r]) for r in range(1, 6)))
+        args = {**dict(enumerate(regs)), **site.hidden, **({site.own: self.binding.own} if site.own else {})}
+        regs[0] = function(*(args[r] for r in range(1, 6)))
         if self.fault:
             raise self.fault
 

@@ -27,7 +27,7 @@ LD_IMM64 = LD | IMM | DW
 CALL, EXIT, JA = JMP | 0x80, JMP | 0x90, JMP
 JA32 = JMP32
 JCOND = JMP | 0xE0
-MAY_GOTO_ROUNDS = 1 << 23  # how often a function's may_gotos go on
+MAY_GOTO_ROUNDS = 0xFFFF  # of a function's may_gotos, before the clock is looked at (BPF_MAX_TIMED_LOOPS)
 SIZE_BYTES = {W: 4, H: 2, B: 1, DW: 8}
 
 _FORM = struct.Struct("<BBhi")

@@ -38,6 +38,28 @@ class Block:
     last_label: str = ""
 
 
+# Whether a loop goes on: a count, and when that is used up the clock, looked at for the next time.
+_MAY_GOTO = """define internal i1 @may_goto(ptr %state) alwaysinline nounwind {
+  %left = load i64, ptr %state, align 8
+  %over = icmp eq i64 %left, 0
+  br i1 %over, label %stop, label %count
+count:
+  %less = sub i64 %left, 1
+  %used = icmp eq i64 %less, 0
+  br i1 %used, label %look, label %go
+look:
+  %since = getelementptr inbounds i64, ptr %state, i64 1
+  %more = call i64 @rt_may_goto(ptr @own, ptr %since)
+  br label %go
+go:
+  %next = phi i64 [ %less, %count ], [ %more, %look ]
+  store i64 %next, ptr %state, align 8
+  ret i1 true
+stop:
+  ret i1 false
+}"""
+
+
 class Emitter:
     """One program's module: its lines of IR, and the symbols they need from outside."""
 
@@ -82,6 +104,11 @@ class Emitter:
         symbol = f"map{index}"
         self.symbols[symbol] = f"@{symbol} = external global i8, align 8"
         return Value(f"@{symbol}", 0)
+
+    def own(self) -> Value:
+        """What is kept of the program itself."""
+        self.symbols["own"] = "@own = external global i8, align 8"
+        return Value("@own", 0)
 
     def map_values(self, index: int) -> Value:
         """The address of a map's first value; of a frozen read-only array, that of a constant LLVM can read."""
@@ -275,8 +302,8 @@ class FunctionEmitter(Lines):
 
     def _open_stack(self, regs: dict[int, Value]) -> None:
         if self.index in self.facts.may_goto:
-            self.emit("%rounds = alloca i64, align 8")
-            self.emit(f"store i64 {MAY_GOTO_ROUNDS}, ptr %rounds, align 8")
+            self.emit("%rounds = alloca [2 x i64], align 8")
+            self.emit(f"store [2 x i64] [i64 {MAY_GOTO_ROUNDS}, i64 0], ptr %rounds, align 8")
         size = self.function.stack_bytes
         if not size:
             regs[10] = NULL
@@ -474,9 +501,11 @@ class FunctionEmitter(Lines):
             self.emit(f"br label %L{ways[0]}")
             return
         if insn.code == JCOND:
-            left = self.assign(64, "load i64, ptr %rounds, align 8")
-            self.emit(f"store {self.sub(left, self.const(64, 1))}, ptr %rounds, align 8")
-            self.emit(f"br i1 {self.eq(left, ZERO).text}, label %L{ways[1]}, label %L{ways[0]}")
+            self.module.own()
+            self.module.symbols["rt_may_goto"] = "declare i64 @rt_may_goto(ptr, ptr) nounwind"
+            self.module.library["may_goto"] = _MAY_GOTO
+            on = self.assign(1, "call i1 @may_goto(ptr %rounds)")
+            self.emit(f"br i1 {on.text}, label %L{ways[0]}, label %L{ways[1]}")
             return
         width = 32 if insn.code & 7 == JMP32 else 64
         op = JUMP_OPS[insn.code & 0xF0]

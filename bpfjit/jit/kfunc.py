@@ -22,7 +22,11 @@ def call(f: FunctionEmitter) -> None:
         return
     symbol = KFUNC_BY_NAME[site.name].symbol
     f.module.symbols[symbol] = f"declare i64 @{symbol}(i64, i64, i64, i64, i64) nounwind"
-    args = [str(f.const(64, site.hidden[r]) if r in site.hidden else f.to_int(f.regs.get(r, ZERO))) for r in range(1, 6)]
+    regs = {r: f.to_int(f.regs.get(r, ZERO)) for r in range(1, 6)}
+    regs |= {r: f.const(64, value) for r, value in site.hidden.items()}
+    if site.own:
+        regs[site.own] = f.to_int(f.module.own())
+    args = [str(regs[r]) for r in range(1, 6)]
     f.set(0, f.assign(64, f"call i64 @{symbol}({', '.join(args)})"))
 
 

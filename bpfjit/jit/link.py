@@ -193,6 +193,8 @@ def addresses(symbols: Sequence[str] | Mapping[str, str], binding: Binding) -> d
     for name in symbols:
         if name == "rt_this_cpu":  # no address: an offset from the thread's own
             found[name] = at("cpu") % (1 << 64)
+        elif name == "own":
+            found[name] = binding.own
         elif name.startswith("map"):
             index, _, values = name[3:].partition(".")
             found[name] = (binding.values if values else binding.maps)[int(index)]

@@ -40,7 +40,7 @@ class Target:
 class Tracepoint:
     """A tracepoint: its arguments by the scenario's names, in the order of the raw arguments.
 
-    Each argument is "task", "cgroup", "cgroup_path", "pt_regs" or "int"; those without a name are not a
+    Each argument is "task", "cgroup", "cgroup_path", "pt_regs", "text" or "int"; those without a name are not a
     scenario's to give.
     """
 
@@ -82,6 +82,7 @@ TRACEPOINTS = (
     Tracepoint("sys_exit", (("", "pt_regs"), ("ret", "int"))),
     Tracepoint("cgroup_mkdir", (("cgroup", "cgroup"), ("", "cgroup_path"))),
     Tracepoint("cgroup_rmdir", (("cgroup", "cgroup"), ("", "cgroup_path"))),
+    Tracepoint("bpf_trace_printk", (("", "text"),)),
 )
 
 

@@ -865,3 +865,15 @@ class TokenCreate(Attr):
     FORM: ClassVar[struct.Struct] = struct.Struct("<II")
     FIELDS: ClassVar[tuple[str, ...]] = ('flags', 'bpffs_fd')
     OFFSETS: ClassVar[dict[str, int]] = {'flags': 0, 'bpffs_fd': 4}
+
+
+@dataclass(slots=True)
+class ProgStreamRead(Attr):
+    stream_buf: int = 0
+    stream_buf_len: int = 0
+    stream_id: int = 0
+    prog_fd: int = 0
+    SIZE: ClassVar[int] = 20
+    FORM: ClassVar[struct.Struct] = struct.Struct("<QIII")
+    FIELDS: ClassVar[tuple[str, ...]] = ('stream_buf', 'stream_buf_len', 'stream_id', 'prog_fd')
+    OFFSETS: ClassVar[dict[str, int]] = {'stream_buf': 0, 'stream_buf_len': 8, 'stream_id': 12, 'prog_fd': 16}

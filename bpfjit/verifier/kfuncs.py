@@ -292,7 +292,8 @@ class KfuncSite:
         _sections(self)
         if self.release_regno and not held.release(w, w.regs[self.release_regno].ref):
             w.reject(f"kfunc {self.name}#{self.func_id} reference has not been acquired before", errno.EINVAL)
-        w.facts.kfuncs[w.pc] = KfuncCall(self.name, self.hidden)
+        own = next((i for i, p in enumerate(self.proto.params, 1) if p.name.endswith("__prog")), 0)
+        w.facts.kfuncs[w.pc] = KfuncCall(self.name, self.hidden, own)
         for i in range(6):
             w.regs[i] = UNINIT
         r0 = self._result()

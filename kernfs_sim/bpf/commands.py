@@ -13,7 +13,7 @@ from bpfjit.uapi import bpf as uapi
 from bpfjit.uapi.layout import Attr
 
 from ..caller import Caller
-from . import batch, btf, cgroup_attach, info, iters, link_update, links, maps, pin, progs, query, run, stats
+from . import batch, btf, cgroup_attach, info, iters, link_update, links, maps, pin, progs, query, run, stats, stream
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -112,10 +112,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_ITER_CREATE, uapi.IterCreate, "flags", iters.create),
     Command(uapi.BPF_LINK_CREATE, uapi.LinkCreate, "link_create.uprobe_multi.pid", links.create, raw=True),
     Command(uapi.BPF_TOKEN_CREATE, uapi.TokenCreate, "bpffs_fd", query.token_create),
+    Command(uapi.BPF_PROG_STREAM_READ_BY_FD, uapi.ProgStreamRead, "prog_fd", stream.read),
 )
 BY_NUMBER = {row.number: row for row in COMMANDS}
-# Linux's commands that are not here yet: refused, and named in the README's limits.
-_MISSING = set(range(uapi.BPF_PROG_STREAM_READ_BY_FD + 1)) - BY_NUMBER.keys()
 
 
 def call(kernel: Kernel, caller: Caller, cmd: int, attr: bytearray) -> int:
@@ -128,8 +127,7 @@ def call(kernel: Kernel, caller: Caller, cmd: int, attr: bytearray) -> int:
         raise refuse(errno.E2BIG, f"attr of {size} bytes, known are {_ATTR_BYTES}")
     row = BY_NUMBER.get(cmd)
     if row is None:
-        what = "is not simulated yet" if cmd in _MISSING else "is unknown"
-        raise refuse(errno.EINVAL, f"bpf command {cmd} {what}")
+        raise refuse(errno.EINVAL, f"bpf command {cmd} is unknown")
     if size > row.end and any(attr[row.end :]):
         raise refuse(errno.EINVAL, f"bpf command {cmd}: bytes of attr past {row.end} are not zero")
     if row.raw:

@@ -19,9 +19,9 @@ def _prog(prog: ProgObject) -> Rows:
         ("prog_tag", prog.tag.hex()),
         ("memlock", -(-insn_bytes // _PAGE) * _PAGE),
         ("prog_id", prog.id),
-        ("run_time_ns", prog.runs.ns),
-        ("run_cnt", prog.runs.runs),
-        ("recursion_misses", 0),
+        ("run_time_ns", prog.own.ptr.ns),
+        ("run_cnt", prog.own.ptr.runs),
+        ("recursion_misses", prog.own.ptr.misses),
         ("verified_insns", prog.verified.stats.processed_insns),
     ]
 

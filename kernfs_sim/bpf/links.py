@@ -39,7 +39,7 @@ class RawTpLink(LinkObject):
     type_name = "raw_tracepoint"
 
     def __init__(self, prog: ProgObject, name: str, tracepoint: Tracepoint, cookie: int) -> None:
-        tracepoint.attach(prog.native.addr)
+        tracepoint.attach(prog.native.addr, prog=prog.own.ptr)
         super().__init__(prog, name)
         self._tracepoint = tracepoint
         self.cookie = cookie
@@ -70,7 +70,7 @@ class TracingLink(LinkObject):
             raise refuse(errno.E2BIG, f"{name} has {MAX_PROGS} programs")
         super().__init__(prog, name)
         self._place = function.places[prog.program.attach_type]
-        self._place.attach(prog.native.addr, first=True)
+        self._place.attach(prog.native.addr, first=True, prog=prog.own.ptr)
         self._btf_id = kernel.btf.id
         self.cookie = cookie
 

@@ -58,9 +58,9 @@ def fill(kernel: Kernel, info: Info, prog: ProgObject) -> None:
         if (info.asked(counts) or info.asked(size_member)) and info.asked(size_member) != size:
             raise refuse(errno.EINVAL, f"{size_member} {info.asked(size_member)}, wanted {size}")
         info.put(size_member, size)
-    info.put("run_time_ns", prog.runs.ns)
-    info.put("run_cnt", prog.runs.runs)
-    info.put("recursion_misses", 0)  # no program here is entered while it runs on the same CPU
+    info.put("run_time_ns", prog.own.ptr.ns)
+    info.put("run_cnt", prog.own.ptr.runs)
+    info.put("recursion_misses", prog.own.ptr.misses)
     info.put("verified_insns", prog.verified.stats.processed_insns)
     info.put("btf_id", prog.btf.id if prog.btf is not None else 0)
     if not caller.cred.capable(CAP_BPF):

@@ -14,6 +14,7 @@ from bpfjit.spec.kinds import CtxKind
 from bpfjit.spec.privileges import NET_ADMIN_PROGS, PERFMON_PROGS, UNPRIVILEGED_INSNS, UNPRIVILEGED_PROGS
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
+from runtime import ProgHandle
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_string
 from ..objects import BtfObject, MapObject, ProgObject
@@ -43,22 +44,26 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     gpl = read_string(caller, attr.license, 128).decode("utf-8", "replace") in _GPL
     signature.check(kernel, caller, attr, raw)
     used = References(caller, attr.fd_array, attr.fd_array_cnt)
+    own = ProgHandle(kernel.native)
     try:
         key = _key_of_kept(kernel, caller, attr, insns, used, btf, gpl)
-        kept = kernel.kept.get(key, tuple(used.maps), map_infos(tuple(used.maps)), btf) if kernel.kept and key else None
+        kept = None
+        if kernel.kept and key:
+            kept = kernel.kept.get(key, tuple(used.maps), map_infos(tuple(used.maps)), btf, own)
         if kept is not None:
             verified, native, digest = kept.verified, kept.native, kept.digest
         else:
             verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl)
             digest = digest_of(insns)
-            native = kernel.compile(verified, tuple(used.maps))
+            native = kernel.compile(verified, tuple(used.maps), own)
             if kernel.kept and key:
                 kernel.kept.put(key, verified, native.recipe, btf, digest)
         maps = tuple(used.maps)
     except BaseException:
+        own.close()
         used.release()
         raise
-    prog = ProgObject(kernel.native, verified, native, maps, btf.get() if btf is not None else None)
+    prog = ProgObject(own, verified, native, maps, btf.get() if btf is not None else None)
     prog.fd_btfs = tuple(used.btfs)
     prog.tag = digest[:8]
     prog.uid = caller.cred.uid

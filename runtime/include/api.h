@@ -25,6 +25,7 @@ void rt_kernel_idle(struct rt_kernel *k, struct task_struct *idle);
 void *rt_kobj_alloc(struct rt_kernel *k, size_t size);
 void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size);
 void rt_kobj_forget_rcu(struct rt_kernel *k, void *obj); /* it lies in another, which goes */
+void rt_kernel_printk_hook(struct rt_kernel *k, struct rt_tracepoint *event);
 void rt_kernel_rstat_hook(struct rt_kernel *k, struct rt_tracepoint *before, struct rt_tracepoint *after);
 int rt_kernel_types(struct rt_kernel *k, const void *data, size_t size);
 int rt_kernel_name_pointer(struct rt_kernel *k, const void *obj, u64 name);
@@ -46,14 +47,30 @@ u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struc
 int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current, u64 repeat, u64 *retval,
 		  double *mean_ns);
 
-/* Counted while rt_stats_users() is above 0; `fn` is the program's entry. */
-struct rt_counter {
-	struct rt_counter *next;
-	rt_prog_fn fn;
-	u64 runs, ns;
+enum rt_streams { RT_STREAMS = 2 };
+struct rt_text;
+struct rt_stream {
+	u32 lock, used;
+	struct rt_text *first, *last;
 };
-struct rt_counter *rt_counter_new(struct rt_kernel *k, rt_prog_fn fn);
-void rt_counter_free(struct rt_kernel *k, struct rt_counter *c);
+
+/*
+ * What is kept of a program: how often and how long it ran (while rt_stats_users() is above 0), how often it was passed over
+ * at an event of its own, who is in it on each CPU, what it said. `fn` is its entry, known from rt_prog_code() on.
+ */
+struct rt_prog {
+	struct rt_prog *next;
+	rt_prog_fn fn;
+	u64 runs, ns, misses;
+	u32 *active;
+	struct rt_stream streams[RT_STREAMS];
+};
+struct rt_prog *rt_prog_new(struct rt_kernel *k);
+void rt_prog_code(struct rt_kernel *k, struct rt_prog *p, rt_prog_fn fn);
+void rt_prog_free(struct rt_kernel *k, struct rt_prog *p);
+/* One reader of a program at a time peeks, and drops what he could make use of. */
+s64 rt_stream_peek(struct rt_prog *prog, u32 id, char *buf, u64 size);
+void rt_stream_drop(struct rt_prog *prog, u32 id, u64 size);
 void rt_stats_users(struct rt_kernel *k, int by);
 
 struct rt_packet_run {
@@ -88,12 +105,12 @@ typedef s64 (*rt_upcall_fn)(u32 what, u64 a, u64 b, u64 c);
 void rt_kernel_upcall(struct rt_kernel *k, rt_upcall_fn fn);
 void rt_kernel_elsewhere(struct rt_kernel *k, int by); /* one run more, or less, for a user whose memory is not ours */
 
-/* -- tracepoints: programs attached, in order; fire() runs them all `repeat` times -- */
+/* -- tracepoints: programs attached, in order; fire() runs them all `repeat` times, none within itself if `prog` is told -- */
 struct rt_tracepoint *rt_tracepoint_new(struct rt_kernel *k);
 void rt_tracepoint_free(struct rt_tracepoint *tp);
-int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn);
+int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn, struct rt_prog *prog);
 /* As attach, before all others: of a function's programs the last attached runs first. */
-int rt_tracepoint_attach_first(struct rt_tracepoint *tp, rt_prog_fn fn);
+int rt_tracepoint_attach_first(struct rt_tracepoint *tp, rt_prog_fn fn, struct rt_prog *prog);
 /* Runs them in order, args[nargs] being what the one before returned, until one returns more or less than 0; what it did. */
 u64 rt_tracepoint_ask(struct rt_tracepoint *tp, u64 *args, u32 nargs, struct task_struct *current);
 int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn);

@@ -33,6 +33,7 @@ typedef void (*btf_trace_sys_enter)(void *, struct pt_regs *, long);
 typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *, long);
 typedef void (*btf_trace_cgroup_mkdir)(void *, struct cgroup *, const char *);
 typedef void (*btf_trace_cgroup_rmdir)(void *, struct cgroup *, const char *);
+typedef void (*btf_trace_bpf_trace_printk)(void *, const char *);
 
 /* -- functions: what fentry, fexit and fmod_ret programs attach to ----------------------------------- */
 

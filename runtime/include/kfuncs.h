@@ -16,6 +16,11 @@ long bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor);
 struct cgroup *bpf_cgroup_acquire(struct cgroup *cgrp);
 void bpf_cgroup_release(struct cgroup *cgrp);
 s64 bpf_map_sum_elem_count(const struct bpf_map *map);
+enum bpf_stream_id {
+	BPF_STDOUT = 1,
+	BPF_STDERR = 2,
+};
+int bpf_stream_vprintk_impl(int stream_id, const char *fmt__str, const void *args, u32 len__sz, void *aux__prog);
 struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level);
 struct cgroup *bpf_cgroup_from_id(u64 cgid);
 void css_rstat_updated(struct cgroup_subsys_state *css, int cpu);

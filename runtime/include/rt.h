@@ -27,6 +27,7 @@
 #define RT_PAGE 4096UL
 #define RT_MAX_CPUS 64
 #define RT_COUNTER_BITS 8
+#define RT_MAY_GOTO_ROUNDS 0xffff /* BPF_MAX_TIMED_LOOPS: rounds between two looks at the clock */
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define round_up(x, to) (((x) + (to) - 1) / (to) * (to))
@@ -71,6 +72,7 @@ struct rt_kernel {
 	u64 pointer_key[2];
 	struct rt_index *pointer_names; /* what %p shows of objects that another kernel has named */
 	struct rt_tracepoint *rstat_before, *rstat_after; /* atomic: what runs around bpf_rstat_flush() */
+	struct rt_tracepoint *printk_event; /* atomic: what happens with each line of the trace log */
 	struct rt_types *types; /* atomic: the kernel's BTF, for printing by type */
 	struct rt_index *tasks, *cgroups;
 	struct task_struct *idle; /* current where no other task does the work */
@@ -79,7 +81,7 @@ struct rt_kernel {
 	char *trace;
 	size_t trace_used, trace_size;
 	u32 stats_users; /* atomic: who wants runs counted */
-	struct rt_counter *counters[1 << RT_COUNTER_BITS];
+	struct rt_prog *counters[1 << RT_COUNTER_BITS];
 };
 
 #define RT_TLS __thread __attribute__((tls_model("initial-exec")))
@@ -109,6 +111,10 @@ static inline u64 rt_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx)
 		return fn(ctx);
 	return rt_run_counted(k, fn, ctx);
 }
+
+u64 rt_run_once(struct rt_kernel *k, struct rt_cpu *cpu, struct rt_prog *p, rt_prog_fn fn, void *ctx);
+void rt_streams_free(struct rt_prog *prog);
+int rt_tracepoint_used(const struct rt_tracepoint *tp);
 
 /* The task whose doing this is; without one it stays who it was, in the end the idle task. */
 static inline void rt_become(struct rt_cpu *cpu, struct task_struct *task)

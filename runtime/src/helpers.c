@@ -275,12 +275,26 @@ s64 rt_loop(u64 nr_loops, u64 (*callback)(u64 index, void *ctx, u64, u64, u64), 
 #define TRACE_BYTES (1u << 20)
 #define TRACE_LINE 1024
 
+void rt_kernel_printk_hook(struct rt_kernel *k, struct rt_tracepoint *event)
+{
+	__atomic_store_n(&k->printk_event, event, __ATOMIC_RELEASE);
+}
+
 /* Text into the log; how much of it. A line is cut at what Linux's buffer holds. */
 s64 rt_trace_text(const char *text, u64 count)
 {
 	struct rt_kernel *k = rt_this_cpu->kernel;
 	size_t n = count < TRACE_LINE ? count : TRACE_LINE - 1;
 
+	struct rt_tracepoint *event = __atomic_load_n(&k->printk_event, __ATOMIC_ACQUIRE);
+
+	if (unlikely(rt_tracepoint_used(event))) {
+		char line[TRACE_LINE];
+		u64 arg = (u64)(uintptr_t)memcpy(line, text, n);
+
+		line[n] = 0;
+		rt_tracepoint_fire(event, &arg, NULL, 1);
+	}
 	pthread_mutex_lock(&k->lock);
 	if (!k->trace && (k->trace = malloc(TRACE_BYTES)))
 		k->trace_size = TRACE_BYTES;

@@ -135,9 +135,14 @@ s64 rt_xdp_adjust_tail(struct rt_xdp *xdp, u64 by)
 
 /* -- tracepoints -- */
 
+struct probe {
+	rt_prog_fn fn;
+	struct rt_prog *prog;
+};
+
 struct probes {
 	u32 count;
-	rt_prog_fn fn[];
+	struct probe at[];
 };
 
 struct rt_tracepoint {
@@ -181,28 +186,28 @@ void rt_tracepoint_free(struct rt_tracepoint *tp)
 }
 
 /* Attaching and detaching are serialised by the caller (Python's kernel lock). */
-static int attach_at(struct rt_tracepoint *tp, rt_prog_fn fn, int first)
+static int attach_at(struct rt_tracepoint *tp, struct probe probe, int first)
 {
 	u32 count = tp->probes ? tp->probes->count : 0;
-	struct probes *fresh = malloc(sizeof(*fresh) + (count + 1) * sizeof(fn));
+	struct probes *fresh = malloc(sizeof(*fresh) + (count + 1) * sizeof(probe));
 
 	if (!fresh)
 		return -ENOMEM;
 	if (count)
-		memcpy(fresh->fn + (first ? 1 : 0), tp->probes->fn, count * sizeof(fn));
-	fresh->fn[first ? 0 : count] = fn;
+		memcpy(fresh->at + (first ? 1 : 0), tp->probes->at, count * sizeof(probe));
+	fresh->at[first ? 0 : count] = probe;
 	fresh->count = count + 1;
 	return replace(tp, fresh);
 }
 
-int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn)
+int rt_tracepoint_attach(struct rt_tracepoint *tp, rt_prog_fn fn, struct rt_prog *prog)
 {
-	return attach_at(tp, fn, 0);
+	return attach_at(tp, (struct probe){ fn, prog }, 0);
 }
 
-int rt_tracepoint_attach_first(struct rt_tracepoint *tp, rt_prog_fn fn)
+int rt_tracepoint_attach_first(struct rt_tracepoint *tp, rt_prog_fn fn, struct rt_prog *prog)
 {
-	return attach_at(tp, fn, 1);
+	return attach_at(tp, (struct probe){ fn, prog }, 1);
 }
 
 u64 rt_tracepoint_ask(struct rt_tracepoint *tp, u64 *args, u32 nargs, struct task_struct *current)
@@ -215,7 +220,7 @@ u64 rt_tracepoint_ask(struct rt_tracepoint *tp, u64 *args, u32 nargs, struct tas
 	rt_become(cpu, current);
 	for (u32 i = 0; p && i < p->count && !ret; i++) {
 		args[nargs] = ret;
-		ret = rt_run(tp->kernel, p->fn[i], args);
+		ret = rt_run_once(tp->kernel, cpu, p->at[i].prog, p->at[i].fn, args);
 	}
 	cpu->current = before;
 	rt_leave(cpu);
@@ -226,15 +231,15 @@ int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn)
 {
 	u32 count = tp->probes ? tp->probes->count : 0, kept = 0;
 	int found = 0;
-	struct probes *fresh = malloc(sizeof(*fresh) + count * sizeof(fn));
+	struct probes *fresh = malloc(sizeof(*fresh) + count * sizeof(struct probe));
 
 	if (!fresh)
 		return -ENOMEM;
 	for (u32 i = 0; i < count; i++) {
-		if (!found && tp->probes->fn[i] == fn)
+		if (!found && tp->probes->at[i].fn == fn)
 			found = 1;
 		else
-			fresh->fn[kept++] = tp->probes->fn[i];
+			fresh->at[kept++] = tp->probes->at[i];
 	}
 	fresh->count = kept;
 	if (!found) {
@@ -242,6 +247,11 @@ int rt_tracepoint_detach(struct rt_tracepoint *tp, rt_prog_fn fn)
 		return -ENOENT;
 	}
 	return replace(tp, fresh);
+}
+
+int rt_tracepoint_used(const struct rt_tracepoint *tp)
+{
+	return tp && __atomic_load_n(&tp->probes, __ATOMIC_RELAXED);
 }
 
 int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *current, u64 repeat)
@@ -253,7 +263,7 @@ int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *
 
 		rt_become(cpu, current);
 		for (u32 i = 0; p && i < p->count; i++)
-			rt_run(tp->kernel, p->fn[i], args);
+			rt_run_once(tp->kernel, cpu, p->at[i].prog, p->at[i].fn, args);
 		cpu->current = before;
 		rt_leave(cpu);
 	}

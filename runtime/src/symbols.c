@@ -106,6 +106,8 @@
 	X(rt_bpf_cgroup_release)                                                                                       \
 	X(rt_bpf_cgroup_ancestor)                                                                                      \
 	X(rt_bpf_map_sum_elem_count)                                                                                  \
+	X(rt_bpf_stream_vprintk_impl)                                                                                  \
+	X(rt_may_goto)                                                                                                 \
 	X(rt_bpf_cgroup_from_id)                                                                                       \
 	X(rt_css_rstat_updated)                                                                                        \
 	X(rt_css_rstat_flush)                                                                                          \

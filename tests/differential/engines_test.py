@@ -67,7 +67,7 @@ def simulated(seed: int, packet: bool) -> dict[str, Seen]:
         found = {"first tier": run(kernel.bpf, map_fd, prog_fd, seed, packet)}
         prog.optimise()
         found["jit"] = run(kernel.bpf, map_fd, prog_fd, seed, packet)
-        native, prog.native = prog.native, Machine(prog.verified, kernel.binding(prog.maps))
+        native, prog.native = prog.native, Machine(prog.verified, kernel.binding(prog.maps, prog.own))
         found["interp"] = run(kernel.bpf, map_fd, prog_fd, seed, packet)
         prog.native = native
         return found

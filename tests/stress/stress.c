@@ -296,8 +296,8 @@ static void *attach_or_fire(void *arg)
 			continue;
 		}
 		__atomic_store_n(&attached, 1, __ATOMIC_SEQ_CST);
-		CHECK(!rt_tracepoint_attach(tracepoint, probe), "attach");
-		CHECK(!rt_tracepoint_attach(tracepoint, probe), "attach again");
+		CHECK(!rt_tracepoint_attach(tracepoint, probe, NULL), "attach");
+		CHECK(!rt_tracepoint_attach(tracepoint, probe, NULL), "attach again");
 		CHECK(!rt_tracepoint_detach(tracepoint, probe), "detach");
 		CHECK(!rt_tracepoint_detach(tracepoint, probe), "detach again");
 		CHECK(rt_tracepoint_detach(tracepoint, probe) == -ENOENT, "detached once too often");

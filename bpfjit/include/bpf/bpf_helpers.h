@@ -132,6 +132,19 @@ enum libbpf_tristate {
 		bpf_snprintf(out, out_size, ___fmt, ___param, ___bpf_narg(args) * sizeof(___param[0]));                \
 	})
 
+extern int bpf_stream_vprintk_impl(int stream_id, const char *fmt__str, const void *args, __u32 len__sz,
+				   void *aux__prog) __weak __ksym;
+/* To BPF_STDOUT or BPF_STDERR of the program, for whoever reads that (BPF_PROG_STREAM_READ_BY_FD). */
+#define bpf_stream_printk(stream_id, fmt, args...)                                                                     \
+	({                                                                                                             \
+		static const char ___fmt[] = fmt;                                                                      \
+		unsigned long long ___param[___bpf_narg(args) ?: 1];                                                   \
+		_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wint-conversion\"");                 \
+		___bpf_fill(___param, args);                                                                           \
+		_Pragma("GCC diagnostic pop");                                                                         \
+		bpf_stream_vprintk_impl(stream_id, ___fmt, ___param, ___bpf_narg(args) * sizeof(___param[0]), (void *)0); \
+	})
+
 /* bpf_trace_printk() takes three values; more go through an array and bpf_trace_vprintk(). */
 static long (*const ___bpf_trace_vprintk)(const char *fmt, __u32 fmt_size, const void *data, __u32 data_len) =
 	(void *)177;
