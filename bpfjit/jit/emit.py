@@ -151,6 +151,8 @@ class FunctionEmitter(Lines):
         self.allocas: list[str] = []
         self.segment: int | None = None  # of a profile: the one under way
         self.constant_at: dict[str, tuple[int, int]] = {}  # an address within a constant: (map index, offset)
+        self.frame_at: dict[str, int] = {}  # an address within the stack: its offset from the frame pointer
+        self.frame: dict[int, int] = {}  # bytes there that the last store of a constant left, whichever way it was on
         self.pc = sub.start
         self.blocks = self._find_blocks()
 
@@ -313,6 +315,7 @@ class FunctionEmitter(Lines):
             self.emit(f"store [{size} x i8] zeroinitializer, ptr %stack, align 16")
         self.emit(f"%fp = getelementptr inbounds i8, ptr %stack, i64 {size}")
         regs[10] = Value("%fp", 0)
+        self.frame_at["%fp"] = 0
 
     def _has_phis(self, block: Block) -> bool:
         ways = len(block.preds) + (block.start == self.function.start)
@@ -382,6 +385,8 @@ class FunctionEmitter(Lines):
         if isinstance(by, int) and base.text in self.constant_at:
             index, at = self.constant_at[base.text]
             self.constant_at[address.text] = (index, at + by)
+        elif isinstance(by, int) and base.text in self.frame_at:
+            self.frame_at[address.text] = self.frame_at[base.text] + by
         return address
 
     def label(self, name: str) -> str:

@@ -64,6 +64,9 @@ def store(f: FunctionEmitter, insn: Insn) -> None:
         v = v if size == 8 else f.trunc(f.to_int(v), size * 8)
     else:
         v = f.const(size * 8, insn.imm)
+    if address.text in f.frame_at and v.number is not None:
+        start, word = f.frame_at[address.text], v.number & (1 << 8 * size) - 1
+        f.frame.update(zip(range(start, start + size), word.to_bytes(size, "little"), strict=True))
     f.emit(f"store {v}, ptr {address.text}, align {align}{facts_of(f.facts.region[f.pc])}")
 
 

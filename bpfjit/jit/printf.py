@@ -1,87 +1,29 @@
 """Formats that are known when a program is compiled, taken apart: text as stores, numbers by the runtime's pieces.
 
-What is compiled is the way of the common case: the text surely fits, every string is short. Else, and for every conversion
-that is not taken apart (%p and its kin), the runtime reads the format, so its rules have one home (runtime/src/bprintf.c).
+What is compiled is the way of the common case: the text surely fits, every string is short. Else, and for what is not taken
+apart (formats.py), the runtime reads the format, so its rules have one home (runtime/src/bprintf.c).
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..dataclass import dataclass
 from ..program import MapInfo, Region
 from ..spec.helpers import HELPER_BY_ID
 from . import calls
+from .formats import LEFT, LONG, MAX_ARGS, STRING_BYTES, Piece, pieces
+from .formats import ZERO as ZEROS
 from .memory import at, facts_of
 from .values import NULL, ZERO, Value
 
 if TYPE_CHECKING:
     from .emit import FunctionEmitter
 
-_CONVERSION = re.compile(rb"%([0+\- ]*)([1-9][0-9]*)?(?:(ll?)?([diuxX])|([cs]))")
-_FLAGS = {ord("-"): 1, ord("0"): 2, ord("+"): 4, ord(" "): 8}  # as rt_put_spec() takes them
-_ZERO, _LONG = 2, 16
-_MAX_ARGS, _ARGS_BYTES = 12, 512  # as Linux copies them before it prints
-_WIDEST, _STRING_BYTES = 128, 64  # a field, and a string with its NUL, that are still written in place
 _MOST_CALLS = 8  # ways to one call that are told apart
 _LINE_BYTES = 1024  # what bpf_trace_printk prints at most
-_SPACES = b"\t\n\v\f\r"
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Literal text, or one conversion of the next argument: its letter, flags (rt_put_spec), width (-1: none)."""
-
-    text: bytes = b""
-    letter: str = ""
-    flags: int = 0
-    width: int = -1
-
-    @property
-    def most(self) -> int:
-        """The bytes that it writes at most."""
-        digits = {"c": 1, "s": _STRING_BYTES - 1}.get(self.letter, 21)
-        return max(digits, self.width) if self.letter else len(self.text)
-
-    @property
-    def held(self) -> int:
-        """The bytes that Linux's copy of the argument takes at most, alignment and all."""
-        return {"c": 1, "s": _STRING_BYTES}.get(self.letter, 12) if self.letter else 0
-
-
-def pieces(fmt: bytes, nargs: int) -> list[Piece] | None:
-    """A format (without its NUL) taken apart; None for one that is refused, or is better read by the runtime."""
-    found: list[Piece] = []
-    pos, used = 0, 0
-    while pos < len(fmt):
-        end = fmt.find(b"%", pos)
-        end = len(fmt) if end < 0 else end
-        if end > pos:
-            text = fmt[pos:end]
-            if any(c == 0x7F or (c < 0x20 and c not in _SPACES) for c in text):
-                return None
-            found.append(Piece(text))
-            pos = end
-            continue
-        if fmt[pos : pos + 2] == b"%%":
-            found.append(Piece(b"%"))
-            pos += 2
-            continue
-        match = _CONVERSION.match(fmt, pos)
-        if match is None or used == min(nargs, _MAX_ARGS):
-            return None
-        flags, width, long, number, other = match.groups()
-        letter = (number or other).decode()
-        if letter == "s" and (flags or width or fmt[match.end() : match.end() + 1].isalnum() or not fmt.isascii()):
-            return None
-        bits = sum({_FLAGS[c] for c in flags}) | (_LONG if long else 0)
-        found.append(Piece(letter=letter, flags=bits, width=int(width) if width and len(width) < 4 else -1))
-        if (width and len(width) >= 4) or found[-1].width > _WIDEST:
-            return None
-        used += 1
-        pos = match.end()
-    return found if sum(p.held for p in found) <= _ARGS_BYTES else None
+_STACK_FORMAT = 512  # bytes of a format that a program may build on its stack
 
 
 def _string(f: FunctionEmitter, place: tuple[int, int] | None, size: int | None) -> bytes | None:
@@ -97,6 +39,29 @@ def _string(f: FunctionEmitter, place: tuple[int, int] | None, size: int | None)
 def _known(f: FunctionEmitter, pointer: int, size: int | None) -> bytes | None:
     """The constant string that a register points to."""
     return _string(f, f.constant_at.get(f.regs.get(pointer, NULL).text), size)
+
+
+def _built(f: FunctionEmitter, pointer: int, size: int) -> bytes | None:
+    """The string that stores of constants have left on the stack where a register points to: a guess (_is_built())."""
+    start = f.frame_at.get(f.regs.get(pointer, NULL).text)
+    if start is None or not 0 < size <= _STACK_FORMAT:
+        return None
+    found = bytearray()
+    while len(found) < size and (byte := f.frame.get(start + len(found), 0)):
+        found.append(byte)
+    return bytes(found) if len(found) < size else None
+
+
+def _is_built(f: FunctionEmitter, pointer: int, text: bytes) -> Value:
+    """Whether that string lies there on this path too: of stores that it sees, LLVM leaves nothing to be compared."""
+    start, whole, pos = f.ptr_of(pointer), text + b"\0", 0
+    same = Value("true", 1)
+    while pos < len(whole):
+        n = next(n for n in (8, 4, 2, 1) if n <= len(whole) - pos)
+        word = f.assign(8 * n, f"load i{8 * n}, ptr {f.offset(start, pos).text}, align 1{facts_of(Region.STACK)}")
+        same = f.and_(same, f.eq(word, f.const(8 * n, int.from_bytes(whole[pos : pos + n], "little"))))
+        pos += n
+    return same
 
 
 Call = tuple[tuple[int, int], int, int]  # (map, offset) of a format, its size, bytes of data
@@ -154,30 +119,38 @@ def _put(f: FunctionEmitter, start: Value, piece: Piece, arg: Value, slow: str) 
 
     def call(symbol: str, *args: Value) -> Value:
         types = ", ".join(a.type for a in args)
-        facts = "nounwind" if symbol == "rt_put_text" else "nounwind willreturn memory(argmem: write)"
+        reads = symbol in ("rt_put_text", "rt_put_field_text", "rt_put_extended")
+        facts = "nounwind" if reads else "nounwind willreturn memory(argmem: write)"
         f.module.symbols[symbol] = f"declare ptr @{symbol}(ptr, {types}) {facts}"
         return f.assign(0, f"call ptr @{symbol}({start}, {', '.join(map(str, args))})")
 
+    if piece.letter == "p":
+        form = int.from_bytes(piece.form.encode(), "little")
+        return call("rt_put_extended", arg, *(f.const(64, n) for n in (form, piece.flags, piece.width)))
     if piece.letter == "s":
-        end = call("rt_put_text", arg, f.const(64, _STRING_BYTES))
+        room = f.const(64, STRING_BYTES)
+        if piece.width > 0:
+            end = call("rt_put_field_text", arg, room, f.const(64, piece.width), f.const(64, piece.flags & LEFT))
+        else:
+            end = call("rt_put_text", arg, room)
         on = f.label("on")
         f.emit(f"br i1 {f.assign(1, f'icmp eq ptr {end.text}, null').text}, label %{slow}, label %{on}")
         f.begin(on)
         return end
-    plain = piece.width < 0 and not piece.flags & ~_LONG
+    plain = piece.width < 0 and not piece.flags & ~LONG
     if piece.letter == "c" and plain:
         f.emit(f"store {f.trunc(arg, 8)}, ptr {start.text}, align 1")
         return f.offset(start, 1)
     signed = piece.letter in "di"
-    right = piece.letter in "diu" and not piece.flags & ~(_LONG | _ZERO)
+    right = piece.letter in "diu" and not piece.flags & ~(LONG | ZEROS)
     if not (plain or right) or piece.letter in "cX":
         numbers = (ord(piece.letter), piece.flags, piece.width)
         return call("rt_put_spec", arg, *(f.const(64, n) for n in numbers))
-    if not piece.flags & _LONG:
+    if not piece.flags & LONG:
         low = f.trunc(arg, 32)
         arg = f.sext(low, 64) if signed else f.zext(low, 64)
     if not plain:
-        fill = ord("0" if piece.flags & _ZERO else " ")
+        fill = ord("0" if piece.flags & ZEROS else " ")
         field = "rt_put_field_s64" if signed else "rt_put_field_u64"
         return call(field, arg, f.const(64, max(piece.width, 0)), f.const(64, fill))
     return call("rt_put_s64" if signed else "rt_put_u64" if piece.letter == "u" else "rt_put_hex", arg)
@@ -212,19 +185,55 @@ def _end(f: FunctionEmitter, done: str, result: Value) -> tuple[Value, str]:
 
 
 def _taken_apart(fmt: bytes | None, data_size: int | None) -> list[Piece] | None:
-    if fmt is None or data_size is None or data_size % 8 or not 0 <= data_size <= 8 * _MAX_ARGS:
+    if fmt is None or data_size is None or data_size % 8 or not 0 <= data_size <= 8 * MAX_ARGS:
         return None
     return pieces(fmt, data_size // 8)
 
 
-def seq_printf(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
-    """bpf_seq_printf(seq, fmt, fmt_size, data, data_len)."""
-    taken = []
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One format that a call may have: the condition (as IR, where it is asked for) that it has, and its pieces."""
+
+    holds: Callable[[], Value]
+    parts: list[Piece]
+
+    @property
+    def most(self) -> int:
+        return sum(p.most for p in self.parts)
+
+    @property
+    def nargs(self) -> int:
+        return sum(1 for p in self.parts if p.letter)
+
+
+def _ways(f: FunctionEmitter) -> list[_Way]:
+    """The formats that a seq_printf is seen to have."""
+    found = []
     for place, size, data in _calls(f):
         parts = _taken_apart(_string(f, place, size), data) if size > 0 else None
+
+        def holds(place: tuple[int, int] = place, size: int = size, data: int = data) -> Value:
+            there = f.offset(f.module.map_values(place[0]), place[1])
+            same = f.assign(1, f"icmp eq ptr {f.ptr_of(2).text}, {there.text}")
+            for regno, value in ((3, size), (5, data)):
+                same = f.and_(same, f.eq(f.trunc(f.int_of(regno), 32), f.const(32, value)))
+            return same
+
         if parts is not None:
-            taken.append((place, size, data, parts))
-    if not taken:
+            found.append(_Way(holds, parts))
+    if not found:
+        fmt = _built(f, 2, f.regs.get(3, ZERO).number or 0)
+        parts = _taken_apart(fmt, f.regs.get(5, ZERO).number)
+        if fmt is not None and parts is not None:
+            text = fmt
+            found.append(_Way(lambda: _is_built(f, 2, text), parts))
+    return found
+
+
+def seq_printf(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
+    """bpf_seq_printf(seq, fmt, fmt_size, data, data_len)."""
+    ways = _ways(f)
+    if not ways:
         return False
     kernel = facts_of(Region.KERNEL)
     seq = f.ptr_of(1)
@@ -233,19 +242,15 @@ def seq_printf(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     room = f.assign(64, f"load i64, ptr {f.offset(seq, at('seq_file.size')).text}, align 8{kernel}")
     slow, done = f.label("slow"), f.label("done")
     ends = []
-    for place, size, data, parts in taken:
+    for way in ways:
         fast, other = f.label("fast"), f.label("other")
-        there = f.offset(f.module.map_values(place[0]), place[1])
-        same = f.assign(1, f"icmp eq ptr {f.ptr_of(2).text}, {there.text}")
-        for regno, value in ((3, size), (5, data)):
-            same = f.and_(same, f.eq(f.trunc(f.int_of(regno), 32), f.const(32, value)))
+        same = way.holds()
         # A full buffer counts as one that has overflowed.
-        fits = f.ult(f.add(count, f.const(64, sum(p.most for p in parts))), room)
+        fits = f.ult(f.add(count, f.const(64, way.most)), room)
         f.emit(f"br i1 {f.and_(same, fits).text}, label %{fast}, label %{other}")
         f.begin(fast)
         buf = f.assign(0, f"load ptr, ptr {f.offset(seq, at('seq_file.buf')).text}, align 8{kernel}")
-        args = _arguments(f, 4, sum(1 for p in parts if p.letter))
-        end = _write(f, f.offset(buf, count), parts, args, slow)
+        end = _write(f, f.offset(buf, count), way.parts, _arguments(f, 4, way.nargs), slow)
         f.emit(f"store {_distance(f, buf, end)}, ptr {count_at.text}, align 8{kernel}")
         ends.append(_end(f, done, ZERO))
         f.begin(other)
@@ -277,16 +282,17 @@ def snprintf(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     parts = _taken_apart(_known(f, 3, None), f.regs.get(5, ZERO).number)
     if parts is None:
         return False
+    way = _Way(lambda: Value("true", 1), parts)
     fast, slow, done = f.label("fast"), f.label("slow"), f.label("done")
-    most = sum(p.most for p in parts)
-    # A string among the arguments may lie where the text goes: the runtime copies it first.
-    if any(p.letter == "s" for p in parts):
-        return False
-    fits = f.ult(f.const(32, most), f.trunc(f.int_of(2), 32))
-    args = _arguments(f, 4, sum(1 for p in parts if p.letter))
+    start, size = f.ptr_of(1), f.zext(f.trunc(f.int_of(2), 32), 64)
+    fits = f.ult(f.const(64, way.most), size)
+    args = _arguments(f, 4, way.nargs)
+    for piece, arg in zip((p for p in parts if p.letter), args, strict=True):
+        if piece.letter in "sp":  # what it points to may lie where the text goes: the runtime copies it first
+            beyond = f.sub(arg, f.sub(f.to_int(start), f.const(64, STRING_BYTES)))
+            fits = f.and_(fits, f.ule(f.add(size, f.const(64, STRING_BYTES)), beyond))
     f.emit(f"br i1 {fits.text}, label %{fast}, label %{slow}")
     f.begin(fast)
-    start = f.ptr_of(1)
     end = _write(f, start, parts, args, slow)
     f.emit(f"store i8 0, ptr {end.text}, align 1")
     _meet(f, [_end(f, done, f.add(_distance(f, start, end), f.const(64, 1)))], slow, done)
@@ -295,17 +301,25 @@ def snprintf(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
 
 def trace_printk(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     """bpf_trace_printk(fmt, fmt_size, a, b, c): a line made on the stack, then given to the log."""
-    fmt_size = f.regs.get(2, ZERO).number
-    fmt = _known(f, 1, fmt_size) if fmt_size else None
-    parts = pieces(fmt, 3) if fmt is not None else None
-    most = sum(p.most for p in parts) if parts is not None else 0
-    if parts is None or most >= _LINE_BYTES or any(p.letter == "s" for p in parts):
+    size = f.regs.get(2, ZERO).number or 0
+    fmt = _known(f, 1, size) if size > 0 else None
+    built = _built(f, 1, size) if fmt is None else None
+    text = fmt if built is None else built
+    parts = pieces(text, 3) if text is not None else None
+    if parts is None:
+        return False
+    way = _Way(lambda: Value("true", 1) if built is None else _is_built(f, 1, built), parts)
+    if way.most >= _LINE_BYTES:
         return False
     line = f.name()
-    f.allocas.append(f"  {line} = alloca [{max(most, 1)} x i8], align 8")
+    # A string's sixteen bytes may reach beyond the last that counts.
+    f.allocas.append(f"  {line} = alloca [{way.most + 16} x i8], align 8")
+    fast, slow, done = f.label("fast"), f.label("slow"), f.label("done")
+    f.emit(f"br i1 {way.holds().text}, label %{fast}, label %{slow}")
+    f.begin(fast)
     start = Value(line, 0)
-    args = [f.int_of(3 + i) for i in range(sum(1 for p in parts if p.letter))]
-    count = _distance(f, start, _write(f, start, parts, args, ""))
+    count = _distance(f, start, _write(f, start, parts, [f.int_of(3 + i) for i in range(way.nargs)], slow))
     f.module.symbols["rt_trace_text"] = "declare i64 @rt_trace_text(ptr, i64) nounwind"
-    f.set(0, f.assign(64, f"call i64 @rt_trace_text({start}, {count})"))
+    written = f.assign(64, f"call i64 @rt_trace_text({start}, {count})")
+    _meet(f, [_end(f, done, written)], slow, done)
     return True

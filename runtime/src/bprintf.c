@@ -319,6 +319,16 @@ static int take_number(u32 *used, u32 size)
 	return 0;
 }
 
+/*
+ * Of these Linux makes text first; where the output is full already, it neither counts that nor passes over it. (What comes
+ * behind is then made of the text's bytes, which is not done here: only a length that nobody can use differs.)
+ */
+static void forget_beyond(struct rt_out *out, size_t before)
+{
+	if (before >= out->size)
+		out->count = before;
+}
+
 /* What follows %p: *fmt stands behind the p. */
 static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s, const char **fmt, u64 arg, u32 *used)
 {
@@ -332,9 +342,11 @@ static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s,
 		if (*used + (f[1] == '4' ? 4 : 16) > ARGS_BYTES)
 			return -ENOSPC;
 		*used += put_ip(out, next, f[1], arg, ARGS_BYTES - *used - 1) + 1;
+		forget_beyond(out, before);
 	} else if (next == 'B') {
 		put_symbol(out, &plain, arg);
 		*used += (u32)(out->count - before) + 1;
+		forget_beyond(out, before);
 	} else {
 		err = take_number(used, 8);
 		if (err)
@@ -418,25 +430,44 @@ static int render(struct rt_kernel *k, struct rt_out *out, const char *f, const 
 	return 0;
 }
 
-/* One number or character as a conversion says that native code has taken apart: see put.c. */
-char *rt_put_spec(char *at, u64 arg, u64 conversion, u64 flags, s64 width)
+/* -- what native code that has taken a format apart asks for: see put.c -- */
+
+static struct spec spec_of(u64 flags, s64 width)
 {
-	struct rt_out out = { .buf = at, .size = SIZE_MAX };
-	struct spec s = {
+	return (struct spec){
 		.width = (int)width,
 		.left = !!(flags & 1),
 		.zero = !!(flags & 2),
 		.plus = !!(flags & 4),
 		.space = !!(flags & 8),
 		.bits = flags & 16 ? 64 : 32,
-		.conversion = (char)conversion,
 	};
+}
+
+/* One number or character. */
+char *rt_put_spec(char *at, u64 arg, u64 conversion, u64 flags, s64 width)
+{
+	struct rt_out out = { .buf = at, .size = SIZE_MAX };
+	struct spec s = spec_of(flags, width);
 	char c = (char)arg;
 
+	s.conversion = (char)conversion;
 	if (s.conversion == 'c')
 		put_padded(&out, &s, &c, 1);
 	else
 		put_number(&out, &s, arg);
+	return at + out.count;
+}
+
+/* One %p and what follows it, its letters as a string in `form`. */
+char *rt_put_extended(char *at, u64 arg, u64 form, u64 flags, s64 width)
+{
+	struct rt_out out = { .buf = at, .size = SIZE_MAX };
+	struct spec s = spec_of(flags, width);
+	const char *letters = (const char *)&form;
+	u32 used = 0;
+
+	put_extended(rt_this_cpu->kernel, &out, &s, &letters, arg, &used);
 	return at + out.count;
 }
 

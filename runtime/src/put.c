@@ -98,6 +98,20 @@ char *rt_put_text(char *at, u64 from, u64 room)
 	return NULL;
 }
 
+/* A string in a field of `width` bytes, to the left or to the right; NULL as rt_put_text(), which writes it. */
+char *rt_put_field_text(char *at, u64 from, u64 room, u64 width, u64 left)
+{
+	char *end = rt_put_text(at, from, room);
+	u64 n = end ? (u64)(end - at) : width;
+
+	if (n >= width)
+		return end;
+	if (!left)
+		memmove(at + width - n, at, n);
+	memset(left ? at + n : at, ' ', width - n);
+	return at + width;
+}
+
 /* Numbers to the right of a field of `width` bytes: zeros go behind the sign, spaces before it. */
 static inline char *to_the_right(char *at, u64 v, u64 width, u64 fill, u32 minus)
 {

@@ -73,6 +73,8 @@
 	X(rt_put_field_u64)                                                                                            \
 	X(rt_put_spec)                                                                                                 \
 	X(rt_put_text)                                                                                                 \
+	X(rt_put_field_text)                                                                                           \
+	X(rt_put_extended)                                                                                             \
 	X(rt_trace_text)                                                                                               \
 	X(rt_bpf_sys_bpf)                                                                                              \
 	X(rt_bpf_sys_close)                                                                                            \

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bpfjit import open_object
-from bpfjit.jit.printf import Piece, pieces
+from bpfjit.jit.formats import Piece, pieces
 from bpfjit.loader.bpf import Buffers
 from bpfjit.loader.compile import compile_c
 from bpfjit.uapi import bpf as uapi
@@ -24,9 +24,23 @@ APART = [
     (b"%-08lx!", 1, [Piece(letter="x", flags=1 | 2 | 16, width=8), Piece(b"!")]),
     (b"%+lli", 1, [Piece(letter="i", flags=4 | 16)]),
     (b"%s %c", 2, [Piece(letter="s"), Piece(b" "), Piece(letter="c")]),
+    (b"%-5s,", 1, [Piece(letter="s", flags=1, width=5), Piece(b",")]),
+    (b"%p %20px", 2, [Piece(letter="p"), Piece(b" "), Piece(letter="p", width=20, form="x")]),
+    (b"%pI4abc!%5pB", 2, [Piece(letter="p", form="I4"), Piece(b"!"), Piece(letter="p", form="B")]),
+    (b"%5pks", 1, [Piece(letter="s")]),
 ]
-# Refused, or better left to the runtime: too few arguments, bad letters, pointers, padded strings, wide fields.
-WHOLE = [(b"%d", 0), (b"%", 1), (b"%q", 1), (b"%ld%lld", 1), (b"%px", 1), (b"%pI4", 1), (b"%5s", 1), (b"%sx", 1)]
+# Refused, or better left to the runtime: too few arguments, bad letters, wide fields, more text than Linux copies.
+WHOLE = [
+    (b"%d", 0),
+    (b"%", 1),
+    (b"%q", 1),
+    (b"%ld%lld", 1),
+    (b"%pq", 1),
+    (b"%pI5", 1),
+    (b"%pkq", 1),
+    (b"%sx", 1),
+    (b"%pusx", 1),
+]
 WHOLE += [(b"%300d", 1), (b"%99999999999d", 1), (b"\x01", 0), (b"%lc", 1), (b"%.3d", 1), (b"%*d", 2), (b"%s" * 9, 9)]
 
 
