@@ -161,29 +161,38 @@ def truncate(r: Reg, size_bytes: int) -> None:
 
 
 def sign_extend(r: Reg, size_bytes: int, width: int = 64) -> None:
-    """Sign-extend the low bytes to `width` bits (32: the high half becomes 0)."""
+    """Sign-extend the low bytes to `width` bits (32: the high half becomes 0).
+
+    As Linux does: one sign and no wrap within the bytes gives a range, all else only what so many bytes can hold; the bits
+    that were known before are not kept.
+    """
     bits = size_bytes * 8
-    full = _U64 >> (64 - bits)
-    sign = (full >> 1) + 1
-    most = s64(full >> 1)  # the largest value of so many bytes; the smallest is -most - 1
-    above = (_U64 >> (64 - width)) ^ full
-    v, m = r.value & full, r.mask & full
-    low, high = r.smin, r.smax
-    fits = -most - 1 <= low and high <= most and width == 64
-    if m & sign:
-        v, m = v & (full >> 1), m | above
-    elif v & sign:
-        v = v | above
-    r.value, r.mask = v & ~m & _U64, m
-    r.unbound()
     if width == 64:
-        if fits:
-            r.smin, r.smax = low, high
-        else:
-            r.smin, r.smax = -most - 1, most
-        if bits <= 32:
-            r.s32min, r.s32max = -most - 1, most
+        low, high = r.smin, r.smax
     else:
+        low, high = r.s32min, r.s32max
+    most = s64(_U64 >> (65 - bits))  # the largest value of so many bytes; the smallest is -most - 1
+    alike = low >> bits == high >> bits  # what lies above the bytes is one number
+    first, last = _extended(low & _U64, bits), _extended(high & _U64, bits)
+    alike = alike and (first >= 0) == (last >= 0)
+    if not r.mask:
+        r.know(_extended(r.value, bits) & _U64)
+    elif alike:
+        low, high = min(first, last), max(first, last)
+        r.smin, r.smax, r.umin, r.umax = low, high, low & _U64, high & _U64
+        r.s32min, r.s32max, r.u32min, r.u32max = s32(r.umin), s32(r.umax), r.umin & _U32, r.umax & _U32
+        v, m = tnum.range_(r.umin, r.umax)
+        r.value, r.mask = v, m
+    else:
+        r.set_unknown()
+        r.smin, r.smax = -most - 1, most
         r.s32min, r.s32max = -most - 1, most
-        r.umin, r.umax, r.smin, r.smax = 0, _U32, 0, s64(_U32)
-    sync(r)
+    if width == 32:
+        zero_extend(r)
+
+
+def _extended(value: int, bits: int) -> int:
+    """The signed number in the low `bits` bits."""
+    sign = 1 << (bits - 1)
+    value &= _U64 >> (64 - bits)
+    return s64((value ^ sign) - sign & _U64)

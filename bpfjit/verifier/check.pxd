@@ -14,7 +14,7 @@ cdef class Checker:
     cdef public int entry_subprog, exception_callback, functions
     @cython.locals(w=Walk, pc=int, prune=bytearray, joins=bytearray, visited=bytearray, ops=list, frame=Frame, following=int, op=Op, explored=Explored, slots=dict)
     cpdef _path(self)
-    @cython.locals(w=Walk, kind=int)
+    @cython.locals(w=Walk, kind=int, other=State)
     cpdef int _step(self, Op insn) except? -2
     @cython.locals(w=Walk, dst=Reg, src=Reg, other=State, name=str, width=int, target=int)
     cpdef int _branch(self, Op insn) except? -2

@@ -192,7 +192,9 @@ class Checker:
         w = self.w
         kind = insn.kind
         if kind <= _LAST_ALU:
-            alu.step(w, insn)
+            other = alu.step(w, insn)
+            if other is not None:
+                self._push(other, w.pc)
         elif kind == _LOAD:
             moves.load(w, insn, self.args)
         elif kind == _STORE:
@@ -238,10 +240,10 @@ class Checker:
                 w.precise(insn.src)
             return target if outcome else w.pc + 1
         w.facts.taken[w.pc] |= 3
-        jump.note_linked(w, dst, src)
+        linked = jump.note_linked(w, dst, src)
         dst, src = w.regs[insn.dst], w.regs[insn.src] if insn.by_register else src
         other = w.state.copy()
-        jump.refine(w, insn, name, width, dst, src, other)
+        jump.refine(w, insn, name, width, dst, src, other, linked)
         self._push(other, target)
         return w.pc + 1
 

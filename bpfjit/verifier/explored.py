@@ -11,7 +11,7 @@ from . import iters, precision
 from .cfg import Cfg
 from .log import Log
 from .loops import Loops
-from .prune import Exact, Ids, forget_dead_slots, forget_single_ids, looks_alike, state_covers
+from .prune import Exact, Ids, forget_dead_slots, looks_alike, state_covers
 from .refusal import Refusal
 from .state import State
 from .walk import Walk
@@ -142,7 +142,6 @@ class Explored:
         counts.alive += 1
         counts.peak = max(counts.peak, counts.alive)
         self.last_processed, self.last_jumps = self.w.processed, self.w.jumps
-        forget_single_ids(current)
         saved = current.copy()
         saved.last_pc, saved.pc, saved.is_kept = self.w.came_from, pc, True
         saved.branches = 1

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from . import branch, fields, held
 from . import state as st
+from .bounds import zero_extend
 from .op import Op
-from .state import OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T
+from .state import ADDED, ADDED_32, AT_END, BEYOND_END, OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
+
+# Names with an underscore are C numbers in the compiled module (jump.pxd).
+_SCALAR, _SLOT_BIT, _ADDED_32, _BOTH = SCALAR, SLOT_BIT, ADDED_32, ADDED | ADDED_32
 
 
 def decide(w: Walk, name: str, width: int, dst: Reg, src: Reg) -> bool | None:
@@ -18,9 +22,22 @@ def decide(w: Walk, name: str, width: int, dst: Reg, src: Reg) -> bool | None:
         for p, other in ((dst, src), (src, dst)):
             if _is_there(p) and other.type == SCALAR and other.is_const and other.value == 0:
                 return name == "jne"
+    if width == 64 and (dst.range < 0 or src.range < 0):
+        return _beyond(name, dst, src)
     if not w.env.privileged and not _comparable(dst, src, name):
         w.reject("pointer comparison prohibited")
     return None
+
+
+def _beyond(name: str, dst: Reg, src: Reg) -> bool | None:
+    """A packet pointer that a jump found at or beyond the end of the packet, compared with the end once more."""
+    if dst.type == T.PACKET_END:
+        dst, src, name = src, dst, branch.MIRRORED[name]
+    if src.type != T.PACKET_END or dst.range >= 0:
+        return None
+    if name in ("jle", "jgt") and dst.range == BEYOND_END:
+        return name == "jgt"
+    return name == "jge" if name in ("jlt", "jge") else None
 
 
 _NEVER_NULL = frozenset({T.MAP_VALUE, T.MAP_KEY, T.MAP_PTR, T.MEM, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK})
@@ -33,15 +50,20 @@ def _is_there(p: Reg) -> bool:
     return p.type in _NEVER_NULL or (p.type == T.BTF and held.is_trusted(p))
 
 
-def refine(w: Walk, insn: Op, name: str, width: int, dst: Reg, src: Reg, taken: State) -> None:
-    """Narrow both ways: `taken` is the state at the target, w.state the one that falls through."""
+def refine(
+    w: Walk, insn: Op, name: str, width: int, dst: Reg, src: Reg, taken: State, linked: tuple[tuple[int, int], ...]
+) -> None:
+    """Narrow both ways: `taken` is the state at the target, w.state falls through; `linked` as note_linked() has it."""
     if dst.type == SCALAR and src.type == SCALAR:
         by_register = insn.by_register and insn.src != insn.dst
         for state, condition in ((taken, name), (w.state, branch.NEGATED[name])):
             d, s = branch.narrow(condition, width, dst, src)
-            _assign(state, insn.dst, d)
-            if by_register and not src.is_const:
-                _assign(state, insn.src, s)
+            state.frames[-1].regs[insn.dst] = d
+            if by_register and src.mask:
+                state.frames[-1].regs[insn.src] = s
+                _spread(state, s, linked)
+                d = state.frames[-1].regs[insn.dst]
+            _spread(state, d, linked)
         return
     if name in ("jeq", "jne") and width == 64:
         equal, different = (taken, w.state) if name == "jeq" else (w.state, taken)
@@ -58,7 +80,7 @@ def refine(w: Walk, insn: Op, name: str, width: int, dst: Reg, src: Reg, taken: 
                 _resolve_null(w, equal, p.id, False)
                 return
     if insn.by_register and width == 64:
-        _packet_ranges(name, dst, src, taken, w.state)
+        _packet_ranges(insn, name, dst, src, taken, w.state)
 
 
 def _comparable(a: Reg, b: Reg, name: str) -> bool:
@@ -71,59 +93,81 @@ def _comparable(a: Reg, b: Reg, name: str) -> bool:
 _MAX_LINKED = 6
 
 
-def note_linked(w: Walk, dst: Reg, src: Reg) -> None:
-    """Note on the path which scalars a jump narrows together: as in Linux those that are live, and not more than six."""
-    ids = {r.id for r in (dst, src) if r.type == SCALAR and r.id}
-    if not ids:
-        return
+def note_linked(w: Walk, dst: Reg, src: Reg) -> tuple[tuple[int, int], ...]:
+    """Which scalars a jump narrows together, as (frame, bit); noted on the path. As in Linux those that are live, and not
+    more than six."""
     found: list[tuple[int, int]] = []
+    if src.id and src.type == _SCALAR:
+        _collect(w, src.id, found)
+    if dst.id and dst.type == _SCALAR and (dst.id != src.id or not found):
+        _collect(w, dst.id, found)
+    linked = tuple(found)
+    if len(found) > 1:
+        w.step().linked = linked
+    return linked
+
+
+def _collect(w: Walk, number: int, found: list[tuple[int, int]]) -> None:
+    """Add the scalars with an id to those found; the ones that are too many are on their own from here."""
     pc = w.pc
     for frame in reversed(w.state.frames):
-        live = w.cfg.live[pc]
+        live = w.live[pc]
         pc = frame.call_site
-        for i, r in enumerate(frame.regs):
-            if live >> i & 1 and r.type == SCALAR and r.id in ids:
+        regs = frame.regs
+        for i in range(10):
+            r = regs[i]
+            if r.id == number and r.type == _SCALAR and live >> i & 1:
                 if len(found) < _MAX_LINKED:
                     found.append((frame.number, i))
                 else:
-                    frame.regs[i] = _alone(r)
+                    regs[i] = _alone(r)
+        if not frame.stack:
+            continue
         for index, slot in sorted(frame.stack.items()):
-            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id in ids and slot.kinds[0] == SPILL:
+            spilled = slot.reg
+            if spilled is not None and spilled.id == number and spilled.type == _SCALAR and slot.kinds[0] == SPILL:
                 if len(found) < _MAX_LINKED:
                     found.append((frame.number, SLOT_BIT + index))
                 else:
-                    frame.stack[index] = Slot(slot.kinds, _alone(slot.reg))
-    if len(found) > 1:
-        w.step().linked = tuple(found)
+                    frame.stack[index] = Slot(slot.kinds, _alone(spilled))
 
 
 def _alone(r: Reg) -> Reg:
     r = r.copy()
-    r.id = r.off = 0
+    r.unlink()
     return r
 
 
-def _assign(state: State, regno: int, now: Reg) -> None:
-    """Give a register, and every other one that is known to hold the same number (or that number and a
-    constant, Reg.off), what a jump said of it."""
-    state.frames[-1].regs[regno] = now
+def _spread(state: State, now: Reg, linked: tuple[tuple[int, int], ...]) -> None:
+    """Give those of `linked` that are known to hold the same number (or that number and a constant, Reg.off) what a jump
+    said of it."""
     if not now.id:
         return
+    for number, bit in linked:
+        frame = state.frames[number]
+        if bit < _SLOT_BIT:
+            r = frame.regs[bit]
+            if r.id == now.id and r is not now:
+                frame.regs[bit] = _linked(r, now)
+        else:
+            slot = frame.stack[bit - _SLOT_BIT]
+            spilled = slot.reg
+            assert spilled is not None
+            if spilled.id == now.id and spilled is not now:
+                frame.stack[bit - _SLOT_BIT] = Slot(slot.kinds, _linked(spilled, now))
 
-    def linked(r: Reg) -> Reg:
-        if r.off == now.off:
-            return now
-        moved = transfer("add", 64, now, st.const_scalar(r.off - now.off))
-        moved.id, moved.off = r.id, r.off
-        return moved
 
-    for frame in state.frames:
-        for i, r in enumerate(frame.regs):
-            if r.type == SCALAR and r.id == now.id and r is not now:
-                frame.regs[i] = linked(r)
-        for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id == now.id and slot.kinds[0] == SPILL:
-                frame.stack[index] = Slot(slot.kinds, linked(slot.reg))
+def _linked(r: Reg, now: Reg) -> Reg:
+    if (r.flags ^ now.flags) == _BOTH:
+        return r  # one was moved on 64 bits, one on 32: the distance is not theirs
+    if r.off == now.off:
+        return now
+    narrow = (r.flags | now.flags) & _ADDED_32
+    moved = transfer("add", 64, now, st.const_scalar(r.off - now.off))
+    if narrow:
+        zero_extend(moved)
+    moved.id, moved.off, moved.flags = r.id, r.off, r.flags
+    return moved
 
 
 def _resolve_null(w: Walk, state: State, pointer_id: int, is_null: bool) -> None:
@@ -153,7 +197,7 @@ def _resolve_null(w: Walk, state: State, pointer_id: int, is_null: bool) -> None
 _REACHES = {"jgt": (False, 0), "jlt": (True, 1), "jge": (False, 1), "jle": (True, 0)}
 
 
-def _packet_ranges(name: str, dst: Reg, src: Reg, taken: State, fallen: State) -> None:
+def _packet_ranges(insn: Op, name: str, dst: Reg, src: Reg, taken: State, fallen: State) -> None:
     """`data + n <= data_end` proves n bytes of packet for every pointer with the same id."""
     for p, end, op in ((dst, src, name), (src, dst, branch.MIRRORED.get(name, ""))):
         ok = p.type == T.PACKET and end.type == T.PACKET_END
@@ -161,9 +205,13 @@ def _packet_ranges(name: str, dst: Reg, src: Reg, taken: State, fallen: State) -
         if not ok or op not in _REACHES:
             continue
         on_taken, extra = _REACHES[op]
-        state = taken if on_taken else fallen
+        state, short = (taken, fallen) if on_taken else (fallen, taken)
+        if p.type == T.PACKET:
+            _mark_end(short, insn.dst if p is dst else insn.src, AT_END if extra else BEYOND_END)
         reach = p.off + extra
-        if p.off < 0 or p.umax > MAX_PACKET_OFF or p.umax + p.off > MAX_PACKET_OFF:
+        if p.off < 0 or (not p.off and extra):
+            return  # of a pointer with no fixed offset Linux does not count the one byte
+        if p.umax > MAX_PACKET_OFF or p.umax + p.off > MAX_PACKET_OFF:
             return
         for frame in state.frames:
             for i, r in enumerate(frame.regs):
@@ -172,6 +220,12 @@ def _packet_ranges(name: str, dst: Reg, src: Reg, taken: State, fallen: State) -
                 if slot.reg is not None:
                     frame.stack[index] = Slot(slot.kinds, _reaching(slot.reg, p, reach))
         return
+
+
+def _mark_end(state: State, regno: int, where: int) -> None:
+    """The other way: this pointer lies at the end of the packet, or beyond it."""
+    r = state.frames[-1].regs[regno] = state.frames[-1].regs[regno].copy()
+    r.range = where
 
 
 def _reaching(r: Reg, p: Reg, reach: int) -> Reg:

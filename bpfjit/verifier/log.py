@@ -127,7 +127,7 @@ def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
         name += kernel_btf.type(r.btf_id).name
     parts = []
     if r.id:
-        parts.append(f"id={r.id}{r.off:+d}" if r.type == T.SCALAR and r.off else f"id={r.id}")
+        parts.append(f"id={r.id}{r.off:+d}" if r.type == T.SCALAR and r.flags else f"id={r.id}")
     if r.ref:
         parts.append(f"ref_obj_id={r.ref}")
     if r.type in (T.MAP_PTR, T.MAP_VALUE, T.MAP_KEY) and 0 <= r.map < len(program.maps):
@@ -136,7 +136,7 @@ def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
     if r.off and r.type != T.SCALAR:
         parts.append(f"off={r.off}")
     if r.type in (T.PACKET, T.PACKET_META):
-        parts.append(f"r={r.range}")
+        parts.append(f"r={_unsigned_text(r.range & U64)}")
     if r.type == T.MEM:
         parts.append(f"sz={r.size}")
     if r.type == T.SCALAR or not r.is_const:

@@ -85,6 +85,8 @@ def _packet(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> 
         w.reject("cannot write into packet")
     if reg.smin < 0:
         w.reject(f"R{regno} min value is negative, either use unsigned index or do a if (index >=0) check.")
+    if reg.range < 0:
+        w.reject(f"R{regno} offset is outside of the packet", errno.EINVAL)
     at = reg.off + off
     if at < 0 or at + size > reg.range:
         text = f"invalid access to packet, off={at} size={size}, R{regno}(id={reg.id},off={at},r={reg.range})"

@@ -9,7 +9,5 @@ cdef int _SCALAR, _STACK
 
 @cython.locals(base=Reg, got=Reg)
 cpdef load(Walk w, Op insn, object args)
-@cython.locals(frame=Frame, slot=Slot, linked=Reg)
-cdef Reg _link_spill(Walk w, Reg base, Op insn, Reg got)
 @cython.locals(base=Reg, regno=int, value=Reg)
 cpdef store(Walk w, Op insn, object args)

@@ -7,13 +7,13 @@ import errno
 from ..isa.encoding import MEMSX, imm64
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, LOAD_ACQ, STORE_REL
 from ..uapi import bpf as uapi
-from . import mem
+from . import mem, stack
 from . import state as st
 from .bounds import sign_extend, truncate
 from .ctx import Argument
 from .log import tnum_text, type_name
 from .op import Op
-from .state import SCALAR, STACK, Reg, Slot, T
+from .state import SCALAR, STACK, Reg, T
 from .walk import Walk
 
 # Names with an underscore are C numbers in the compiled module (moves.pxd).
@@ -47,26 +47,14 @@ def load(w: Walk, insn: Op, args: tuple[Argument, ...]) -> None:
     if insn.code & 0xE0 == MEMSX:
         if got.is_pointer:
             w.reject(f"R{insn.src} sign-extending load of a pointer")
+        if base.type == _STACK:
+            got = stack.whole(w, base, insn.off, insn.size) or got
+        stays = got.id and not got.umax >> insn.size * 8 - 1
         got = got.copy()
-        got.id = got.off = 0
+        if not stays:
+            got.unlink()
         sign_extend(got, insn.size)
-    elif got.type == _SCALAR and base.type == _STACK and not got.id and got.mask:
-        got = _link_spill(w, base, insn, got)
     w.write(insn.dst, got)
-
-
-def _link_spill(w: Walk, base: Reg, insn: Op, got: Reg) -> Reg:
-    """A fill and its slot are one value from here on."""
-    if insn.size != 8 or base.mask:
-        return got
-    frame = w.state.frames[base.frame]
-    index = (-(base.off + insn.off + base.smin) - 1) // 8
-    slot = frame.stack.get(index)
-    if slot is None or slot.reg is not got:
-        return got
-    linked = w.linked(got)
-    frame.stack[index] = Slot(slot.kinds, linked)
-    return linked
 
 
 def atomic(w: Walk, insn: Op, args: tuple[Argument, ...]) -> None:
@@ -113,7 +101,7 @@ def _loaded(old: Reg, size: int) -> Reg:
     if old.is_pointer:
         return mem.sized_scalar(size)
     r = old.copy()
-    r.id = r.off = 0
+    r.unlink()
     truncate(r, size)
     return r
 

@@ -2,7 +2,7 @@
 
 The fields of isa.Insn by the same names, and: kind, what to do with it; name, symbol and width of arithmetic and of
 conditions; by_register: the second operand is a register; by_value: a register is stored; const: its immediate operand
-as a number.
+as a number; adds: an addition or subtraction; forks: 0 and -1 are walked apart (alu.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .state import Reg, const_scalar
 
 class Op:
     __slots__ = (
-        *("by_register", "by_value", "code", "const", "dst", "imm"),
+        *("adds", "by_register", "by_value", "code", "const", "dst", "forks", "imm"),
         *("kind", "name", "off", "size", "src", "symbol", "width"),
     )
 
@@ -42,6 +42,7 @@ class Op:
         self.name = self.symbol = ""
         self.by_register = bool(insn.code & X)
         self.by_value = insn.code & 7 == STX
+        self.adds = self.forks = False
         self.size = insn.size
         self.width = 64
         self.const: Reg | None = None
@@ -57,6 +58,8 @@ class Op:
             elif row is not None:
                 self.kind = MOVE if row.code == 0xB0 else NEGATE if row.name == "neg" else ARITHMETIC
                 self.name, self.symbol = row.name, row.symbol
+                self.adds = row.name in ("add", "sub")
+                self.forks = row.name in ("and", "or")
                 if not self.by_register:
                     short = self.kind == MOVE and self.width == 32
                     self.const = const_scalar(insn.imm & 0xFFFFFFFF if short else insn.imm)

@@ -7,7 +7,7 @@ type of pointer or slot compares beyond that is a row of POINTERS or SLOTS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 
 from . import tnum
@@ -126,6 +126,8 @@ def _place_within(old: Reg, new: Reg, ids: Ids) -> bool:
 
 
 def _packet_within(old: Reg, new: Reg, ids: Ids) -> bool:
+    if (old.range < 0 or new.range < 0) and old.range != new.range:
+        return False
     return old.range <= new.range and _place_within(old, new, ids)
 
 
@@ -147,14 +149,16 @@ def covers(old: Reg, new: Reg, ids: Ids, exact: int, precise: bool) -> bool:
         return old.type == _NOT_INIT or _exactly(old, new, ids)
     if old.type == _NOT_INIT:
         return True
-    if old.type != new.type or old.flags != new.flags:
+    if old.type != new.type:
         return False
     if old.type == _SCALAR:
         if not precise and exact == _NOT:
             return True
-        if old.id and old.off != new.off:
+        if old.flags != new.flags or (old.flags and old.off != new.off):
             return False
         return (old is new or _within(old, new)) and ids.match_scalars(old.id, new.id)
+    if old.flags != new.flags:
+        return False
     return POINTERS.get(old.type, _exactly)(old, new, ids)
 
 
@@ -278,36 +282,3 @@ def _changed(before: Reg, now: Reg) -> bool:
     if before is now or now.type != SCALAR or before.type != SCALAR:
         return False
     return not _identical(before, now)
-
-
-def forget_single_ids(state: State) -> None:
-    """Drop the ids of scalars that nothing else shares: they say nothing, and keep other states from being covered."""
-    seen: set[int] = set()
-    shared: set[int] = set()
-    for r in _scalars_with_id(state):
-        (shared if r.id in seen else seen).add(r.id)
-    if seen == shared:
-        return
-
-    def plain(r: Reg) -> Reg:
-        if r.type != SCALAR or not r.id or r.id in shared:
-            return r
-        r = r.copy()
-        r.id = r.off = 0
-        return r
-
-    for frame in state.frames:
-        frame.regs[:] = [plain(r) for r in frame.regs]
-        for index, slot in frame.stack.items():
-            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id not in shared and slot.reg.id:
-                frame.stack[index] = Slot(slot.kinds, plain(slot.reg))
-
-
-def _scalars_with_id(state: State) -> Iterator[Reg]:
-    for frame in state.frames:
-        for r in frame.regs:
-            if r.type == SCALAR and r.id:
-                yield r
-        for slot in frame.stack.values():
-            if slot.reg is not None and slot.reg.type == SCALAR and slot.reg.id:
-                yield slot.reg

@@ -125,9 +125,9 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_
     elif low % 8 == 0 and size in (1, 2, 4):
         stored = value
         if value.umax >> size * 8:
+            # As in Linux the whole number is kept: what of it is in memory is for who reads it to say.
             stored = value.copy()
-            stored.id = stored.off = 0
-            truncate(stored, size)
+            stored.unlink()
         old = frame.stack.get(index, st.EMPTY)
         rest = _as_data(old.kinds[size:])
         frame.stack[index] = Slot(bytes([SPILL]) * size + rest, stored)
@@ -177,10 +177,11 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
             return spilled
         if low % 8 == 0 and size <= slot.spilled_bytes:
             w.touch_slot(frame.number, index)
-            if size == slot.spilled_bytes or not spilled.umax >> size * 8:
+            if size == 8 or (not spilled.mask and not spilled.umax >> size * 8):
                 return spilled
             r = spilled.copy()
-            r.id = r.off = 0
+            if spilled.umax >> size * 8:
+                r.unlink()
             truncate(r, size)
             return r
         if _is_null(spilled) and _all(frame, SPILL, low, low + size):
@@ -192,6 +193,17 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
     r = st.unknown_scalar()
     truncate(r, size)
     return r
+
+
+def whole(w: Walk, reg: Reg, off: int, size: int) -> Reg | None:
+    """The scalar that a load takes its low bytes from, where these were spilled by one."""
+    if reg.mask:
+        return None
+    low = reg.off + off + reg.smin
+    slot = w.state.frames[reg.frame].stack.get((-low - 1) // 8)
+    if slot is None or slot.reg is None or slot.kinds[0] != SPILL or low % 8 or size > slot.spilled_bytes:
+        return None
+    return slot.reg
 
 
 def constant_word(w: Walk, reg: Reg, size: int) -> int | None:

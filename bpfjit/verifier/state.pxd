@@ -16,6 +16,7 @@ cdef class Reg:
     cdef public u64 value, mask, umin, umax, u32min, u32max
     cdef public i64 smin, smax, s32min, s32max
     cpdef Reg copy(self)
+    cpdef void unlink(self)
     cpdef void unbound(self)
     cpdef void set_unknown(self)
     cpdef void know(self, u64 value)

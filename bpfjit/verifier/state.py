@@ -50,7 +50,11 @@ OR_NULL, RDONLY, TRUSTED, RCU, UNTRUSTED = 1, 2, 4, 8, 16
 # ALLOC: an object of a type in the program's own BTF (btf_id); NON_OWN: one in a list or tree, looked at under its lock.
 ALLOC, PERCPU, NON_OWN, USER = 32, 64, 128, 256
 PACKET_SLICE = 1 << 13  # memory that may lie in a packet
+# Reg.range of a packet pointer that was compared with the end and does not lie before it.
+AT_END, BEYOND_END = -1, -2
 RINGBUF = 1 << 12  # memory reserved in a ring buffer
+# Flags of scalars: the number lies Reg.off from the others of its id, added on 64 bits or on 32.
+ADDED, ADDED_32 = 1 << 20, 1 << 21
 
 
 # Names with an underscore are C numbers in the compiled module (state.pxd).
@@ -138,6 +142,10 @@ class Reg:
         r.u32min = self.u32min
         r.u32max = self.u32max
         return r
+
+    def unlink(self) -> None:
+        """No other register is known by this number."""
+        self.id = self.off = self.flags = 0
 
     @property
     def is_const(self) -> bool:

@@ -211,7 +211,8 @@ def _arsh32(d: Reg, n: int) -> None:
     d.u32min, d.u32max = 0, _U32
 
 
-_MOVSX = {"movsx8": 1, "movsx16": 2, "movsx32": 4}
+# The bits that a sign-extending move takes its number from.
+SIGNIFICANT = {"movsx8": 8, "movsx16": 16, "movsx32": 32}
 
 
 def _shift(name: str, width: int, d: Reg, n: int) -> None:
@@ -238,13 +239,13 @@ def transfer(name: str, width: int, dst: Reg, src: Reg) -> Reg:
         if width == 32:
             zero_extend(d)
         return d
-    if name in _MOVSX:
+    if name in SIGNIFICANT:
         d = src.copy()
-        d.id = d.off = 0
-        sign_extend(d, _MOVSX[name], width)
+        d.unlink()
+        sign_extend(d, SIGNIFICANT[name] // 8, width)
         return d
     d = dst.copy()
-    d.id = d.off = 0
+    d.unlink()
     if name == "add":
         _add(d, src)
     elif name == "sub":
@@ -263,7 +264,9 @@ def transfer(name: str, width: int, dst: Reg, src: Reg) -> Reg:
         # Shifts by an amount that is not one number below the width tell nothing.
         _shift(name, width, d, src.value)
     else:
-        d.set_unknown()  # Linux 6.18 knows nothing of quotients and remainders either
+        # Linux 6.18 knows nothing of quotients and remainders either, not even that 32 bits of one are 0.
+        d.set_unknown()
+        return d
     if width == 32:
         zero_extend(d)
     else:
@@ -274,7 +277,7 @@ def transfer(name: str, width: int, dst: Reg, src: Reg) -> Reg:
 def byte_swap(dst: Reg, bits: int, swaps: bool) -> Reg:
     """A byte swap or truncation to `bits`."""
     d = dst.copy()
-    d.id = d.off = 0
+    d.unlink()
     value, mask = tnum.cast(d.value, d.mask, bits // 8)
     if swaps:
         value, mask = _swapped(value, bits), _swapped(mask, bits)

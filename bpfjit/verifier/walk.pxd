@@ -5,7 +5,7 @@ cdef int _SCALAR, _SCALAR_KIND, _POINTER_KIND
 
 cdef class Walk:
     cdef public object program, insns, env, cfg, log, facts, life
-    cdef public list ops, stack_bytes
+    cdef public list ops, live, stack_bytes
     cdef public bytearray zero_stack, pointer_at, results
     cdef public list regions
     cdef public bint strict_alignment

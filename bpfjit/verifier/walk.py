@@ -58,6 +58,7 @@ class Walk:
         self.results, self.regions = self.facts.result, self.facts.region
         self.facts.entry_kinds = [[0] * 6 for _ in cfg.starts]
         self.facts.exit_kinds = [0] * len(cfg.starts)
+        self.live = cfg.live
         self.stack_bytes = [0] * len(cfg.starts)
         self.pointer_at = bytearray(count)  # by load or store: the type of pointer that it goes through
         self.strict_alignment = program.strict_alignment
@@ -95,11 +96,12 @@ class Walk:
 
     def linked(self, reg: Reg) -> Reg:
         """The scalar with an id of its own, by which copies of it will be known."""
-        if reg.id or not reg.mask:
+        if not reg.mask or (reg.id and not reg.flags):
             return reg
         r = reg.copy()
+        r.unlink()  # what lies away from others begins anew, as in Linux
         self.ids += 1
-        r.id, r.off = self.ids, 0
+        r.id = self.ids
         return r
 
     def reject(self, reason: str, number: int = errno.EACCES) -> NoReturn:
