@@ -34,11 +34,12 @@ fmt: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# An editable install: Python changes need nothing, changed C is compiled again.
+# An editable install: Python changes need nothing, changed C is compiled again. compat: a line in a .pth file, where the
+# other kind brings a finder of modules that every process would pay for.
 $(STAMP): pyproject.toml setup.py $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[dev]'
-	$(BIN)/python tools/compiler.py || $(PIP) -e '.[clang]'
+	$(PIP) -e '.[dev]' --config-settings editable_mode=compat
+	$(BIN)/python tools/compiler.py || $(PIP) -e '.[clang]' --config-settings editable_mode=compat
 	touch $@
 
 # The verifier's hot modules compiled in place (a wheel has them compiled); edited ones run from source again until the next time.

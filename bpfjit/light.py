@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import ctypes
-import hashlib
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from .errors import LoadError, describe
+from .sha256 import sha256
 from .uapi import bpf as uapi
 
 FORMAT = 1  # of the generated classes
@@ -330,7 +330,7 @@ class Light(Skeleton):
             )
             if self.SIGNATURE:
                 create.excl_prog_hash_size = 32
-                create.excl_prog_hash = memory.put(hashlib.sha256(self.INSNS).digest())
+                create.excl_prog_hash = memory.put(sha256(self.INSNS).digest())
             map_fd = bpf(uapi.BPF_MAP_CREATE, bytearray(create.pack()))
             held.append(map_fd)
             update = uapi.MapElem(map_fd=map_fd, key=memory.put(bytes(4)), value=memory.put(self.DATA))

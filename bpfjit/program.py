@@ -12,7 +12,6 @@ from enum import IntEnum, IntFlag
 from .btf import NO_FIELDS, Btf, FuncInfo, LineInfo, Record
 from .dataclass import dataclass, field
 from .isa.encoding import CALL, Insn
-from .spec.helpers import HELPER_BY_ID
 from .spec.kinds import Helper, MapType, ProgType
 
 
@@ -191,6 +190,8 @@ def helpers_of(verified: Verified) -> list[Helper]:
         for pc, insn in enumerate(verified.program.insns)
         if insn.code == CALL and insn.src == 0 and verified.facts.visited[pc]
     }
+    from .spec.helpers import HELPER_BY_ID  # late: a program whose verdict is kept is not looked through again
+
     return [HELPER_BY_ID[i] for i in sorted(calls)]
 
 

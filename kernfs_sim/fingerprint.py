@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from collections.abc import Iterator
 
 from bpfjit import __version__
+from bpfjit.sha256 import sha256
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What a user's side does comes to bpf(2) as bytes; what file systems do changes no program.
@@ -16,7 +16,7 @@ _APART = ("__pycache__", "cli", "elf", "fs", "include", "loader")
 
 @functools.cache
 def fingerprint() -> str:
-    digest = hashlib.sha256(__version__.encode())
+    digest = sha256(__version__.encode())
     for line in sorted(line for part in ("bpfjit", "kernfs_sim", "runtime") for line in _files(part)):
         digest.update(line.encode())
     digest.update(_processor().encode())

@@ -8,7 +8,6 @@ known programs (known.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -116,30 +115,21 @@ class KeptPrograms:
             return None
         kernel = self._kernel
         try:
-            size = int.from_bytes(record[:4], "little")
-            head = json.loads(record[4 : 4 + size])
-            recipe = Recipe(
-                head["optimised"], head["first"], tuple(head["symbols"]), tuple(head["functions"]), head["tail_calls"]
-            )
-            verified = restore(record[4 + size :], own=btf.types if btf is not None else None, maps=infos)
+            head, at = record[: record.index(b"\0")].decode().split("\n"), record.index(b"\0") + 1
+            optimised, first, tail_calls, digest, symbols, functions = head
+            recipe = Recipe(optimised, first, tuple(symbols.split()), tuple(functions.split()), tail_calls == "True")
+            verified = restore(record[at:], own=btf.types if btf is not None else None, maps=infos)
             native = kernel.revive(recipe, verified, maps, own)
-            return Kept(verified, native, bytes.fromhex(head["digest"])) if native is not None else None
+            return Kept(verified, native, bytes.fromhex(digest)) if native is not None else None
         except (ValueError, KeyError, TypeError, LoadError):
             return None
 
     def put(self, key: str, verified: Verified, recipe: Recipe, btf: BtfObject | None, digest: bytes) -> None:
         """Keep a program that has been verified and compiled."""
-        head = {
-            "optimised": recipe.optimised,
-            "first": recipe.first,
-            "symbols": recipe.symbols,
-            "functions": recipe.functions,
-            "tail_calls": recipe.tail_calls,
-            "digest": digest.hex(),
-        }
-        text = json.dumps(head).encode()
+        texts = (recipe.optimised, recipe.first, str(recipe.tail_calls), digest.hex())
+        head = "\n".join([*texts, " ".join(recipe.symbols), " ".join(recipe.functions)])
         record = keep(verified, own=btf.types if btf is not None else None)
-        self._cache.put(key, len(text).to_bytes(4, "little") + text + record, VERDICT)
+        self._cache.put(key, head.encode() + b"\0" + record, VERDICT)
 
 
 def _shape(m: MapObject) -> list[bytes]:

@@ -9,7 +9,6 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,14 +21,12 @@ from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
 from bpfjit.uapi import bpf as uapi
 from runtime import KernelHandle, ProgHandle, Symbols, Tracepoint, ffi, lib, ok
 
-from .bpf import cgroup_attach, commands, map_mmap
+from .bpf import commands
 from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
-from .bpf.show import map_text
 from .bpf.upcalls import Upcalls
 from .caller import Caller, InProcess
 from .cgroup import Cgroup, CgroupFs
-from .dumpers import open_dumper
 from .fs.bpfdump import BpfDump
 from .fs.bpffs import Pin, Preloaded, new_bpffs
 from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
@@ -41,15 +38,14 @@ from .idr import Idr
 from .keyrings import Keyrings
 from .namespaces import NamespaceSet
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
-from .routes import Routes
-from .sockets import Sockets
-from .targets.added import AddedTarget, add_target
 from .targets.objects import Published, describe_link, describe_map, describe_prog, new_map_directories
 from .targets.registry import Targets
 from .task import Task, Tasks
 from .views import ViewBatch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bpfjit.jit.engine import Engine
     from bpfjit.jit.native import Native
     from bpfjit.jit.recipe import Recipe
@@ -57,11 +53,14 @@ if TYPE_CHECKING:
     from .host import Host
     from .kept import KeptPrograms
     from .known import KnownPrograms
+    from .routes import Routes
     from .scenario import Scenario
+    from .sockets import Sockets
+    from .targets.added import AddedTarget
 
 # What a fresh bpffs shows, and by which program of preloaded.py.
 PRELOADED = {"maps.debug": "dump_bpf_map", "progs.debug": "dump_bpf_prog"}
-_VMLINUX = Path(__file__).parent / "data" / "vmlinux.btf"
+_VMLINUX = os.path.join(os.path.dirname(__file__), "data", "vmlinux.btf")
 ENGINES = ("jit", "interp")
 # What a program may ask of the kernel's configuration: the release that is simulated, and what of it is here.
 CONFIG: Mapping[str, int | str] = {
@@ -98,10 +97,14 @@ class SimBpf:
 
     def mmap(self, fd: int, size: int, writable: bool, offset: int = 0) -> memoryview:
         """mmap(2) of a map: its memory, without a copy. Raises OSError."""
+        from .bpf import map_mmap
+
         return map_mmap.mmap(self.caller, fd, size, writable, offset)
 
     def poll(self, fd: int, timeout_ms: int) -> int:
         """poll(2) of a ring buffer: POLLIN or POLLOUT, 0 when the time is over. Raises OSError."""
+        from .bpf import map_mmap
+
         return map_mmap.poll(self.caller, fd, timeout_ms)
 
     def fdinfo(self, fd: int) -> str:
@@ -168,7 +171,8 @@ class Kernel:
         self.sessions = itertools.count(1)
         # The sysctl: 0 lets ordinary users load a little, 1 and 2 nothing (1 for good, until the next boot).
         self.unprivileged_bpf_disabled = 2
-        data = _VMLINUX.read_bytes()
+        with open(_VMLINUX, "rb", buffering=0) as file:
+            data = file.read()
         self.btf = BtfObject(data, parse_btf(data), "vmlinux", kernel=True)
         self.btf.id = self.btfs.add(self.btf)
         ok(lib.rt_kernel_types(self.native.ptr, data, len(data)), "the kernel's BTF")
@@ -181,8 +185,6 @@ class Kernel:
         self.namespaces = NamespaceSet(self.native)
         self.tasks = Tasks(self.native, self.namespaces)
         self.tasks.traced = self._traced
-        self.sockets = Sockets(self.native)
-        self.routes = Routes()
         self.cgroups = CgroupFs(self.native, self.tasks)
         lib.rt_kernel_registries(self.native.ptr, self.namespaces.pid[""].index.ptr, self.cgroups.index.ptr)
         self.idle = self.tasks.create_idle(self.cgroups.root)
@@ -194,7 +196,7 @@ class Kernel:
         self.upcalls = Upcalls(self)
         self.vfs = Vfs()
         self.cgroups.on_change.append(self._cgroup_event)
-        self.cgroups.on_removal.append(cgroup_attach.forget)
+        self.cgroups.on_removal.append(_forget_programs)
         self._mount()
 
     def _mount(self) -> None:
@@ -208,11 +210,11 @@ class Kernel:
         btf.add("vmlinux", DataFile(btf, 0o444, self.btf.data))
         self.vfs.mount(self.caller, "/proc", new_procfs(self))
         self.sysfs_directory("/kernel").add("bpf_map", new_map_directories(self))
-        self.dumpers = BpfDump(functools.partial(open_dumper, self))
+        self.dumpers = BpfDump(self._open_dumper)
         for row in ITER_TARGETS:
             self.dumpers.add_target(row)
         self.vfs.mount(self.caller, "/sys/kernel/bpfdump", self.dumpers.root)
-        self._bpffs = new_bpffs(map_text, self._open_link_pin)
+        self._bpffs = new_bpffs(_map_text, self._open_link_pin)
         for name, prog in PRELOADED.items():
             self._bpffs.add(name, Preloaded(self._bpffs.fs(), functools.partial(self._preloaded, prog)))
         self.vfs.mount(self.caller, "/sys/fs/bpf", self._bpffs)
@@ -326,11 +328,25 @@ class Kernel:
         name. Objects are added to what is returned, by number; they live in kernel memory and are walked natively.
         Views of them are pinned in /sys/kernel/NAME/NUMBER/. Raises EEXIST for a name that is taken, BtfError for bad C.
         """
+        from .targets.added import add_target  # late: it reads C
+
         return add_target(self, name, c, struct)
 
     def caller_bpf(self, caller: Caller) -> SimBpf:
         """bpf(2) for another caller."""
         return SimBpf(self, caller)
+
+    @functools.cached_property
+    def sockets(self) -> Sockets:
+        from .sockets import Sockets
+
+        return Sockets(self.native)
+
+    @functools.cached_property
+    def routes(self) -> Routes:
+        from .routes import Routes
+
+        return Routes()
 
     # -- programs ------------------------------------------------------------------------------------
 
@@ -405,6 +421,11 @@ class Kernel:
             return Machine(verified, binding)
         return self.jit.compile(verified, binding, tiered=self._tiered)
 
+    def _open_dumper(self, caller: Caller, prog: ProgObject, target: str, flags: int) -> OpenFile:
+        from .dumpers import open_dumper
+
+        return open_dumper(self, caller, prog, target, flags)
+
     def _open_link_pin(self, caller: Caller, link: LinkObject, flags: int) -> OpenFile:
         if isinstance(link, IterLink):
             return OpenIter(self, caller, link, flags)
@@ -421,6 +442,8 @@ class Kernel:
 
         ctx: the attach type's UAPI structure (struct bpf_sock_addr, …), which the programs may change.
         """
+        from .bpf import cgroup_attach
+
         return cgroup_attach.run(self, cgroup, attach_type, ctx, current)
 
     def _traced(self, name: str, args: list[int], body: Callable[[], None]) -> None:
@@ -522,6 +545,22 @@ class Kernel:
                 return False
             raise
         return True
+
+
+# What few kernels come to is imported when one does: most of a process's start is imports.
+
+
+def _forget_programs(cgroup: Cgroup) -> None:
+    if cgroup.bpf:
+        from .bpf import cgroup_attach
+
+        cgroup_attach.forget(cgroup)
+
+
+def _map_text(m: MapObject) -> bytes:
+    from .bpf.show import map_text
+
+    return map_text(m)
 
 
 def load_scenario(path: str | Path) -> Scenario:

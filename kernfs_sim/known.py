@@ -7,7 +7,6 @@ Maps are made afresh for each user, or are the user's own of the same shape. See
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from bpfjit.isa.encoding import encode
 from bpfjit.jit import Native
 from bpfjit.jit.link import Image
 from bpfjit.program import Verified
+from bpfjit.sha256 import sha256
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier.admitted import keep, restore
@@ -201,10 +201,10 @@ def _digest(prog: ProgObject, maps: tuple[KnownMap, ...]) -> bytes:
         f"{program.gpl} {program.sleepable} {program.strict_alignment} {prog.load_flags}",
         encode(insns).hex(),
         *[f"{m.name} {[getattr(m, s) for s in _SHAPE]} {m.contents and m.contents.hex()} {m.frozen}" for m in maps],
-        hashlib.sha256(getattr(program.btf, "data", b"")).hexdigest(),
+        sha256(getattr(program.btf, "data", b"")).hexdigest(),
         repr([(f.insn_off, int(f.type_id)) for f in program.funcs]),
     ]
-    digest = hashlib.sha256()
+    digest = sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part.encode())
     return digest.digest()

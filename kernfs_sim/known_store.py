@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bpfjit.errors import refuse
+from bpfjit.sha256 import sha256
 
 DEFAULT = Path("/var/lib/bpfjit/known")
 _MAGIC = b"bpfjit known 1\n"
@@ -35,7 +35,7 @@ class KnownStore:
         self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         directory = self._open()
         try:
-            whole = _MAGIC + hashlib.sha256(digest + data).digest() + data
+            whole = _MAGIC + sha256(digest + data).digest() + data
             fd, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
             try:
                 with os.fdopen(fd, "wb") as file:
@@ -73,7 +73,7 @@ class KnownStore:
             os.close(fd)
         data = whole[len(_MAGIC) + 32 :]
         sealed = whole[len(_MAGIC) : len(_MAGIC) + 32]
-        if not whole.startswith(_MAGIC) or hashlib.sha256(digest + data).digest() != sealed:
+        if not whole.startswith(_MAGIC) or sha256(digest + data).digest() != sealed:
             raise refuse(errno.EBADMSG, f"known program {digest.hex()[:16]}: damaged")
         return data
 

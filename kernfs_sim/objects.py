@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from bpfjit.btf import NO_FIELDS, BtfId, RawBtf, Record, Special
 from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 from bpfjit.program import MapInfo, Verified
+from bpfjit.sha256 import sha256
 from bpfjit.spec.kinds import MapType
 from bpfjit.uapi import bpf as uapi
 from runtime import Map, ProgHandle, lib
@@ -71,7 +71,7 @@ class BtfObject(Object):
     @functools.cached_property
     def digest(self) -> bytes:
         """SHA-256 of the blob."""
-        return hashlib.sha256(self.data).digest()
+        return sha256(self.data).digest()
 
     def release(self) -> None:
         if self.on_release is not None:

@@ -8,28 +8,29 @@ does not match, or belongs to somebody else, is not used.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..dataclass import dataclass
+from ..sha256 import sha256
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _DIGEST_BYTES = 32
 OBJECT, VERDICT = "o", "v"  # what there is under a key: compiled code, or what the verifier said
 
 
-def default_directory() -> Path | None:
+def default_directory() -> str | None:
     """$XDG_CACHE_HOME/bpfjit, else ~/.cache/bpfjit; None where $BPFJIT_NO_CACHE is set or there is no home."""
     if os.environ.get("BPFJIT_NO_CACHE", "0") not in ("", "0"):
         return None
     base = os.environ.get("XDG_CACHE_HOME")
     if base and os.path.isabs(base):
-        return Path(base) / "bpfjit"
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / ".cache" / "bpfjit"
-    return None
+        return os.path.join(base, "bpfjit")
+    home = os.path.expanduser("~")
+    return os.path.join(home, ".cache", "bpfjit") if os.path.isabs(home) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,18 @@ class Entry:
 class ObjectCache:
     """Objects by key in a directory of our own. Whatever goes wrong with it costs a compilation, never a result."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._prefix = f"{directory}{os.sep}"
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = os.fspath(directory)
+
+    @property
+    def directory(self) -> Path:
+        from pathlib import Path  # late: most processes only look for a file
+
+        return Path(self._directory)
 
     @staticmethod
     def key(*parts: str | bytes | bytearray) -> str:
-        digest = hashlib.sha256()
+        digest = sha256()
         for part in parts:
             raw = part.encode() if isinstance(part, str) else part
             digest.update(len(raw).to_bytes(8, "little"))
@@ -58,7 +64,7 @@ class ObjectCache:
         return digest.hexdigest()
 
     def _path(self, key: str, kind: str = OBJECT) -> str:
-        return f"{self._prefix}{key}.{kind}"
+        return os.path.join(self._directory, f"{key}.{kind}")
 
     def has(self, key: str) -> bool:
         """Whether there is an object under `key`; whether it is whole, get() says."""
@@ -102,13 +108,15 @@ class ObjectCache:
 
     def put(self, key: str, image: bytes, kind: str = OBJECT) -> None:
         """Store something under a key; a directory that cannot be written is left alone."""
+        import tempfile  # late: most processes find what they want
+
         data = _sealed(key, kind, image) + image
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = self.directory.lstat()
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            status = os.lstat(self._directory)
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return
-            fd, name = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+            fd, name = tempfile.mkstemp(dir=self._directory, prefix=".new-")
         except OSError:
             return
         try:
@@ -121,4 +129,4 @@ class ObjectCache:
 
 
 def _sealed(key: str, kind: str, image: bytes) -> bytes:
-    return hashlib.sha256(f"{key}.{kind}".encode() + image).digest()
+    return sha256(f"{key}.{kind}".encode() + image).digest()

@@ -11,7 +11,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 PACKAGE = __name__.rpartition(".")[0]
 SUFFIXES = tuple(importlib.machinery.EXTENSION_SUFFIXES)
@@ -20,32 +19,32 @@ SUFFIXES = tuple(importlib.machinery.EXTENSION_SUFFIXES)
 class _Source:
     """Finds the package's modules as source, before the usual finders find them compiled."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self.folder = folder
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
         package, _, module = name.rpartition(".")
-        file = self.folder / f"{module}.py"
-        if package != PACKAGE or not file.is_file():
+        file = os.path.join(self.folder, f"{module}.py")
+        if package != PACKAGE or not os.path.isfile(file):
             return None
         return importlib.util.spec_from_file_location(name, file)
 
 
-def compiled(folder: Path) -> list[Path]:
-    return [p for p in folder.iterdir() if p.name.endswith(SUFFIXES)]
+def compiled(folder: str) -> list[str]:
+    return [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(SUFFIXES)]
 
 
-def _is_stale(library: Path) -> bool:
-    name = library.name.partition(".")[0]
-    made = library.stat().st_mtime
-    sources = (library.with_name(name + ending) for ending in (".py", ".pxd"))
-    return any(p.is_file() and p.stat().st_mtime > made for p in sources)
+def _is_stale(library: str) -> bool:
+    folder, name = os.path.split(library)
+    made = os.stat(library).st_mtime
+    sources = (os.path.join(folder, name.partition(".")[0] + ending) for ending in (".py", ".pxd"))
+    return any(os.path.isfile(p) and os.stat(p).st_mtime > made for p in sources)
 
 
 def prefer_if_needed(path: Sequence[str]) -> None:
     """Let the source run where the compiled modules may not."""
-    folder = Path(path[0])
+    folder = path[0]
     libraries = compiled(folder)
-    in_tree = (folder.parent.parent / "pyproject.toml").is_file()
+    in_tree = os.path.isfile(os.path.join(folder, "..", "..", "pyproject.toml"))
     if libraries and (os.environ.get("BPFJIT_PURE") or (in_tree and any(map(_is_stale, libraries)))):
         sys.meta_path.insert(0, _Source(folder))

@@ -12,12 +12,12 @@ from bpfjit.uapi import bpf as uapi
 
 from ..caller import CAP_BPF, Caller
 from ..objects import BtfObject
-from .btf_check import BtfLog, Table
 from .fd import install_new
 from .log import UserLog
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
+    from .btf_check import BtfLog
 
 _MAX_BYTES = 16 << 20
 
@@ -30,30 +30,47 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
         raise refuse(errno.EPERM, "loading BTF wants CAP_BPF")
     if attr.btf_size > _MAX_BYTES:
         raise refuse(errno.E2BIG, f"BTF of {attr.btf_size} bytes, wanted at most {_MAX_BYTES}")
-    log = UserLog(caller, attr.btf_log_level, attr.btf_log_buf, attr.btf_log_size)
-    said = BtfLog(bool(attr.btf_log_level))
-    try:
-        data = caller.read(attr.btf, attr.btf_size)
-        if kernel.kept is not None and not attr.btf_log_level and kernel.kept.is_sound(data):
-            obj = BtfObject(data, parse_btf(data))
-        else:
-            obj = check(kernel, data, said)
-            if kernel.kept is not None and not obj.structs:
-                kernel.kept.found_sound(data)
-    except OSError:
-        attr.btf_log_true_size = log.true_size("".join(said.parts))
-        log.hand_over()
-        raise
-    attr.btf_log_true_size = log.true_size("".join(said.parts))
-    log.hand_over()
+    obj = _found_before(kernel, caller, attr) or _checked(kernel, caller, attr)
     obj.id = kernel.btfs.add(obj)
     obj.on_release = lambda gone: kernel.btfs.remove(gone.id)
     return install_new(caller, obj)
 
 
+def _found_before(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> BtfObject | None:
+    """BTF that was found sound once; None for other, and where a log is to tell of looking at it."""
+    log = UserLog(caller, attr.btf_log_level, attr.btf_log_buf, attr.btf_log_size)
+    if kernel.kept is None or log.level:
+        return None
+    try:
+        data = caller.read(attr.btf, attr.btf_size)
+    except OSError:
+        return None
+    return BtfObject(data, parse_btf(data)) if kernel.kept.is_sound(data) else None
+
+
+def _checked(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> BtfObject:
+    from .btf_check import BtfLog  # late: most BTF was seen before
+
+    log = UserLog(caller, attr.btf_log_level, attr.btf_log_buf, attr.btf_log_size)
+    said = BtfLog(bool(attr.btf_log_level))
+    try:
+        data = caller.read(attr.btf, attr.btf_size)
+        obj = check(kernel, data, said)
+    except OSError:
+        attr.btf_log_true_size = log.true_size("".join(said.parts))
+        log.hand_over()
+        raise
+    if kernel.kept is not None and not obj.structs:
+        kernel.kept.found_sound(data)
+    attr.btf_log_true_size = log.true_size("".join(said.parts))
+    log.hand_over()
+    return obj
+
+
 def check(kernel: Kernel, data: bytes, log: BtfLog) -> BtfObject:
     """BTF that holds together. Raises EINVAL, ENOTSUPP, EEXIST, E2BIG, ELOOP; struct_records()'s errors too."""
-    from .btf_resolve import Resolver  # late: BTF that was found sound before is not looked at again
+    from .btf_check import Table
+    from .btf_resolve import Resolver
 
     table = Table(data, log)
     table.read()

@@ -13,7 +13,7 @@ from runtime import Tracepoint
 from ..caller import Caller, read_string, user_of
 from ..functions import FUNCTION_ATTACH_TYPES, MAX_PROGS
 from ..objects import LinkObject, ProgObject, Told
-from . import cgroup_attach, iters
+from . import iters
 from .fd import install_new, prog_of
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
     attr = uapi.LinkCreate.unpack(raw)
     prog = prog_of(caller, attr.prog_fd)
     if prog.program.type.id in _CGROUP_TYPES:
+        from . import cgroup_attach
+
         cgroup_attach.check_type(caller, prog, attr.attach_type)
         return publish(kernel, caller, cgroup_attach.new_link(kernel, caller, raw, prog))
     if attr.attach_type != prog.program.attach_type:

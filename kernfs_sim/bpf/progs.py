@@ -18,7 +18,7 @@ from runtime import ProgHandle
 
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_string
 from ..objects import BtfObject, MapObject, ProgObject
-from . import held_maps, prog_records, signature
+from . import held_maps, signature
 from .fd import btf_of, install_new, map_of, prog_of
 from .log import UserLog
 from .maps import object_name
@@ -216,6 +216,8 @@ def _program(
         attach_name = _attach_name(kernel.btf.types, attr.attach_btf_id, attr.expected_attach_type)
     elif attr.attach_btf_id:
         raise refuse(errno.EINVAL, f"a {row.name} program attaches to no BTF id")
+    from . import prog_records
+
     funcs, lines = prog_records.read(caller, attr, insns, btf)
     return Program(
         name,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from bpfjit.isa.encoding import LD_IMM64, Insn, encode
+from bpfjit.sha256 import sha256
 from bpfjit.uapi import bpf as uapi
 
 
@@ -20,7 +20,7 @@ def digest_of(insns: Sequence[Insn]) -> bytes:
                 cleared[pc + 1] = cleared[pc + 1]._replace(imm=0)
             pc += 1
         pc += 1
-    return hashlib.sha256(encode(cleared)).digest()
+    return sha256(encode(cleared)).digest()
 
 
 def tag_of(insns: Sequence[Insn]) -> bytes:

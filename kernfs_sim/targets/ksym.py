@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bpfjit.spec.helpers import HELPERS
 from runtime import Index, ffi
 
 from ..caller import Caller
@@ -27,6 +26,8 @@ class SymbolTable(Held):
     """Every symbol in the structure that programs are shown, by its place in the list."""
 
     def __init__(self, kernel: Any) -> None:
+        from bpfjit.spec.helpers import HELPERS  # late: few ask for symbols
+
         super().__init__(kernel.native)
         self.index = Index(kernel.native)
         addresses = kernel.symbols

@@ -96,10 +96,10 @@ def test_unwritable_place_costs_nothing(tmp_path: Path) -> None:
 def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BPFJIT_NO_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_directory() == tmp_path / "bpfjit"
+    assert default_directory() == str(tmp_path / "bpfjit")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_directory() == tmp_path / ".cache" / "bpfjit"
+    assert default_directory() == str(tmp_path / ".cache" / "bpfjit")
     monkeypatch.setenv("BPFJIT_NO_CACHE", "1")
     assert default_directory() is None
 

@@ -28,6 +28,7 @@ RANKS = {
     "bpfjit.program": 1,
     "bpfjit.uapi": 0,
     "bpfjit.dataclass": -1,
+    "bpfjit.sha256": -1,
     "bpfjit.errors": 0,
     "runtime": 0,
 }
