@@ -33,6 +33,7 @@ class HostTasks:
         self.net: dict[int, NetNs] = {}  # by inode number of the namespace
         self.net_seen_at: dict[int, Path] = {}
         self._born: dict[int, bytes] = {}  # pid -> start time: a number may have been given again
+        self._parent: dict[int, int] = {}
         self._pid_ns: dict[int, PidNs] = {}
         self._own_namespaces()
 
@@ -70,7 +71,7 @@ class HostTasks:
             born = self._born.get(task.pid)
             if born is not None and _start_time(_stat(self._where(task.pid, task.tgid))) != born:
                 self.kernel.tasks.remove(task)
-                del self._born[task.pid]
+                del self._born[task.pid], self._parent[task.pid]
                 self.open.forget(task.pid)
 
     def look(self, members: list[tuple[Cgroup, list[int]]]) -> list[Task]:
@@ -92,6 +93,11 @@ class HostTasks:
                 if tid != pid and tid not in home:
                     self._look_at(tid, pid, cgroup)
             leaders.append(leader)
+        tasks = self.kernel.tasks
+        for task in tasks:  # all are known by now: a parent may have the higher number
+            if task.pid in self._parent:
+                parent = tasks.find(self._parent[task.pid]) or tasks.find(1) or task
+                task.c.real_parent = task.c.parent = parent.c
         return leaders
 
     def look_into(self, processes: list[Task]) -> None:
@@ -156,8 +162,7 @@ class HostTasks:
         c = task.c
         setattr(c, "__state", _STATES.get(f[0].decode(), 0))
         c.exit_state = {b"Z": 0x20, b"X": 0x10}.get(f[0], 0)
-        parent = self.kernel.tasks.find(int(f[1])) or self.kernel.tasks.find(1) or task
-        c.real_parent = c.parent = parent.c
+        self._parent[task.pid] = int(f[1])
         c.min_flt, c.maj_flt = int(f[7]), int(f[9])
         c.utime, c.stime = int(f[11]) * _TICK_NS, int(f[12]) * _TICK_NS
         c.prio, c.static_prio = 100 + int(f[15]), 120 + int(f[16])

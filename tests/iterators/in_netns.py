@@ -58,12 +58,19 @@ def main() -> None:
     path = Path(sys.argv[1])
     progs = ("netlink", "routes", "tcp", "udp", "unix_sockets")
     live = Live(path)
-    found = {"file": {n: Path(f"/proc/self/net/{n}").read_text() for n in ("netlink", "ipv6_route")}}
-    found["live"] = {prog: show(live, prog) for prog in progs}
-    with Kernel.from_host() as kernel:
-        sim = Simulated(kernel, path)
-        found["sim"] = {prog: show(sim, prog) for prog in progs}
-        sim.obj.close()
+
+    def files() -> dict[str, str]:
+        return {n: Path(f"/proc/self/net/{n}").read_text() for n in ("netlink", "ipv6_route")}
+
+    for _ in range(20):  # until nothing changes meanwhile: a route's users come and go with what is under way
+        found = {"file": files(), "live": {prog: show(live, prog) for prog in progs}}
+        with Kernel.from_host() as kernel:
+            sim = Simulated(kernel, path)
+            found["sim"] = {prog: show(sim, prog) for prog in progs}
+            sim.obj.close()
+        if files() == found["file"]:
+            break
+        time.sleep(0.1)
     print(json.dumps(found))
     live.obj.close()
 

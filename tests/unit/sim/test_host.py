@@ -95,6 +95,17 @@ def test_tasks_have_their_comm_uid_and_cgroup(machine: Machine) -> None:
     assert ffi.string(odd.c.comm) == b"a\xff b\\c"
 
 
+def test_a_parent_may_have_the_higher_number_and_another_cgroup(machine: Machine) -> None:
+    machine.cgroup("a", 20)
+    machine.cgroup("b", 30)
+    machine.cgroup("c", 1, 40)
+    for pid, parent in ((1, 0), (20, 30), (30, 40), (40, 99)):
+        machine.task(pid)
+        (machine.proc / str(pid) / "stat").write_text(f"{pid} (x) S {parent} {'0 ' * 17}{pid} {'0 ' * 40}\n")
+    kernel = machine.kernel()
+    assert {t.pid: int(t.c.real_parent.pid) for t in kernel.tasks} == {1: 1, 20: 30, 30: 40, 40: 1}
+
+
 def test_a_long_kernel_thread_name_is_cut(machine: Machine) -> None:
     machine.cgroup("a", 9)
     machine.task(9, b"kworker/u8:3-events_unbound")
