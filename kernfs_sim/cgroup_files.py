@@ -11,6 +11,7 @@ from bpfjit.errors import refuse
 
 from .caller import Caller
 from .fs.inode import MAY_WRITE
+from .fs.kernfs import KernfsFile
 
 if TYPE_CHECKING:
     from .cgroup import Cgroup
@@ -108,7 +109,28 @@ def _set_type(cgroup: Cgroup, caller: Caller, data: bytes) -> None:
 
 
 def _populated(cgroup: Cgroup) -> bool:
-    return any(c.tasks for c in cgroup.descendants())
+    c = cgroup.c
+    return bool(c.nr_populated_csets or c.nr_populated_domain_children or c.nr_populated_threaded_children)
+
+
+def update_populated(cgroup: Cgroup, change: int) -> None:
+    """The first task has come (1) or the last one gone (-1): cgroup.events tells those whose state that changes."""
+    at: Cgroup | None = cgroup
+    below: Cgroup | None = None
+    while at is not None:
+        c, before = at.c, _populated(at)
+        if below is None:
+            c.nr_populated_csets += change
+        elif below.threaded:
+            c.nr_populated_threaded_children += change
+        else:
+            c.nr_populated_domain_children += change
+        if _populated(at) == before:
+            return
+        events = at.children.get("cgroup.events")  # made when it is first opened
+        if isinstance(events, KernfsFile):
+            events.notify()
+        below, at = at, at.up
 
 
 def _procs(cgroup: Cgroup, caller: Caller) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bpfjit.errors import refuse
 from runtime import KernelHandle, ffi, lib
 
+from .cgroup_files import update_populated
 from .namespaces import Namespaces, NamespaceSet, NetNs, PidNs
 from .task_files import TaskFiles
 from .task_mm import TaskMm
@@ -174,11 +175,15 @@ class Tasks:
         c.cgroups = cgroup.cset
         c.sched_task_group = cgroup.task_group
         cgroup.cset.nr_tasks += 1
+        if len(cgroup.tasks) == 1:
+            update_populated(cgroup, 1)
 
     def _leave(self, task: Task) -> None:
         if task.cgroup is not None:
             task.cgroup.tasks.remove(task)
             task.cgroup.cset.nr_tasks -= 1
+            if not task.cgroup.tasks:
+                update_populated(task.cgroup, -1)
             task.cgroup = None
 
     def remove(self, task: Task) -> None:

@@ -133,7 +133,7 @@ class OpenView(OpenFile):
         self._exposed.need_active()
         view = self._view
         views = self._views
-        prog = self._program()
+        prog, event = self._program(), self._exposed.event
         if view is None:
             view = self._view = View(views.native, prog.fn, views.subject)
         kept = views.keep()
@@ -143,6 +143,8 @@ class OpenView(OpenFile):
             if kept is not None:
                 kept.put()
         prog.check_fault()
+        if size:
+            self.seen = event
         return data
 
     def begin_past_page(self) -> None:

@@ -457,6 +457,10 @@ class FuseDevice:
         n = ok(lib.rt_fuse_read(self.ptr, handle, buf, size_bytes, pos), "view")
         return ffi.unpack(buf, n) if n else b""
 
+    def made(self, handle: int) -> bool:
+        """Whether an open's text has been read. Raises EBADF."""
+        return bool(ok(lib.rt_fuse_made(self.ptr, handle), "view"))
+
     def release(self, handle: int) -> None:
         lib.rt_fuse_release(self.ptr, handle)
         self.reap()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime import FuseDevice
 
-from .inode import Inode
+from .inode import POLLERR, POLLPRI, READY, Inode
 from .kernfs import ExposedFile
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ class HotViews:
         exposed: ExposedFile = self.device.subject(handle)
         exposed.need_active()
         return self.device.read(handle, size, pos)
+
+    def ready(self, handle: int) -> int:
+        """What poll(2) finds of an open that was hot once; nothing is notified of views. Raises EBADF."""
+        exposed: ExposedFile = self.device.subject(handle)
+        shown = exposed.active and (not exposed.event or self.device.made(handle))
+        return READY if shown else READY | POLLPRI | POLLERR
 
     def watch(self) -> Callable[[], None]:
         """Cool down whenever there is a reason; what this returns ends it."""

@@ -32,18 +32,24 @@ if TYPE_CHECKING:
 
 _FLUSH_S = 0.05  # how long a reply waits for what it changed elsewhere to be told
 _RELEVANT_FLAGS = os.O_ACCMODE | os.O_TRUNC | os.O_APPEND | os.O_DIRECTORY
-_READY = 0x145  # POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM: a regular file never blocks
 
 
 class _Handle:
     """An open file or directory by number. Reads of one open file come one at a time."""
 
-    __slots__ = ("entries", "file", "lock")
+    __slots__ = ("entries", "file", "lock", "unsubscribe")
 
     def __init__(self, file: OpenFile) -> None:
         self.file = file
         self.lock = threading.Lock()
         self.entries: list[tuple[bytes, Inode]] | None = None
+        self.unsubscribe: Callable[[], None] | None = None  # where somebody waits for what poll(2) tells
+
+    def put(self) -> None:
+        if self.unsubscribe is not None:
+            self.unsubscribe()
+        _put_entries(self)
+        self.file.put()
 
 
 _Handler = Callable[["Server", wire.Request], bytes]
@@ -67,6 +73,7 @@ class Server:
         self.ids = ids or IdMap()
         self.nodes = Nodes(self.vfs.top(self.vfs.root), self.ids)
         self.notifier = Notifier(self.nodes, write)
+        self._write = write
         self._hot = HotViews(kernel, device) if device is not None else None
         self._unwatch: Callable[[], None] | None = None
         self._names = threading.Lock()  # names change one at a time
@@ -87,8 +94,7 @@ class Server:
             self._unwatch()
         handles, self._handles = self._handles, {}
         for handle in handles.values():
-            _put_entries(handle)
-            handle.file.put()
+            handle.put()
         self.nodes.drop_all()
 
     # -- the one place where requests become calls, and OSErrors replies --------------------------------
@@ -332,8 +338,7 @@ class Server:
             return b""
         handle = self._handles.pop(request.fields[0], None)
         if handle is not None:
-            _put_entries(handle)
-            handle.file.put()
+            handle.put()
         return b""
 
     def nothing(self, request: wire.Request) -> bytes:
@@ -344,8 +349,14 @@ class Server:
         raise refuse(errno.ENOTTY, "no file here takes an ioctl")
 
     def poll(self, request: wire.Request) -> bytes:
-        self._handle(request.fields[0])
-        return wire.POLL_OUT.pack(_READY, 0)
+        number, kernel_handle, flags, _ = request.fields
+        if number >= FuseDevice.OURS and self._hot is not None:
+            return wire.POLL_OUT.pack(self._hot.ready(number), 0)
+        handle = self._handle(number)
+        if flags & wire.POLL_SCHEDULE_NOTIFY and handle.unsubscribe is None:
+            tell = wire.notify_poll(kernel_handle)
+            handle.unsubscribe = handle.file.subscribe(lambda: self._write(tell))
+        return wire.POLL_OUT.pack(handle.file.ready(), 0)
 
     def init(self, request: wire.Request) -> bytes:
         return wire.init_reply(request)

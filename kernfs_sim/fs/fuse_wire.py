@@ -30,6 +30,7 @@ FOPEN_DIRECT_IO, FOPEN_NONSEEKABLE, FOPEN_NOFLUSH = 1 << 0, 1 << 2, 1 << 5
 FATTR_MODE, FATTR_UID, FATTR_GID, FATTR_SIZE, FATTR_ATIME, FATTR_MTIME = (1 << bit for bit in range(6))
 FATTR_MTIME_NOW = 1 << 8
 RENAME_NOREPLACE = 1
+POLL_SCHEDULE_NOTIFY = 1
 # Attributes and names hold until we say otherwise: some thirty years.
 FOREVER_S = 1 << 30
 
@@ -114,7 +115,8 @@ STATFS_OUT = Struct("<QQQQQIIII24x")
 DIRENT = Struct("<QQII")  # ino, off, namelen, type
 POLL_OUT = Struct("<II")
 LSEEK_OUT = Struct("<Q")
-INVAL_INODE, INVAL_ENTRY = 2, 3  # notifications: REPLY with unique 0 and one of these as the error
+NOTIFY_POLL, INVAL_INODE, INVAL_ENTRY = 1, 2, 3  # notifications: REPLY with unique 0 and one of these as the error
+NOTIFY_POLL_OUT = Struct("<Q")  # kh
 INVAL_INODE_OUT = Struct("<Qqq")
 INVAL_ENTRY_OUT = Struct("<QII")
 
@@ -198,6 +200,11 @@ def reply(unique: int, body: bytes = b"") -> bytes:
 def refusal(unique: int, number: int) -> bytes:
     """A reply of nothing but an errno. The device takes 1 to 511 only; the kernel's own errnos become EIO."""
     return REPLY.pack(REPLY.size, -number if 0 < number < 512 else -errno.EIO, unique)
+
+
+def notify_poll(kernel_handle: int) -> bytes:
+    """Tell the kernel that those who poll an open file shall ask again."""
+    return REPLY.pack(REPLY.size + NOTIFY_POLL_OUT.size, NOTIFY_POLL, 0) + NOTIFY_POLL_OUT.pack(kernel_handle)
 
 
 def inval_inode(nodeid: int) -> bytes:

@@ -23,6 +23,8 @@ from ..caller import CAP_DAC_OVERRIDE, Caller
 MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
 O_ACCMODE, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_DIRECTORY = 3, 1, 2, 0o100, 0o200, 0o1000, 0o200000
 READ_BYTES = 1 << 16
+POLLPRI, POLLERR = 0x2, 0x8
+READY = 0x145  # POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM: a regular file never blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ class SuperBlock:
     whose mode or owner has changed.
     """
 
-    def __init__(self, fstype: str, magic: int) -> None:
+    def __init__(self, fstype: str, magic: int, *, eventful: bool = True) -> None:
         self.fstype = fstype
+        self.eventful = eventful  # whether those who poll(2) its files hear of changes, as in a kernfs
         self.magic = magic
         self.changing = threading.RLock()  # held while names are taken away or exchanged
         self.on_add: list[Callable[[Directory, str], None]] = []
@@ -61,6 +64,8 @@ class SuperBlock:
 
 class Inode:
     """A file of any kind; subclasses say what it does. Operations that a kind does not have raise EPERM or EINVAL."""
+
+    event = 0  # counts what pollers are told of
 
     def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, ino: int | None = None) -> None:
         self.sb = sb
@@ -185,7 +190,7 @@ class Inode:
 class OpenFile:
     """An open file description: position, flags, the inode (None for anonymous files). Kinds override read and write."""
 
-    __slots__ = ("flags", "inode", "pos", "refs")
+    __slots__ = ("flags", "inode", "pos", "refs", "seen")
     seekable = True  # whether reads may be at any position
 
     def __init__(self, inode: Inode | None, flags: int) -> None:
@@ -193,6 +198,7 @@ class OpenFile:
         self.flags = flags
         self.pos = 0
         self.refs = 1
+        self.seen = 0  # the inode's event that the last read has shown
 
     def get(self) -> OpenFile:
         self.refs += 1
@@ -208,6 +214,31 @@ class OpenFile:
 
     def release(self) -> None:
         """The last fd is closed."""
+
+    def ready(self) -> int:
+        """What poll(2) finds at once: POLL* bits. POLLPRI and POLLERR: the file has not been read since it changed."""
+        return READY if self.inode is None or self.inode.event == self.seen else READY | POLLPRI | POLLERR
+
+    def subscribe(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call `tell()` whenever ready() may say more than before; what this returns ends it."""
+        return lambda: None
+
+    def wait(self, events: int = READY | POLLPRI, timeout_ms: int = 0) -> int:
+        """poll(2) of this file alone: those of `events` (and POLLERR) that there are, 0 when the time is over.
+
+        timeout_ms: negative waits for ever.
+        """
+        changed = threading.Event()
+        end_it = self.subscribe(changed.set)
+        try:
+            end = time.monotonic() + timeout_ms / 1000
+            while not (found := self.ready() & (events | POLLERR)):
+                if not changed.wait(None if timeout_ms < 0 else max(0.0, end - time.monotonic())):
+                    return self.ready() & (events | POLLERR)  # there is that of which nobody is told
+                changed.clear()
+            return found
+        finally:
+            end_it()
 
     @property
     def readable(self) -> bool:
@@ -252,19 +283,27 @@ class OpenFile:
 
 
 class TextFile(OpenFile):
-    """A file whose whole text is made when it is first read, and anew when read from 0."""
+    """A file whose whole text is made when it is first read, and anew when reading does not go on where it was."""
 
-    __slots__ = ("_make", "_text")
+    __slots__ = ("_make", "_next", "_text")
 
     def __init__(self, inode: Inode | None, flags: int, make: Callable[[], bytes]) -> None:
         super().__init__(inode, flags)
         self._make = make
         self._text: bytes | None = None
+        self._next = 0
 
     def pread(self, caller: Caller, size: int, pos: int) -> bytes:
-        if pos == 0 or self._text is None:
+        if not size:
+            return b""
+        if pos == 0 or self._text is None or pos != self._next:
+            event = self.inode.event if self.inode is not None else 0
             self._text = self._make()
-        return self._text[pos : pos + size]
+            if self._text:  # a list of nothing shows nothing: whoever polls is told again
+                self.seen = event
+        data = self._text[pos : pos + size]
+        self._next = pos + len(data)
+        return data
 
 
 class Directory(Inode):

@@ -75,12 +75,21 @@ class KernfsFile(Inode):
         parent.get()
         self.parent = parent  # what a file shows outlives its directory's name
         self.active = True
+        self.event = int(parent.sb.eventful)
+        self.pollers: list[Callable[[], None]] = []
+
+    def notify(self) -> None:
+        """kernfs_notify(): what the file shows has changed, and those who poll it are told."""
+        self.event += 1
+        for tell in list(self.pollers):
+            tell()
 
     def free(self) -> None:
         self.parent.put()
 
     def deactivate(self) -> None:
         self.active = False
+        self.event += int(self.sb.eventful)  # nobody is woken, as on Linux; who asks is told
 
     def need_active(self) -> None:
         if not self.active or self.parent.removed:
@@ -88,6 +97,18 @@ class KernfsFile(Inode):
 
     def truncate(self, size: int) -> None:
         """Succeeds and does nothing: what a kernfs file shows is not stored."""
+
+
+class OpenKernfs(OpenFile):
+    """An open file of a kernfs: poll(2) tells of what its inode is notified of."""
+
+    __slots__ = ()
+
+    def subscribe(self, tell: Callable[[], None]) -> Callable[[], None]:
+        assert isinstance(self.inode, KernfsFile)
+        pollers = self.inode.pollers
+        pollers.append(tell)
+        return lambda: pollers.remove(tell)
 
 
 class DataFile(KernfsFile):
@@ -139,7 +160,7 @@ class AttrFile(KernfsFile):
         return len(data)
 
 
-class _OpenAttr(TextFile):
+class _OpenAttr(TextFile, OpenKernfs):
     __slots__ = ("_attr",)
 
     def __init__(self, attr: AttrFile, flags: int, caller: Caller) -> None:

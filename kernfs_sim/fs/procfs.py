@@ -89,6 +89,8 @@ def new_procfs(kernel: Kernel) -> ObjectDirs:
 
         return Shown("task", task.c, tuple((n, row(show)) for n, show in _FILES), hold)
 
-    root = ObjectDirs(SuperBlock("proc", PROC_MAGIC), kernel.native, lambda: (str(t.pid) for t in kernel.tasks), find)
+    root = ObjectDirs(
+        SuperBlock("proc", PROC_MAGIC, eventful=False), kernel.native, lambda: (str(t.pid) for t in kernel.tasks), find
+    )
     kernel.tasks.on_exit.append(lambda task: root.forget(str(task.pid)))
     return root

@@ -167,6 +167,7 @@ int rt_perf_event_ready(struct rt_perf_event *e);
 struct rt_view *rt_view_open(struct rt_kernel *k, rt_prog_fn fn, void *object);
 void rt_view_close(struct rt_view *v);
 int rt_view_past_page(struct rt_view *v);
+int rt_view_made(struct rt_view *v);
 s64 rt_view_read(struct rt_view *v, void *buf, size_t size, u64 pos, struct task_struct *current);
 s64 rt_view_read_many(struct rt_kernel *k, rt_prog_fn fn, void **objects, u64 count, char *buf, size_t size, u64 *ends,
 		      struct task_struct *current);
@@ -183,6 +184,7 @@ void rt_fuse_forget(struct rt_fuse *f, u64 nodeid);
 u64 rt_fuse_reap(struct rt_fuse *f);
 u64 rt_fuse_tag(struct rt_fuse *f, u64 fh);
 s64 rt_fuse_read(struct rt_fuse *f, u64 fh, void *buf, size_t size, u64 pos);
+int rt_fuse_made(struct rt_fuse *f, u64 fh);
 int rt_fuse_release(struct rt_fuse *f, u64 fh);
 
 /* -- formats, for tests: bpf_seq_printf's rules into a plain buffer; the length or -errno -- */

@@ -271,6 +271,19 @@ s64 rt_fuse_read(struct rt_fuse *f, u64 fh, void *buf, size_t size, u64 pos)
 	return n;
 }
 
+int rt_fuse_made(struct rt_fuse *f, u64 fh)
+{
+	struct hot *hot;
+	struct rt_view *view = use(f, fh, &hot);
+	int made;
+
+	if (!view)
+		return -EBADF;
+	made = rt_view_made(view);
+	unuse(f, fh);
+	return made;
+}
+
 int rt_fuse_release(struct rt_fuse *f, u64 fh)
 {
 	rt_spin_lock(&f->lock);

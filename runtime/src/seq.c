@@ -92,6 +92,15 @@ void rt_view_close(struct rt_view *v)
 	free(v);
 }
 
+int rt_view_made(struct rt_view *v)
+{
+	rt_spin_lock(&v->lock);
+	int made = v->made;
+
+	rt_spin_unlock(&v->lock);
+	return made;
+}
+
 static int double_buffer(struct rt_view *v)
 {
 	size_t size = v->seq.size * 2;
