@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import IntEnum, IntFlag
 
-from .btf import NO_FIELDS, Btf, FuncInfo, LineInfo, Record
+from .btf import NO_FIELDS, Btf, BtfId, FuncInfo, LineInfo, Record
 from .dataclass import dataclass, field
 from .isa.encoding import CALL, Insn
 from .spec.kinds import Helper, MapType, ProgType
@@ -51,7 +51,8 @@ class Program:
     """One program as loaded: instructions with their references resolved, and what it attaches to.
 
     `map_refs` is by instruction number. `attach_name` is the BTF name attached to ("btf_trace_x",
-    "bpf_iter_task"). `memory_bytes` is the size behind r1 of a raw program.
+    "bpf_iter_task"). `memory_bytes` is the size behind r1 of a raw program. structs: its types that have special
+    fields.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Program:
     sleepable: bool = False
     memory_bytes: int = 0
     strict_alignment: bool = False
+    structs: Mapping[BtfId, Record] = field(default_factory=dict)
 
 
 class Region(IntFlag):
@@ -105,11 +107,18 @@ class Subprog:
 
 
 @dataclass(frozen=True, slots=True)
+class StructRef:
+    """A structure of the program's own types, as the runtime knows it: its size and special fields."""
+
+    type_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class KfuncCall:
     """A call of a kernel function: which, and what registers hold at it beside what the program put there."""
 
     name: str
-    hidden: Mapping[int, int] = field(default_factory=dict)
+    hidden: Mapping[int, int | StructRef] = field(default_factory=dict)
     own: int = 0  # the register that holds what is kept of the program itself
 
 
@@ -215,6 +224,7 @@ class Binding:
     its first value (0 where it has none). owns: whether [addr, addr+size) belongs to a map value or a
     kernel object of the program's kernel: what the checking interpreter may touch. map_at: the map at an address.
     own: the address of what is kept of the program itself (struct rt_prog), 0 for nothing.
+    struct: where the runtime's description of a structure of the program's types lies.
     """
 
     helpers: Mapping[str, int]
@@ -224,3 +234,4 @@ class Binding:
     kernel_owns: Callable[[int, int], bool] = lambda addr, size: False
     map_at: Callable[[int], MapInfo | None] = lambda addr: None
     own: int = 0
+    struct: Callable[[int], int] = lambda type_id: 0

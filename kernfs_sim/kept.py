@@ -119,7 +119,7 @@ class KeptPrograms:
             optimised, first, tail_calls, digest, symbols, functions = head
             recipe = Recipe(optimised, first, tuple(symbols.split()), tuple(functions.split()), tail_calls == "True")
             verified = restore(record[at:], own=btf.types if btf is not None else None, maps=infos)
-            native = kernel.revive(recipe, verified, maps, own)
+            native = kernel.revive(recipe, verified, maps, own, btf)
             return Kept(verified, native, bytes.fromhex(digest)) if native is not None else None
         except (ValueError, KeyError, TypeError, LoadError):
             return None

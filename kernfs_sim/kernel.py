@@ -375,17 +375,31 @@ class Kernel:
 
         return KeptPrograms(self, self._cache)
 
-    def revive(self, recipe: Recipe, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle) -> Native | None:
+    def revive(
+        self,
+        recipe: Recipe,
+        verified: Verified,
+        maps: tuple[MapObject, ...],
+        own: ProgHandle,
+        btf: BtfObject | None,
+    ) -> Native | None:
         """Native code out of the cache; None where it is not there. Raises LoadError for what cannot be linked."""
         if self._cache is None:
             return None
-        binding = self._binding_of(verified, maps, own)
+        binding = self._binding_of(verified, maps, own, btf)
         native = recipe.revive(self._cache, binding, lambda: self.jit.optimised(verified, binding), tiered=self._tiered)
         if native is not None and not native.optimised:
             self._tiers.watch(native)
         return native
 
-    def binding(self, maps: tuple[MapObject, ...], own: ProgHandle | None = None, *, walks: bool = False) -> Binding:
+    def binding(
+        self,
+        maps: tuple[MapObject, ...],
+        own: ProgHandle | None = None,
+        btf: BtfObject | None = None,
+        *,
+        walks: bool = False,
+    ) -> Binding:
         """The addresses behind a program's references. walks: an iterator's, which is handed elements of any map."""
         return Binding(
             self.symbols,
@@ -397,6 +411,7 @@ class Kernel:
             ),
             lambda addr: next((m.info() for m in self.maps if m.native.addr == addr), None),
             int(ffi.cast("uintptr_t", own.ptr)) if own is not None else 0,
+            btf.own.address if btf is not None and btf.own is not None else lambda type_id: 0,
         )
 
     def _reachable(self, maps: tuple[MapObject, ...]) -> Iterator[MapObject]:
@@ -406,15 +421,17 @@ class Kernel:
             if m.type.holds == "map":
                 yield from list(m.held.values())
 
-    def _binding_of(self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle) -> Binding:
-        return self.binding(maps, own, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
+    def _binding_of(
+        self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle, btf: BtfObject | None
+    ) -> Binding:
+        return self.binding(maps, own, btf, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
 
-    def compile(self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle) -> Any:
+    def compile(self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle, btf: BtfObject | None = None) -> Any:
         """Something that runs a verified program: native code, or the interpreter behind the same face. Raises ENOTSUPP."""
         for row in helpers_of(verified):
             if row.symbol not in self.symbols:
                 raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
-        binding = self._binding_of(verified, maps, own)
+        binding = self._binding_of(verified, maps, own, btf)
         if self.engine == "interp":
             from bpfjit.interp import Machine  # late: few ask for it
 

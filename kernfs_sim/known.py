@@ -17,7 +17,7 @@ from bpfjit.errors import LoadError, refuse
 from bpfjit.isa.encoding import encode
 from bpfjit.jit import Native
 from bpfjit.jit.link import Image
-from bpfjit.program import Verified
+from bpfjit.program import StructRef, Verified
 from bpfjit.sha256 import sha256
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
@@ -100,6 +100,8 @@ class KnownPrograms:
         what = prog.program.type.id, prog.program.attach_type
         if not anywhere and what not in _HARMLESS and what[0] not in _HARMLESS_TYPES:
             raise refuse(errno.EPERM, f"{prog.name}: a {prog.program.type.name} program, which acts on others' doings")
+        if any(isinstance(x, StructRef) for call in prog.verified.facts.kfuncs.values() for x in call.hidden.values()):
+            raise refuse(errno.EOPNOTSUPP, f"{prog.name}: a program with objects of its own types cannot be shared")
         known_maps = tuple(_known_map(m) for m in prog.maps)
         digest = _digest(prog, known_maps)
         known = Known(digest, prog.verified, self._kernel.jit.image(prog.verified), known_maps, prog.load_flags)

@@ -22,6 +22,7 @@ from bpfjit.uapi import bpf as uapi
 from runtime import Map, ProgHandle, lib
 
 if TYPE_CHECKING:
+    from .bpf.structs import OwnStructs
     from .fs.inode import Inode
 
 
@@ -66,6 +67,7 @@ class BtfObject(Object):
         self.name = name
         self.is_kernel = kernel
         self.structs: Mapping[BtfId, Record] = {}  # the structures with special fields
+        self.own: OwnStructs | None = None  # of a program's BTF: what the runtime knows of them
         self.on_release: Callable[[BtfObject], None] | None = None
 
     @functools.cached_property
@@ -76,6 +78,8 @@ class BtfObject(Object):
     def release(self) -> None:
         if self.on_release is not None:
             self.on_release(self)
+        if self.own is not None:
+            self.own.close()
 
 
 class MapObject(Object):

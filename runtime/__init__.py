@@ -5,12 +5,14 @@ Everything exported hangs under `runtime`; this package is the only importer of 
 
 from .handles import (
     Code,
+    Field,
     FuseDevice,
     Index,
     Iter,
     KernelHandle,
     Map,
     ProgHandle,
+    Structs,
     Symbols,
     Tracepoint,
     View,
@@ -22,12 +24,14 @@ from .handles import (
 
 __all__ = [
     "Code",
+    "Field",
     "FuseDevice",
     "Index",
     "Iter",
     "KernelHandle",
     "Map",
     "ProgHandle",
+    "Structs",
     "Symbols",
     "Tracepoint",
     "View",

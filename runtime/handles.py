@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._rt import ffi as ffi
 from ._rt import lib as lib
@@ -151,11 +151,53 @@ def _type(ctype: str) -> tuple[CData, int]:
     return ffi.typeof(f"{ctype} *"), ffi.sizeof(ctype)
 
 
+class Field(NamedTuple):
+    """A special field of a value or an object: struct rt_field, pointers as addresses."""
+
+    kind: int
+    offset: int
+    size: int
+    node_off: int = 0
+    destroy: int = 0
+    type: int = 0
+
+
+def native_fields(fields: Sequence[Field]) -> CData:
+    made = ffi.new("struct rt_field[]", len(fields))
+    for to, f in zip(made, fields, strict=True):
+        to.kind, to.offset, to.size, to.node_off = f.kind, f.offset, f.size, f.node_off
+        to.destroy = ffi.cast("void (*)(void *)", f.destroy)
+        to.type = ffi.cast("struct rt_struct *", f.type)
+    return made
+
+
+class Structs:
+    """The structures of one BTF that programs allocate objects of; maps that own such keep them beyond close()."""
+
+    def __init__(self) -> None:
+        self.ptr: CData = lib.rt_structs_new()
+        if self.ptr == ffi.NULL:
+            raise MemoryError("set of structures")
+
+    def new(self, size_bytes: int) -> int:
+        """The address of a structure without special fields yet."""
+        made = lib.rt_struct_new(self.ptr, size_bytes)
+        if made == ffi.NULL:
+            raise MemoryError(f"structure of {size_bytes} bytes")
+        return int(ffi.cast("uintptr_t", made))
+
+    def define(self, struct: int, fields: Sequence[Field]) -> None:
+        lib.rt_struct_define(ffi.cast("struct rt_struct *", struct), native_fields(fields), len(fields))
+
+    def close(self) -> None:
+        ptr, self.ptr = self.ptr, ffi.NULL
+        lib.rt_structs_put(ptr)
+
+
 class Map:
     """A native map. Keys and values are bytes of key_size and `value_bytes` (per-CPU maps: every CPU's).
 
-    on_node: bound to node 0, the only one. fields: the special fields of a value, each (kind, offset, size, address of
-    what lets go of it).
+    on_node: bound to node 0, the only one. fields: the special fields of a value.
     """
 
     def __init__(
@@ -169,16 +211,13 @@ class Map:
         extra: int,
         *,
         on_node: bool = False,
-        fields: Sequence[tuple[int, int, int, int]] = (),
+        fields: Sequence[Field] = (),
     ) -> None:
         err = ffi.new("int *")
         shape = ffi.new("struct bpf_map *")
         shape.map_type, shape.key_size, shape.value_size, shape.max_entries = map_type, key_size, value_size, max_entries
         shape.map_flags, shape.map_extra, shape.numa_node = flags, extra, -1 + on_node
-        special = ffi.new("struct rt_field[]", len(fields))
-        for i, (kind, offset, size, destroy) in enumerate(fields):
-            special[i].kind, special[i].offset, special[i].size = kind, offset, size
-            special[i].destroy = ffi.cast("void (*)(void *)", destroy)
+        special = native_fields(fields)
         kernel.hold()
         self.kernel = kernel
         self.ptr: CData = lib.rt_map_new(kernel.ptr, shape, special, len(fields), err)

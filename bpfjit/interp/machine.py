@@ -49,7 +49,7 @@ from ..isa.ops import (
     swaps,
 )
 from ..isa.text import disasm
-from ..program import Binding, MapInfo, Region, Subprog, Verified
+from ..program import Binding, MapInfo, Region, StructRef, Subprog, Verified
 from ..spec.helpers import HELPER_BY_ID, HELPERS
 from ..spec.kfuncs import KFUNC_BY_NAME
 from ..spec.kinds import Arg, ArgKind, Callback, CtxKind, Helper
@@ -287,7 +287,12 @@ class Machine:
         site = self.facts.kfuncs[pc]
         function = ffi.cast(_HELPER, self.binding.helpers[KFUNC_BY_NAME[site.name].symbol])
         args = {**dict(enumerate(regs)), **site.hidden, **({site.own: self.binding.own} if site.own else {})}
-        regs[0] = function(*(args[r] for r in range(1, 6)))
+        values = [args[r] for r in range(1, 6)]
+        self._own.calling.append(Callback.NONE)
+        try:
+            regs[0] = function(*(self.binding.struct(x.type_id) if isinstance(x, StructRef) else x for x in values))
+        finally:
+            self._own.calling.pop()
         if self.fault:
             raise self.fault
 

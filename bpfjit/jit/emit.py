@@ -110,6 +110,12 @@ class Emitter:
         self.symbols["own"] = "@own = external global i8, align 8"
         return Value("@own", 0)
 
+    def struct_symbol(self, type_id: int) -> Value:
+        """What the runtime knows of a structure of the program's own."""
+        symbol = f"struct{type_id}"
+        self.symbols[symbol] = f"@{symbol} = external global i8, align 8"
+        return Value(f"@{symbol}", 0)
+
     def map_values(self, index: int) -> Value:
         """The address of a map's first value; of a frozen read-only array, that of a constant LLVM can read."""
         symbol, constant = f"map{index}.values", self.program.maps[index].constant

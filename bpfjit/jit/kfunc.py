@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..program import StructRef
 from ..spec.kfuncs import KFUNC_BY_NAME
 from .values import NULL, ZERO, Value
 
@@ -23,11 +24,15 @@ def call(f: FunctionEmitter) -> None:
     symbol = KFUNC_BY_NAME[site.name].symbol
     f.module.symbols[symbol] = f"declare i64 @{symbol}(i64, i64, i64, i64, i64) nounwind"
     regs = {r: f.to_int(f.regs.get(r, ZERO)) for r in range(1, 6)}
-    regs |= {r: f.const(64, value) for r, value in site.hidden.items()}
+    regs |= {r: _hidden(f, value) for r, value in site.hidden.items()}
     if site.own:
         regs[site.own] = f.to_int(f.module.own())
     args = [str(regs[r]) for r in range(1, 6)]
     f.set(0, f.assign(64, f"call i64 @{symbol}({', '.join(args)})"))
+
+
+def _hidden(f: FunctionEmitter, what: int | StructRef) -> Value:
+    return f.const(64, what) if isinstance(what, int) else f.to_int(f.module.struct_symbol(what.type_id))
 
 
 def _ptr(f: FunctionEmitter, regno: int) -> Value:

@@ -195,6 +195,8 @@ def addresses(symbols: Sequence[str] | Mapping[str, str], binding: Binding) -> d
             found[name] = at("cpu") % (1 << 64)
         elif name == "own":
             found[name] = binding.own
+        elif name.startswith("struct"):
+            found[name] = binding.struct(int(name.removeprefix("struct")))
         elif name.startswith("map"):
             index, _, values = name[3:].partition(".")
             found[name] = (binding.values if values else binding.maps)[int(index)]

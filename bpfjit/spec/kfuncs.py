@@ -26,6 +26,9 @@ class Kf(IntFlag):
     ITER_NEXT = 256
     ITER_DESTROY = 512
     RCU_PROTECTED = 1024  # only in an RCU read section
+    # The kernel knows these by the functions' names.
+    UNDER_LOCK = 2048  # it may be called while a lock is held
+    CALLS_BACK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Kfunc:
 
 
 _NONE, _ACQ, _REL, _NULL, _TRUSTED = Kf.NONE, Kf.ACQUIRE, Kf.RELEASE, Kf.RET_NULL, Kf.TRUSTED_ARGS
-_SLEEP, _RCU = Kf.SLEEPABLE, Kf.RCU
+_SLEEP, _RCU, _LOCKED = Kf.SLEEPABLE, Kf.RCU, Kf.UNDER_LOCK
 _NEW, _NEXT, _END = Kf.ITER_NEW, Kf.ITER_NEXT | Kf.RET_NULL, Kf.ITER_DESTROY
 
 _ALL = "*"
@@ -64,12 +67,15 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     ("tracing", _SLEEP, "css_rstat_flush"),
     (_ALL, _RCU, "bpf_cgroup_read_xattr"),
     # Objects of the program's own types, lists and trees of them.
-    (_GENERIC, _ACQ | _NULL, "bpf_obj_new_impl bpf_percpu_obj_new_impl bpf_list_pop_front bpf_list_pop_back"),
-    (_GENERIC, _ACQ | _NULL, "bpf_rbtree_remove"),
-    (_GENERIC, _ACQ | _NULL | _RCU, "bpf_refcount_acquire_impl"),
+    (_GENERIC, _ACQ | _NULL, "bpf_obj_new_impl bpf_percpu_obj_new_impl"),
+    (_GENERIC, _ACQ | _NULL | _LOCKED, "bpf_list_pop_front bpf_list_pop_back bpf_rbtree_remove"),
+    (_GENERIC, _ACQ | _NULL | _RCU | _LOCKED, "bpf_refcount_acquire_impl"),
     (_GENERIC, _REL, "bpf_obj_drop_impl bpf_percpu_obj_drop_impl"),
-    (_GENERIC, _NONE, "bpf_list_push_front_impl bpf_list_push_back_impl bpf_rbtree_add_impl bpf_throw"),
-    (_GENERIC, _NULL, "bpf_list_front bpf_list_back bpf_rbtree_first bpf_rbtree_root bpf_rbtree_left bpf_rbtree_right"),
+    (_GENERIC, _LOCKED, "bpf_list_push_front_impl bpf_list_push_back_impl"),
+    (_GENERIC, _LOCKED | Kf.CALLS_BACK, "bpf_rbtree_add_impl"),
+    (_GENERIC, _NULL | _LOCKED, "bpf_list_front bpf_list_back bpf_rbtree_first bpf_rbtree_root"),
+    (_GENERIC, _NULL | _LOCKED, "bpf_rbtree_left bpf_rbtree_right"),
+    (_GENERIC, _NONE, "bpf_throw"),
     # CPU masks.
     (_CPUMASK, _ACQ | _NULL, "bpf_cpumask_create"),
     (_CPUMASK, _ACQ | _TRUSTED, "bpf_cpumask_acquire"),
@@ -82,13 +88,17 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     (_CPUMASK, _RCU, "bpf_cpumask_weight bpf_cpumask_xor"),
     # Sections and locks.
     (_ALL, _NONE, "bpf_rcu_read_lock bpf_rcu_read_unlock bpf_preempt_disable bpf_preempt_enable"),
-    (_ALL, _NONE, "bpf_local_irq_save bpf_local_irq_restore bpf_res_spin_unlock bpf_res_spin_unlock_irqrestore"),
-    (_ALL, _NULL, "bpf_res_spin_lock bpf_res_spin_lock_irqsave"),
+    (_ALL, _NONE, "bpf_local_irq_save bpf_local_irq_restore"),
+    (_ALL, _LOCKED, "bpf_res_spin_unlock bpf_res_spin_unlock_irqrestore"),
+    (_ALL, _NULL | _LOCKED, "bpf_res_spin_lock bpf_res_spin_lock_irqsave"),
     # Iterators.
-    (_ALL, _NEW, "bpf_iter_num_new bpf_iter_bits_new"),
-    (_ALL, _NEXT, "bpf_iter_num_next bpf_iter_bits_next bpf_iter_css_next bpf_iter_css_task_next bpf_iter_task_next"),
+    (_ALL, _NEW | _LOCKED, "bpf_iter_num_new"),
+    (_ALL, _NEXT | _LOCKED, "bpf_iter_num_next"),
+    (_ALL, _END | _LOCKED, "bpf_iter_num_destroy"),
+    (_ALL, _NEW, "bpf_iter_bits_new"),
+    (_ALL, _NEXT, "bpf_iter_bits_next bpf_iter_css_next bpf_iter_css_task_next bpf_iter_task_next"),
     (_ALL, _NEXT, "bpf_iter_task_vma_next"),
-    (_ALL, _END, "bpf_iter_num_destroy bpf_iter_bits_destroy bpf_iter_css_destroy bpf_iter_css_task_destroy"),
+    (_ALL, _END, "bpf_iter_bits_destroy bpf_iter_css_destroy bpf_iter_css_task_destroy"),
     (_ALL, _END, "bpf_iter_task_destroy bpf_iter_task_vma_destroy"),
     (_ALL, _NEW | _TRUSTED | Kf.RCU_PROTECTED, "bpf_iter_css_new bpf_iter_task_new"),
     (_ALL, _NEW | _TRUSTED, "bpf_iter_css_task_new"),

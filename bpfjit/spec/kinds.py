@@ -28,7 +28,9 @@ class ArgKind(Enum):
     STR = auto()  # a constant string in a read-only map
     STACK_OR_NULL = auto()
     ALLOC_SIZE = auto()  # a constant number of bytes, 0 too: the size of the memory returned
-    SPIN_LOCK = auto()  # a bpf_spin_lock in a map's value
+    SPIN_LOCK = auto()  # a bpf_spin_lock in a map's value or an object
+    KPTR_SLOT = auto()  # where a value or an object keeps a pointer that it owns
+    KPTR = auto()  # a pointer that fits there, with its reference
     TIMER = auto()  # a bpf_timer in a map's value
     RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
     SOCK_COMMON = auto()  # one of the verifier's own pointers to a socket
@@ -99,6 +101,7 @@ class RetKind(Enum):
     SOCKET_OR_NULL = auto()
     SOCK_COMMON_OR_NULL = auto()
     TCP_SOCK_OR_NULL = auto()
+    KPTR_OR_NULL = auto()  # what the KPTR_SLOT argument held
 
 
 INTEGER, VOID, MAP_VALUE_OR_NULL = RetKind.INTEGER, RetKind.VOID, RetKind.MAP_VALUE_OR_NULL

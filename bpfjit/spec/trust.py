@@ -39,5 +39,13 @@ RCU_MEMBERS = frozenset(
     }
 )
 RCU_OR_NULL_MEMBERS = frozenset({("mm_struct", "exe_file"), ("sk_buff", "sk"), ("request_sock", "sk")})
-# Structures that the kernel knows how to let go of, and so the only ones that a map may own (kptr).
-DESTRUCTIBLE = frozenset({"task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx"})
+# Structures that the kernel knows how to let go of, and so the only ones that a map may own (kptr), by the runtime's
+# function that does it; "" where the simulated kernel has no such objects.
+DESTRUCTIBLE = {
+    "task_struct": "rt_bpf_task_release",
+    "cgroup": "rt_bpf_cgroup_release",
+    "bpf_cpumask": "rt_bpf_cpumask_release",
+    "bpf_crypto_ctx": "",
+    "prog_test_member": "",
+    "prog_test_ref_kfunc": "",
+}

@@ -11,11 +11,12 @@ from ..spec.helpers import HELPER_BY_ID
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
 from ..spec.prog_types import helper_groups
 from ..uapi import bpf as uapi
-from . import btf_walk, ctx, dynptrs, fields, held, mem, stack
+from . import btf_walk, ctx, dynptrs, fields, held, locks, mem, objects, stack
 from . import state as st
 from .bounds import sync
 from .log import tnum_text, type_name
-from .state import OR_NULL, PACKET_SLICE, RINGBUF, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
+from .refs import RefKind
+from .state import LOCAL, OR_NULL, PACKET_SLICE, RINGBUF, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
 from .walk import Walk
 
 SOCKETS = frozenset({T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
@@ -60,6 +61,7 @@ class Call:
         self.shared_ref = 0
         self.dynptr: Reg | None = None
         self.released_dynptr = 0
+        self.kptr: objects.Slot | None = None  # what is exchanged with the second argument
 
     def check(self) -> None:
         for i, arg in enumerate(self.row.args):
@@ -70,6 +72,8 @@ class Call:
             self.shared_ref = self.w.regs[self.row.passes_reference].ref
         if self.released_dynptr:
             dynptrs.release(self.w, self.released_dynptr)
+        elif self.kptr is not None:
+            objects.given_away(self.w, self.w.regs[2].ref)
         elif self.row.releases and not held.release(self.w, self.w.regs[self.row.releases].ref):
             row = self.row
             self.w.reject(f"func bpf_{row.name}#{row.id} reference has not been acquired before", errno.EINVAL)
@@ -140,7 +144,12 @@ class Call:
                 self._mismatch(regno, reg, "ringbuf_mem")
             self._released(regno, reg)
         elif kind is ArgKind.SPIN_LOCK:
-            fields.lock(w, regno, reg, take=not self.row.under_lock)
+            locks.check(w, regno, reg, RefKind.LOCK, take=not self.row.under_lock)
+        elif kind is ArgKind.KPTR_SLOT:
+            self.kptr = objects.kptr_slot(w, regno, reg)
+        elif kind is ArgKind.KPTR:
+            objects.check_kptr(w, regno, reg, self.kptr)
+            self._released(regno, reg)
         elif kind is ArgKind.TIMER:
             fields.timer(w, regno, reg)
             self.map_index, self.map_uid = reg.map, reg.size
@@ -203,7 +212,7 @@ class Call:
 
     def _btf_pointer(self, regno: int, reg: Reg, arg: Arg) -> None:
         w, btf = self.w, self.w.env.kernel_btf
-        if reg.type != T.BTF or reg.flags & ((0 if arg.nullable else OR_NULL) | UNTRUSTED):
+        if reg.type != T.BTF or reg.flags & ((0 if arg.nullable else OR_NULL) | UNTRUSTED | LOCAL):
             self._mismatch(regno, reg, arg.expected)
         assert btf is not None
         if reg.off < 0 or not reg.is_const or not btf_walk.holds(btf, reg.btf_id, reg.off + st.s64(reg.value), arg.btf):
@@ -273,6 +282,8 @@ class Call:
         elif row.ret is RetKind.RINGBUF_MEM_OR_NULL:
             r = st.pointer(T.MEM, OR_NULL | RINGBUF)
             r.size = self.size_max
+        elif self.kptr is not None:
+            r = objects.taken_out(self.kptr)
         elif row.ret is RetKind.BTF_PTR:
             r = st.pointer(T.BTF, TRUSTED)
             r.btf_id = _struct_id(w, row.ret_btf)

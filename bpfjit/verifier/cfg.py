@@ -80,6 +80,7 @@ class Summary:
 
     nargs: int
     asks: bool
+    calls_back: bool
 
 
 def _refuse(reason: str, pc: int, number: int = errno.EINVAL) -> Refusal:
@@ -300,8 +301,11 @@ def build(
                 prune[pc] = 1
             elif insn.src == 0 and insn.imm in calling_back:
                 prune[pc] = joins[pc] = checkpoint[pc] = calls_back[pc] = 1
-            elif insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and insn.imm in kfuncs and kfuncs[insn.imm].asks:
-                prune[pc] = joins[pc] = checkpoint[pc] = asks[pc] = 1
+            elif insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and insn.imm in kfuncs:
+                row = kfuncs[insn.imm]
+                asks[pc], calls_back[pc] = row.asks, row.calls_back
+                if row.asks or row.calls_back:
+                    prune[pc] = joins[pc] = checkpoint[pc] = 1
         elif insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC:
             prune[pc] = prune[pc + 2] = joins[pc + 2] = 1
         elif insn.code == JCOND:

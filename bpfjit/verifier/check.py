@@ -266,7 +266,7 @@ class Checker:
             if row.callback is Callback.LOOP:
                 w.precise(1)  # how many rounds there are
             if row.callback is not Callback.LOOP or w.state.frame.rounds < w.regs[1].umax:
-                self._enter_callback(call, w.regs[3])
+                self._enter_callback(call.callback, calls.callback_args(w, call.row, call.map_index, w.regs[3]))
             else:
                 w.state.frame.rounds = 0
         call.leave()
@@ -345,11 +345,17 @@ class Checker:
     def _call_kfunc(self, insn: Insn) -> int:
         w = self.w
         site = kfuncs.KfuncSite(w, insn, self.args)
+        failed = site.failed()
+        if failed is not None:
+            self._push(failed, w.pc + 1)
         site.check()
         if site.name == "bpf_throw":
             w.facts.kfuncs[w.pc] = KfuncCall(site.name)
             self._throw()
             return -1
+        if site.callback is not None:
+            site.note()
+            self._enter_callback(site.callback, site.callback_args())
         site.leave()
         if site.flags & Kf.ITER_NEXT:
             self._next_element(site)
@@ -401,20 +407,19 @@ class Checker:
             self.w.reject(f"the call stack of {len(state.frames) + 1} frames is too deep", errno.E2BIG)
         return Frame(len(state.frames), index, self.w.pc)
 
-    def _enter_callback(self, call: calls.Call, ctx_reg: Reg) -> None:
+    def _enter_callback(self, subprog: int, args: list[Reg]) -> None:
         """Walk the callback once more from here; it comes back to this same call (bpf_loop, for_each)."""
         w = self.w
-        assert call.callback is not None
         entered = w.state.copy()
-        frame = self._new_frame(entered, call.callback)
+        frame = self._new_frame(entered, subprog)
         frame.callback = True
-        frame.regs[1:6] = calls.callback_args(w, call.row, call.map_index, ctx_reg)
+        frame.regs[1:6] = args
         entered.frames.append(frame)
         entered.unrolled += 1
         entered.frames[-2].rounds += 1
         w.state.frames[-1].rounds = 0
         w.enter(frame, entered)
-        self._push(entered, w.cfg.starts[call.callback])
+        self._push(entered, w.cfg.starts[subprog])
 
     def _enter_later(self, call: calls.Call) -> None:
         """Walk a callback that runs by itself some time: nothing of the present path is there then."""

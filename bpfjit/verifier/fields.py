@@ -1,33 +1,22 @@
-"""Special fields of map values: which accesses may touch them, spin locks, timers, and which programs may use such maps."""
+"""Special fields of map values: which accesses may touch them, timers, and which programs may use such maps."""
 
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 
 from ..btf import Field, Special
 from ..program import MapInfo, Program
 from ..spec.kinds import MapType
+from . import objects
 from . import state as st
-from .held import change_regs, in_rcu, invalid
+from .held import in_rcu
 from .log import type_name
-from .refs import Ref, RefKind
 from .refusal import Refusal
-from .state import NON_OWN, OR_NULL, RCU, UNTRUSTED, Reg, T
+from .state import ALLOC, LOCAL, NON_OWN, OR_NULL, PERCPU, RCU, UNTRUSTED, Reg, T
 from .walk import Walk
 
 _CALLING_BACK = Special.TIMER | Special.WORKQUEUE | Special.TASK_WORK
 LOCKS = Special.SPIN_LOCK | Special.RES_SPIN_LOCK
-_NAMES = {
-    Special.SPIN_LOCK: "bpf_spin_lock",
-    Special.RES_SPIN_LOCK: "bpf_res_spin_lock",
-    Special.TIMER: "bpf_timer",
-    Special.WORKQUEUE: "bpf_wq",
-    Special.TASK_WORK: "bpf_task_work",
-    Special.LIST_HEAD: "bpf_list_head",
-    Special.RB_ROOT: "bpf_rb_root",
-    Special.REFCOUNT: "bpf_refcount",
-}
 _TRACING = frozenset({"kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable"})
 _NOT_YET = (
     (Special.GRAPH_ROOT, "bpf_{list_head,rb_root}"),
@@ -77,7 +66,7 @@ def touched(w: Walk, m: MapInfo, reg: Reg, off: int, size: int, *, direct: bool)
         if not (low < field.offset + field.size and field.offset < high):
             continue
         if not field.kind & Special.POINTER:
-            w.reject(f"{_NAMES[field.kind]} cannot be accessed directly by load/store")
+            w.reject(f"{objects.field_name(field.kind)} cannot be accessed directly by load/store")
         name = "uptr" if field.kind is Special.UPTR else "kptr"
         if not direct:
             w.reject(f"{name} cannot be accessed indirectly by helper")
@@ -92,60 +81,62 @@ def touched(w: Walk, m: MapInfo, reg: Reg, off: int, size: int, *, direct: bool)
     return None
 
 
-def kptr_access(w: Walk, field: Field, value: Reg | None) -> Reg:
-    """A load of a kernel pointer from a value, or a store of `value` there. Rejects all stores but of NULL."""
+def kptr_access(w: Walk, field: Field, value: Reg | None, value_regno: int) -> Reg:
+    """A load of a kernel pointer from a value, or a store of `value` (of register `value_regno`) there. Rejects."""
     if value is not None:
+        if field.kind is Special.UPTR:
+            w.reject("store to uptr disallowed")
         if field.kind is not Special.KPTR_UNREF:
             w.reject("store to referenced kptr disallowed")
-        if value.type != st.SCALAR or not value.is_const or value.value:
-            w.reject("storing other than NULL into a kptr is not supported by bpfjit")
+        if value.type == st.SCALAR and value.is_const and not value.value:
+            w.precise(value_regno)
+        elif value_regno < 0:
+            w.reject(f"BPF_ST imm must be 0 when storing to kptr at off={field.offset}")
+        else:
+            objects.match_kptr(w, value_regno, value, objects.Slot(field.kind, field.type_id, field.in_kernel))
         return value
-    btf = w.env.kernel_btf
-    if not field.in_kernel or btf is None or field.kind is Special.UPTR:
-        w.reject("loading a pointer to a program's own object from a map is not supported by bpfjit", errno.EINVAL)
-    kept = field.kind is Special.KPTR_REF and in_rcu(w) and btf.type(field.type_id).name in _RCU_KEEPS
-    r = st.pointer(T.BTF, OR_NULL | (RCU if kept else UNTRUSTED))
+    if field.kind is Special.UPTR:
+        w.reject("loading a pointer to user memory from a map is not supported by bpfjit", errno.EINVAL)
+    r = st.pointer(T.BTF, OR_NULL | (0 if field.in_kernel else LOCAL))
     r.btf_id, r.id = field.type_id, w.new_id()
+    if not _kept(w, field):
+        r.flags |= UNTRUSTED
+        return r
+    r.flags |= RCU
+    if field.kind is Special.KPTR_PERCPU:
+        r.flags |= PERCPU
+    elif not field.in_kernel:
+        r.flags |= ALLOC
+        if objects.record_of(w, r).kinds & Special.GRAPH_NODE:
+            r.flags |= NON_OWN
     return r
 
 
-def _at(w: Walk, regno: int, reg: Reg, kind: Special) -> MapInfo:
-    """The map whose field of that kind a register points to. Rejects."""
-    name = _NAMES[kind]
+def _kept(w: Walk, field: Field) -> bool:
+    """What the pointer leads to stays for the rest of the read section."""
+    if not in_rcu(w) or field.kind is Special.KPTR_UNREF:
+        return False
+    btf = w.env.kernel_btf
+    return (
+        field.kind is Special.KPTR_PERCPU
+        or not field.in_kernel
+        or (btf is not None and btf.type(field.type_id).name in _RCU_KEEPS)
+    )
+
+
+def timer(w: Walk, regno: int, reg: Reg) -> None:
+    """A timer argument: it lies in a map's value."""
+    name = "bpf_timer"
     if reg.type != T.MAP_VALUE or reg.flags & OR_NULL:
-        w.reject(f"R{regno} type={type_name(reg)} expected=map_value{', ptr_' if kind is Special.SPIN_LOCK else ''}")
+        w.reject(f"R{regno} type={type_name(reg)} expected=map_value")
     if not reg.is_const:
         w.reject(f"R{regno} doesn't have constant offset. {name} has to be at the constant offset", errno.EINVAL)
     m = w.program.maps[reg.map]
     if not m.has_btf:
         w.reject(f"map '{m.name}' has to have BTF in order to use {name}", errno.EINVAL)
-    field = m.record.one(kind)
+    field = m.record.one(Special.TIMER)
     if field is None:
         w.reject(f"map '{m.name}' has no valid {name}", errno.EINVAL)
     at = reg.off + st.s64(reg.value)
     if at != field.offset:
         w.reject(f"off {at} doesn't point to 'struct {name}' that is at {field.offset}", errno.EINVAL)
-    return m
-
-
-def lock(w: Walk, regno: int, reg: Reg, *, take: bool) -> None:
-    """bpf_spin_lock() and bpf_spin_unlock() of a map's value."""
-    _at(w, regno, reg, Special.SPIN_LOCK)
-    held = w.state.held
-    mine = next((r for r in held.refs if r.kind is RefKind.LOCK), None)
-    if take:
-        if mine is not None:
-            w.reject("Locking two bpf_spin_locks are not allowed", errno.EINVAL)
-        w.state.held = replace(held, refs=(*held.refs, Ref(reg.id, w.pc, RefKind.LOCK, reg.map)))
-        return
-    if mine is None:
-        w.reject("bpf_spin_unlock without taking a lock", errno.EINVAL)
-    if (mine.id, mine.place) != (reg.id, reg.map):
-        w.reject("bpf_spin_unlock of different lock", errno.EINVAL)
-    w.state.held = replace(held, refs=tuple(r for r in held.refs if r is not mine))
-    change_regs(w.state.frames, lambda r: invalid(w) if r.flags & NON_OWN else r)
-
-
-def timer(w: Walk, regno: int, reg: Reg) -> None:
-    """A timer argument: it lies in a map's value."""
-    _at(w, regno, reg, Special.TIMER)

@@ -15,7 +15,7 @@ from . import ctx, dynptrs, held, mem
 from . import state as st
 from .log import type_name
 from .refusal import Refusal
-from .state import OR_NULL, SCALAR, TRUSTED, Reg, T
+from .state import LOCAL, OR_NULL, SCALAR, TRUSTED, Reg, T
 from .walk import Walk, non_null
 
 
@@ -174,7 +174,7 @@ def _check_argument(w: Walk, regno: int, wanted: Reg, args: tuple[ctx.Argument, 
 def _check_trusted(w: Walk, regno: int, reg: Reg, wanted: Reg) -> None:
     """A pointer to a kernel structure that the function may rely upon."""
     maybe = reg.flags & OR_NULL and not wanted.flags & OR_NULL
-    if reg.type != T.BTF or maybe or not held.is_trusted(non_null(reg)):
+    if reg.type != T.BTF or reg.flags & LOCAL or maybe or not held.is_trusted(non_null(reg)):
         w.reject(f"R{regno} type={type_name(reg)} expected=ptr_, trusted_ptr_, rcu_ptr_")
     btf = w.env.kernel_btf
     assert btf is not None

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from . import state as st
-from .refs import Held, Ref, RefKind
-from .state import ALLOC, DYNPTR_SLOT, NON_OWN, OR_NULL, RCU, TRUSTED, UNTRUSTED, Frame, Reg, Slot, State, T
+from .refs import LOCKS, Held, Ref, RefKind
+from .state import ALLOC, DYNPTR_SLOT, LOCAL, NON_OWN, OR_NULL, RCU, TRUSTED, UNTRUSTED, Frame, Reg, Slot, State, T
 from .walk import Walk
 
 TRUST = ALLOC | TRUSTED | NON_OWN  # flags of pointers that are sure to be good
@@ -26,25 +26,34 @@ def is_trusted(reg: Reg) -> bool:
     """A pointer that is sure to be good as long as it is held."""
     if reg.ref:
         return True
-    safe = not reg.flags & ~TRUST
+    safe = not reg.flags & ~(TRUST | LOCAL)
     return safe and (reg.type in KERNEL_TYPE or bool(reg.flags & TRUST))
 
 
 def acquire(w: Walk, kind: RefKind = RefKind.OBJECT, place: object = None) -> int:
     """A new reference taken by the instruction under way; its id."""
     ref = Ref(w.new_id(), w.pc, kind, place)
-    w.state.held = replace(w.state.held, refs=(*w.state.held.refs, ref))
+    add(w.state, ref)
     return ref.id
+
+
+def add(state: State, ref: Ref) -> None:
+    state.held = replace(state.held, refs=(*state.held.refs, ref))
 
 
 def drop(state: State, ref_id: int) -> bool:
     """Take a reference off the list. False if it is not there."""
     held = state.held
-    rest = tuple(r for r in held.refs if r.id != ref_id)
+    rest = tuple(r for r in held.refs if r.id != ref_id or r.kind in LOCKS)
     if len(rest) == len(held.refs):
         return False
     state.held = replace(held, refs=rest)
     return True
+
+
+def drop_lock(state: State, lock: Ref) -> None:
+    """A lock's id is that of a pointer: it may be a reference's as well."""
+    state.held = replace(state.held, refs=tuple(r for r in state.held.refs if r is not lock))
 
 
 def release(w: Walk, ref_id: int) -> bool:

@@ -1,4 +1,7 @@
-"""Interrupts that a program disables: the flags to restore lie in a stack slot, last disabled is first restored."""
+"""Interrupts that a program disables: the flags to restore lie in a stack slot, last disabled is first restored.
+
+The flags' register is of type IRQ_FLAG: size 1 where a resilient lock disabled them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from ..btf.types import Param
-from . import held, stack
+from . import held, reslocks, stack
 from .refs import RefKind
 from .state import IRQ_SLOT, Reg, Slot, T
 
@@ -14,10 +17,13 @@ if TYPE_CHECKING:
     from .kfuncs import KfuncSite
 
 
+_SAVES = frozenset({"bpf_local_irq_save", "bpf_res_spin_lock_irqsave"})
+
+
 def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
     """The flags of bpf_local_irq_save() and bpf_local_irq_restore(). Rejects."""
     w = site.w
-    saves = site.name == "bpf_local_irq_save"
+    saves, by_lock = site.name in _SAVES, site.name in reslocks.WITH_IRQS
     if reg.type != T.STACK:
         w.reject(f"arg#{i} doesn't point to an irq flag on stack", errno.EINVAL)
     wanted = f"expected {'uninitialized' if saves else 'an initialized'} irq flag as arg#{i}"
@@ -30,13 +36,17 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
         stack.check_range(w, reg, i + 1, 0, 8, "write to")
         stack.clobber(w, reg, 8)
         made = Reg(T.IRQ_FLAG)
-        made.ref = held.acquire(w, RefKind.IRQ)
+        made.size, made.ref = int(by_lock), held.acquire(w, RefKind.IRQ)
         frame.stack[index] = Slot(bytes([IRQ_SLOT]) * 8, made)
         return
     if slot is None or slot.kinds[0] != IRQ_SLOT or slot.reg is None:
         w.reject(wanted, errno.EINVAL)
     stack.note_read(w, reg, 8)
     flags = slot.reg
+    if flags.size != by_lock:
+        kinds = ("native", "lock")
+        how = f"irq flag acquired by {kinds[flags.size]} kfuncs cannot be restored with {kinds[by_lock]} kfuncs"
+        w.reject(how, errno.EINVAL)
     last = w.state.held.irqs[-1]
     if last.id != flags.ref:
         w.reject(

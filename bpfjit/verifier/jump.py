@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import branch, fields, held
+from . import branch, fields, held, objects
 from . import state as st
 from .bounds import zero_extend
 from .op import Op
@@ -182,6 +182,7 @@ def _resolve_null(w: Walk, state: State, pointer_id: int, is_null: bool) -> None
         if there.type == T.MAP_PTR and fields.tells_apart(w.program.maps[there.map]):
             there.size = r.id
         lockable = there.type == T.MAP_VALUE and fields.may_lock(w.program.maps[there.map])
+        lockable = lockable or (there.type == T.BTF and objects.is_lockable(w, there))
         if there.type not in (T.PACKET, T.PACKET_META) and not lockable:
             there.id = 0
         return there

@@ -11,19 +11,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
 
-from ..btf import Btf, BtfId, Kind
+from ..btf import Btf, BtfId, Field, Kind
 from ..btf.types import COMPOSITES, ENUMS, Param, Type
 from ..errors import BtfError
 from ..isa.encoding import CALL, Insn
-from ..program import KfuncCall, Program
+from ..program import KfuncCall, Program, StructRef
 from ..spec.kfuncs import KFUNC_BY_NAME, Kf, Kfunc
 from ..uapi import bpf as uapi
-from . import ctx, dynptrs, held, irqs, iters, mem
+from . import ctx, dynptrs, graphs, held, irqs, iters, locks, mem, objects, reslocks
 from . import state as st
 from .cfg import Summary
 from .log import type_name
 from .refusal import Refusal
-from .state import ALLOC, OR_NULL, RCU, RDONLY, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
+from .state import LOCAL, OR_NULL, RCU, RDONLY, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, State, T
 from .walk import Walk
 
 _MAX_NESTING = 4
@@ -31,10 +31,7 @@ _SCALARS = frozenset({Kind.INT, *ENUMS})
 
 
 # Functions whose rules are not checked yet: nothing is accepted unproved.
-_NOT_YET = (
-    *("bpf_crypto_", "bpf_obj_", "bpf_percpu_obj_", "bpf_list_", "bpf_rbtree_", "bpf_refcount_", "bpf_res_spin_", "bpf_wq_"),
-    *("bpf_task_work_", "bpf_arena_"),
-)
+_NOT_YET = ("bpf_crypto_", "bpf_wq_", "bpf_task_work_", "bpf_arena_")
 
 
 class ArgClass(Enum):
@@ -85,8 +82,10 @@ class KfuncSite:
         self.callback: int | None = None
         self.iterator = (0, 0)  # frame and slot
         self.dynptr: Reg | None = None
-        self.hidden: dict[int, int] = {}
+        self.hidden: dict[int, int | StructRef] = {}
         self.obj: Reg | None = None  # the object of the program's own types that it is about
+        self.root: Field | None = None  # the list or tree that it is about
+        self.never_null = False  # though its kind of function may return NULL
 
     # -- arguments ---------------------------------------------------------------------------------
 
@@ -94,8 +93,14 @@ class KfuncSite:
     def trusted_args(self) -> bool:
         return bool(self.flags & (Kf.TRUSTED_ARGS | Kf.RELEASE))
 
+    @property
+    def acquires(self) -> bool:
+        return bool(self.flags & Kf.ACQUIRE)
+
     def check(self) -> None:
         w, params = self.w, self.proto.params
+        if w.state.held.locks and not self.flags & Kf.UNDER_LOCK:
+            locks.refuse_call(w)
         if self.flags & Kf.SLEEPABLE and not w.sleepable:
             w.reject(f"program must be sleepable to call sleepable kfunc {self.name}")
         if len(params) > 5:
@@ -148,7 +153,7 @@ class KfuncSite:
             return False
         special = _SPECIAL_ARGS.get(self._target_name(t))
         if special is not None and not (nullable and null):
-            self._check_offset(regno, reg)
+            self.check_offset(regno, reg)
             special(self, i, p, reg)
             return False
         suffix = next((check for end, check in _SUFFIXES.items() if p.name.endswith(end)), None)
@@ -159,8 +164,8 @@ class KfuncSite:
         if kind is ArgClass.NULL:
             return False
         if kind in (ArgClass.BTF, ArgClass.MAP) and (self.trusted_args or self.flags & Kf.RCU):
-            self._check_trust(regno, reg)
-        self._check_offset(regno, reg)
+            self.check_trust(regno, reg)
+        self.check_offset(regno, reg)
         _CHECKS[kind](self, i, p, reg)
         return kind is ArgClass.MEM_SIZE
 
@@ -197,7 +202,7 @@ class KfuncSite:
         scalar = self.btf.resolve(p.type_id).kind in _SCALARS and self.w.regs[regno].type == SCALAR
         return scalar and p.name.endswith(("__sz", "__szk"))
 
-    def _check_trust(self, regno: int, reg: Reg) -> None:
+    def check_trust(self, regno: int, reg: Reg) -> None:
         if held.is_trusted(reg):
             return
         if not self.flags & Kf.RCU:
@@ -205,7 +210,7 @@ class KfuncSite:
         if not reg.flags & RCU:
             self.w.reject(f"R{regno} must be a rcu pointer", errno.EINVAL)
 
-    def _check_offset(self, regno: int, reg: Reg) -> None:
+    def check_offset(self, regno: int, reg: Reg) -> None:
         w = self.w
         if reg.type == T.NOT_INIT:
             w.read(regno)
@@ -220,7 +225,7 @@ class KfuncSite:
 
     def _btf(self, i: int, p: Param, reg: Reg) -> None:
         w, btf = self.w, self.btf
-        unsafe = reg.flags & ~held.TRUST
+        unsafe = reg.flags & ~(held.TRUST | LOCAL)
         if (reg.type != T.BTF and reg.type not in held.KERNEL_TYPE) or (unsafe and not reg.flags & RCU):
             wanted = Reg(reg.type, reg.flags & held.TRUST)
             w.reject(f"arg#{i} is {type_name(reg)} expected {type_name(wanted)} or socket", errno.EINVAL)
@@ -229,7 +234,7 @@ class KfuncSite:
 
     def _match(self, i: int, reg: Reg, target: BtfId) -> None:
         btf = self.btf
-        own = bool(reg.flags & ALLOC)
+        own = bool(reg.flags & LOCAL)
         types = self.w.program.btf if own else btf
         assert types is not None
         if reg.type in held.KERNEL_TYPE:
@@ -292,19 +297,39 @@ class KfuncSite:
         _sections(self)
         if self.release_regno and not held.release(w, w.regs[self.release_regno].ref):
             w.reject(f"kfunc {self.name}#{self.func_id} reference has not been acquired before", errno.EINVAL)
-        own = next((i for i, p in enumerate(self.proto.params, 1) if p.name.endswith("__prog")), 0)
-        w.facts.kfuncs[w.pc] = KfuncCall(self.name, self.hidden, own)
+        graphs.added(self)
         for i in range(6):
             w.regs[i] = UNINIT
         r0 = self._result()
+        self.note()
         w.regs[0] = r0
         w.leave(r0)
+
+    def failed(self) -> State | None:
+        """The way on with an error, for what may fail and otherwise leaves something behind."""
+        return reslocks.not_taken(self.w) if self.name in reslocks.TAKES else None
+
+    def callback_args(self) -> list[Reg]:
+        return graphs.less_args(self)
+
+    def note(self) -> None:
+        """Tell the engines what the call is. Rejects one that is another on another path."""
+        own = next((i for i, p in enumerate(self.proto.params, 1) if p.name.endswith("__prog")), 0)
+        w, call = self.w, KfuncCall(self.name, self.hidden, own)
+        if w.facts.kfuncs.setdefault(w.pc, call) != call:
+            w.reject("same insn cannot be used with different pointers", errno.EINVAL)
+
+    @staticmethod
+    def is_plain(btf: Btf, t: Type) -> bool:
+        return _is_plain(btf, t)
 
     def _result(self) -> Reg:
         w, btf = self.w, self.btf
         t = btf.resolve(self.proto.ref)
         if t.kind is Kind.VOID:
             return UNINIT
+        if self.name in reslocks.TAKES:
+            return st.const_scalar(0)
         if t.kind is not Kind.PTR:
             return st.unknown_scalar()
         target_id = btf.skip(t.ref)
@@ -312,6 +337,8 @@ class KfuncSite:
         special = _RESULTS.get(self.name)
         if special is not None:
             r = special(self)
+        elif target.name in graphs.NODES:
+            r = graphs.node_result(self)
         elif target.kind is Kind.VOID:
             r = st.unknown_scalar()
         elif target.kind not in COMPOSITES:
@@ -320,13 +347,16 @@ class KfuncSite:
             r = st.pointer(T.BTF)
             r.btf_id = target_id
             r.flags |= self._result_flags()
-        if self.flags & Kf.RET_NULL:
+        maybe = self.flags & Kf.RET_NULL and not self.never_null
+        if maybe:
             r.flags |= OR_NULL
             r.id = w.new_id()
-        if self.flags & Kf.ACQUIRE:
+        if self.acquires:
             r.ref = held.acquire(w)
-            if self.flags & Kf.RET_NULL:
+            if maybe:
                 r.id = r.ref
+        if not r.id and objects.is_lockable(w, r):
+            r.id = w.new_id()
         return r
 
     def _result_flags(self) -> int:
@@ -511,11 +541,25 @@ _CHECKS: dict[ArgClass, ArgCheck] = {
     ArgClass.CALLBACK: KfuncSite._callback,
     ArgClass.STR: KfuncSite._str,
 }
-_SPECIAL_ARGS: dict[str, ArgCheck] = {"bpf_dynptr": dynptrs.check_argument}
-_SUFFIXES: dict[str, ArgCheck] = {"__irq_flag": irqs.check_argument}
+_SPECIAL_ARGS: dict[str, ArgCheck] = {
+    "bpf_dynptr": dynptrs.check_argument,
+    "bpf_list_head": graphs.list_head,
+    "bpf_list_node": graphs.list_node,
+    "bpf_rb_root": graphs.tree_root,
+    "bpf_rb_node": graphs.tree_node,
+    "bpf_res_spin_lock": reslocks.check_argument,
+}
+_SUFFIXES: dict[str, ArgCheck] = {
+    "__irq_flag": irqs.check_argument,
+    "__alloc": objects.alloc_argument,
+    "__refcounted_kptr": objects.refcounted_argument,
+}
 _RESULTS: dict[str, Callable[[KfuncSite], Reg]] = {
     "bpf_cast_to_kern_ctx": _kernel_context,
     "bpf_rdonly_cast": _read_only,
+    "bpf_obj_new_impl": objects.new,
+    "bpf_percpu_obj_new_impl": objects.new_percpu,
+    "bpf_refcount_acquire_impl": objects.counted,
     "bpf_dynptr_slice": dynptrs.slice_of,
     "bpf_dynptr_slice_rdwr": dynptrs.slice_of,
 }
@@ -531,5 +575,7 @@ def summaries(program: Program, btf: Btf | None) -> dict[int, Summary]:
             func = btf.type(insn.imm)
             row = KFUNC_BY_NAME.get(func.name) if func.kind is Kind.FUNC else None
             if row is not None:
-                found[insn.imm] = Summary(len(btf.type(func.ref).params), bool(row.flags & Kf.ITER_NEXT))
+                found[insn.imm] = Summary(
+                    len(btf.type(func.ref).params), bool(row.flags & Kf.ITER_NEXT), bool(row.flags & Kf.CALLS_BACK)
+                )
     return found

@@ -13,7 +13,22 @@ from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
 from . import state as st
 from .cfg import uses_defs
-from .state import OR_NULL, RCU, RDONLY, RINGBUF, TRUSTED, UNTRUSTED, Frame, Reg, Slot, T
+from .state import (
+    LOCAL,
+    NON_OWN,
+    OR_NULL,
+    PERCPU,
+    RCU,
+    RDONLY,
+    RINGBUF,
+    TRUSTED,
+    UNTRUSTED,
+    USER,
+    Frame,
+    Reg,
+    Slot,
+    T,
+)
 from .tnum import U32, U64
 
 # The bits of a log level beside 1 and 2.
@@ -58,10 +73,12 @@ def type_name(r: Reg) -> str:
     prefix = ""
     for flag, text in (
         (RDONLY, "rdonly_"),
-        (TRUSTED, "trusted_"),
+        (RINGBUF, "ringbuf_"),
+        (USER, "user_"),
+        (PERCPU, "percpu_"),
         (RCU, "rcu_"),
         (UNTRUSTED, "untrusted_"),
-        (RINGBUF, "ringbuf_"),
+        (TRUSTED, "trusted_"),
     ):
         if r.flags & flag:
             prefix += text
@@ -123,13 +140,16 @@ def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
     if r.type == T.STACK and r.is_const:
         return f"fp{r.off + st.s64(r.value):+d}".replace("+0", "0")
     name = type_name(r)
-    if r.type == T.BTF and kernel_btf is not None:
-        name += kernel_btf.type(r.btf_id).name
+    btf = program.btf if r.flags & LOCAL else kernel_btf
+    if r.type == T.BTF and btf is not None:
+        name += btf.type(r.btf_id).name
     parts = []
     if r.id:
         parts.append(f"id={r.id}{r.off:+d}" if r.type == T.SCALAR and r.flags else f"id={r.id}")
     if r.ref:
         parts.append(f"ref_obj_id={r.ref}")
+    if r.flags & NON_OWN:
+        parts.append("non_own_ref")
     if r.type in (T.MAP_PTR, T.MAP_VALUE, T.MAP_KEY) and 0 <= r.map < len(program.maps):
         m = program.maps[r.map]
         parts.append(f"map={m.name},ks={m.key_size},vs={m.value_size}")

@@ -9,7 +9,7 @@ from ..program import Region
 from ..spec.contexts import SOCK_COMMON_FIELDS, SOCK_FIELDS, TCP_SOCK_FIELDS, XDP_SOCK_FIELDS
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import btf_walk, ctx, fields, held, stack
+from . import btf_walk, ctx, fields, held, objects, stack
 from . import state as st
 from .bounds import truncate
 from .log import tnum_text, type_name
@@ -62,7 +62,7 @@ def _check_region(w: Walk, reg: Reg, regno: int, off: int, size: int, limit: int
         w.reject(f"{what.format(off=high, size=size)}\nR{regno} max value is outside of the allowed memory range")
 
 
-def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg | None) -> Reg:
+def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg | None, value_regno: int) -> Reg:
     m, write = w.program.maps[reg.map], value is not None
     if write and m.flags & uapi.BPF_F_RDONLY_PROG:
         w.reject(f"write into map forbidden, value_size={m.value_size} off={reg.off + off} size={size}")
@@ -73,7 +73,7 @@ def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg | 
     w.touch(Region.MAP_VALUE)
     kptr = fields.touched(w, m, reg, off, size, direct=True)
     if kptr is not None:
-        return fields.kptr_access(w, kptr, value)
+        return fields.kptr_access(w, kptr, value, value_regno)
     if not write and m.constant is not None and reg.is_const:
         at = reg.off + off + reg.value
         return st.const_scalar(int.from_bytes(m.constant[at : at + size], "little"))
@@ -229,13 +229,15 @@ def access(
     if value is not None and value.type != _SCALAR and not w.env.privileged:
         w.reject(f"R{regno} leaks addr into map")
     if reg.type == T.MAP_VALUE:
-        return _map_value(w, reg, regno, off, size, value)
+        return _map_value(w, reg, regno, off, size, value, value_regno)
     if reg.type in (T.PACKET, T.PACKET_META):
         return _packet(w, reg, regno, off, size, write)
     if reg.type == T.CTX:
         return _context(w, reg, regno, off, size, write, args)
     if reg.type == T.MEM:
         return _memory(w, reg, regno, off, size, write)
+    if reg.type == T.BTF and reg.flags & st.LOCAL:
+        return objects.access(w, reg, regno, off, size, write=write) or sized_scalar(size)
     if reg.type == T.BTF:
         return _kernel_object(w, reg, regno, off, size, write)
     if reg.type in _SOCKETS:

@@ -16,6 +16,9 @@ class RefKind(IntEnum):
     IRQ = 4  # bpf_local_irq_save
 
 
+LOCKS = frozenset({RefKind.LOCK, RefKind.RES_LOCK, RefKind.RES_LOCK_IRQ})
+
+
 class Ref(NamedTuple):
     """One thing held: its id, the instruction that took it, and for locks what allocation they lie in."""
 
@@ -43,7 +46,7 @@ class Held:
 
     @property
     def locks(self) -> tuple[Ref, ...]:
-        return tuple(r for r in self.refs if RefKind.LOCK <= r.kind <= RefKind.RES_LOCK_IRQ)
+        return tuple(r for r in self.refs if r.kind in LOCKS)
 
     @property
     def irqs(self) -> tuple[Ref, ...]:

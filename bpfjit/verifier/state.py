@@ -49,6 +49,7 @@ NOT_INIT, SCALAR, STACK = int(T.NOT_INIT), int(T.SCALAR), int(T.STACK)
 OR_NULL, RDONLY, TRUSTED, RCU, UNTRUSTED = 1, 2, 4, 8, 16
 # ALLOC: an object of a type in the program's own BTF (btf_id); NON_OWN: one in a list or tree, looked at under its lock.
 ALLOC, PERCPU, NON_OWN, USER = 32, 64, 128, 256
+LOCAL = 512  # btf_id is of the program's own BTF
 PACKET_SLICE = 1 << 13  # memory that may lie in a packet
 # Reg.range of a packet pointer that was compared with the end and does not lie before it.
 AT_END, BEYOND_END = -1, -2

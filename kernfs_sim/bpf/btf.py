@@ -14,6 +14,7 @@ from ..caller import CAP_BPF, Caller
 from ..objects import BtfObject
 from .fd import install_new
 from .log import UserLog
+from .structs import OwnStructs
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -31,6 +32,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
     if attr.btf_size > _MAX_BYTES:
         raise refuse(errno.E2BIG, f"BTF of {attr.btf_size} bytes, wanted at most {_MAX_BYTES}")
     obj = _found_before(kernel, caller, attr) or _checked(kernel, caller, attr)
+    obj.own = OwnStructs(obj.types, kernel.btf.types, kernel.symbols, obj.structs)
     obj.id = kernel.btfs.add(obj)
     obj.on_release = lambda gone: kernel.btfs.remove(gone.id)
     return install_new(caller, obj)
@@ -77,5 +79,5 @@ def check(kernel: Kernel, data: bytes, log: BtfLog) -> BtfObject:
     Resolver(table).check()
     types = parse_btf(data)
     obj = BtfObject(data, types)
-    obj.structs = struct_records(types, kernel.btf.types, DESTRUCTIBLE)
+    obj.structs = struct_records(types, kernel.btf.types, DESTRUCTIBLE.keys())
     return obj

@@ -29,7 +29,7 @@ def check(kernel: Kernel, row: MapType, attr: uapi.MapCreate, btf: BtfObject) ->
         raise refuse(errno.EINVAL, f"a {row.name} map wants its key's type too")
     value = _sized(types, attr.btf_value_type_id, attr.value_size, "value")
     try:
-        record = parse_record(types, attr.btf_value_type_id, MAP_FIELDS, kernel.btf.types, DESTRUCTIBLE)
+        record = parse_record(types, attr.btf_value_type_id, MAP_FIELDS, kernel.btf.types, DESTRUCTIBLE.keys())
     except OSError:
         record = NO_FIELDS  # Linux makes the map all the same: none of its fields is special then
     if record:

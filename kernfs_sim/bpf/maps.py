@@ -65,7 +65,7 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         attr.map_flags,
         attr.map_extra,
         on_node=bool(attr.map_flags & uapi.BPF_F_NUMA_NODE) and attr.numa_node != _NO_NODE,
-        fields=[(f.kind, f.offset, f.size, 0) for f in record.fields],
+        fields=btf.own.fields(record) if btf is not None and btf.own is not None else (),
     )
     m = MapObject(native, row, name, record)
     m.exclusive_to = exclusive_to

@@ -55,7 +55,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
         else:
             verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl)
             digest = digest_of(insns)
-            native = kernel.compile(verified, tuple(used.maps), own)
+            native = kernel.compile(verified, tuple(used.maps), own, btf)
             if kernel.kept and key:
                 kernel.kept.put(key, verified, native.recipe, btf, digest)
         maps = tuple(used.maps)
@@ -234,6 +234,7 @@ def _program(
         bool(attr.prog_flags & uapi.BPF_F_SLEEPABLE),
         0,
         bool(attr.prog_flags & uapi.BPF_F_STRICT_ALIGNMENT),
+        btf.structs if btf is not None else {},
     )
 
 

@@ -100,7 +100,7 @@ def _run_packet(
     if attr.repeat >= _MANY_RUNS:
         prog.optimise()
     lib.rt_packet_run(kernel.native.ptr, ffi.cast("rt_prog_fn", prog.native.addr), run)
-    attr.retval, attr.duration = int(run.retval), int(run.mean_ns)
+    attr.retval, attr.duration = int(run.retval), min(int(run.mean_ns), (1 << 32) - 1)  # as Linux: no more than fits
     kernel.last_mean_ns = float(run.mean_ns)
     return bytes(ffi.buffer(frame, run.data_size))
 

@@ -121,13 +121,28 @@ enum rt_limits {
 	RT_MAX_FIELDS = 11,
 };
 
-/* A special field of a value: `kind` as in bpfjit/btf/record.py, offset and size in bytes. */
+struct rt_struct;
+struct rt_structs;
+
+/* A special field of a value or an object: `kind` as in bpfjit/btf/record.py, offset and size in bytes. */
 struct rt_field {
 	u32 kind;
 	u32 offset;
 	u32 size;
-	void (*destroy)(void *object); /* what a pointer owned by the map is let go with */
+	u32 node_off; /* of a list or tree: where the node lies in what it contains */
+	void (*destroy)(void *object); /* what a pointer to an object of the kernel's is let go with */
+	struct rt_struct *type; /* of the programs' own: what a pointer leads to, a list or tree contains */
 };
+
+/*
+ * Structures that programs allocate, as long as somebody holds the set: whoever has their BTF, and maps that own such
+ * objects.
+ */
+struct rt_structs *rt_structs_new(void);
+void rt_structs_put(struct rt_structs *set);
+struct rt_struct *rt_struct_new(struct rt_structs *set, u32 size); /* NULL: no memory */
+void rt_struct_define(struct rt_struct *s, const struct rt_field *fields, u32 nfields);
+u64 rt_objects_alive(struct rt_kernel *k);
 
 void rt_map_drop_timers(struct bpf_map *map);
 int rt_map_type_known(u32 map_type);

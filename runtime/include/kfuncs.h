@@ -26,6 +26,27 @@ struct cgroup *bpf_cgroup_from_id(u64 cgid);
 void css_rstat_updated(struct cgroup_subsys_state *css, int cpu);
 void css_rstat_flush(struct cgroup_subsys_state *css);
 
+/* -- objects of programs' own types: hidden arguments say which ----------------------------------- */
+
+void *bpf_obj_new_impl(u64 local_type_id__k, void *meta__ign);
+void bpf_obj_drop_impl(void *p__alloc, void *meta__ign);
+void *bpf_percpu_obj_new_impl(u64 local_type_id__k, void *meta__ign);
+void bpf_percpu_obj_drop_impl(void *p__alloc, void *meta__ign);
+void *bpf_refcount_acquire_impl(void *p__refcounted_kptr, void *meta__ign);
+int bpf_list_push_front_impl(struct bpf_list_head *head, struct bpf_list_node *node, void *meta__ign, u64 off);
+int bpf_list_push_back_impl(struct bpf_list_head *head, struct bpf_list_node *node, void *meta__ign, u64 off);
+struct bpf_list_node *bpf_list_pop_front(struct bpf_list_head *head);
+struct bpf_list_node *bpf_list_pop_back(struct bpf_list_head *head);
+struct bpf_list_node *bpf_list_front(struct bpf_list_head *head);
+struct bpf_list_node *bpf_list_back(struct bpf_list_head *head);
+int bpf_rbtree_add_impl(struct bpf_rb_root *root, struct bpf_rb_node *node,
+			bool (*less)(struct bpf_rb_node *a, const struct bpf_rb_node *b), void *meta__ign, u64 off);
+struct bpf_rb_node *bpf_rbtree_remove(struct bpf_rb_root *root, struct bpf_rb_node *node);
+struct bpf_rb_node *bpf_rbtree_first(struct bpf_rb_root *root);
+struct bpf_rb_node *bpf_rbtree_root(struct bpf_rb_root *root);
+struct bpf_rb_node *bpf_rbtree_left(struct bpf_rb_root *root, struct bpf_rb_node *node);
+struct bpf_rb_node *bpf_rbtree_right(struct bpf_rb_root *root, struct bpf_rb_node *node);
+
 /* -- sections ---------------------------------------------------------------------------------- */
 
 void bpf_rcu_read_lock(void);

@@ -45,6 +45,7 @@ struct rt_cpu {
 	struct rt_cpu *outer; /* the other kernel's CPU that this thread holds meanwhile */
 	u64 random;
 	u32 tail_calls; /* in the chain under way */
+	struct rt_drops *drops; /* objects to be freed when readers are through */
 } __attribute__((aligned(128)));
 
 struct rt_deferred {
@@ -81,6 +82,10 @@ struct rt_kernel {
 	char *trace;
 	size_t trace_used, trace_size;
 	u32 stats_users; /* atomic: who wants runs counted */
+	u64 objects; /* atomic: of programs' own types, not yet dropped */
+	char *percpu; /* ncpus areas; a pointer into the first stands for what each CPU has at its place */
+	size_t percpu_used;
+	void *percpu_free[64]; /* by size in 8-byte units */
 	struct rt_prog *counters[1 << RT_COUNTER_BITS];
 };
 
@@ -151,6 +156,13 @@ enum rt_field_kind { /* the kernel's enum btf_field_type */
 	RT_SPIN_LOCK = 1,
 	RT_TIMER = 2,
 	RT_KPTR_UNREF = 4,
+	RT_KPTR_REF = 8,
+	RT_KPTR_PERCPU = 16,
+	RT_LIST_HEAD = 32,
+	RT_RB_ROOT = 128,
+	RT_REFCOUNT = 512,
+	RT_RES_SPIN_LOCK = 4096,
+	RT_OWNERS = RT_KPTR_REF | RT_KPTR_PERCPU | RT_LIST_HEAD | RT_RB_ROOT,
 };
 
 /* Fields of a value that are no plain data (spec: bpfjit/btf/record.py): copies leave them alone. */
@@ -161,6 +173,36 @@ struct rt_fields {
 	int timer_off;
 	struct rt_field field[RT_MAX_FIELDS];
 };
+
+/* -- objects of programs' own types (objects.c) -- */
+
+struct rt_struct {
+	struct rt_structs *set;
+	struct rt_struct *next;
+	u32 size;
+	int refcount_off; /* -1: objects are not counted */
+	struct rt_fields fields;
+};
+
+/* One reference is given back; with the last one go what the object owns, and then the object. */
+void rt_object_drop(struct rt_kernel *k, void *object);
+/* What the fields of a value or an object own is let go. */
+void rt_fields_drop(struct rt_kernel *k, const struct rt_fields *f, void *base);
+void rt_objects_free(struct rt_kernel *k);
+struct rt_structs *rt_structs_get(struct rt_structs *set);
+void *rt_percpu_alloc(struct rt_kernel *k, u32 size);
+/* Hands each object of a list or tree (whose lock the caller holds, or which nobody else knows) to `take`. */
+void rt_list_empty(void *head, u32 node_off, void (*take)(void *arg, void *object), void *arg);
+void rt_tree_empty(void *root, u32 node_off, void (*take)(void *arg, void *object), void *arg);
+
+#define RT_PERCPU_AREA (16UL << 20)
+
+static inline void *rt_percpu_at(void *p, u32 cpu)
+{
+	return (char *)p + cpu * RT_PERCPU_AREA;
+}
+
+void rt_fields_take(struct rt_fields *to, const struct rt_field *fields, u32 count);
 
 struct rt_map {
 	struct bpf_map map; /* first: programs see it */
@@ -241,6 +283,9 @@ static RT_RACY inline void rt_copy_racing(void *to, const void *from, size_t siz
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 
+void *rt_heap_reserve(struct rt_kernel *k, size_t size); /* zeroed for the first time, not given back; NULL: full */
+void rt_kobj_free(struct rt_kernel *k, void *obj, size_t size); /* nobody reads it any more */
+void rt_rcu_poll(struct rt_kernel *k);
 void *rt_pages_alloc(size_t size);
 void rt_pages_free(void *pages, size_t size);
 

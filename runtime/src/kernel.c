@@ -71,6 +71,7 @@ void rt_kernel_free(struct rt_kernel *k)
 		return;
 	rt_timers_stop(k);
 	reclaim(k, 1);
+	rt_objects_free(k);
 	rt_timers_free(k);
 	rt_types_free(k);
 	rt_index_free(k->pointer_names);
@@ -208,6 +209,12 @@ void rt_defer(struct rt_kernel *k, void (*release)(struct rt_kernel *, void *, s
 	reclaim(k, 0);
 }
 
+/* Release what readers are through with; the caller holds no lock. */
+void rt_rcu_poll(struct rt_kernel *k)
+{
+	reclaim(k, 0);
+}
+
 void rt_rcu_barrier(struct rt_kernel *k)
 {
 	reclaim(k, 1);
@@ -232,17 +239,36 @@ void *rt_kobj_alloc(struct rt_kernel *k, size_t size)
 	return obj ? memset(obj, 0, size) : NULL;
 }
 
-static void kobj_release(struct rt_kernel *k, void *obj, size_t size)
+void *rt_heap_reserve(struct rt_kernel *k, size_t size)
+{
+	size_t units = size / UNIT + !!(size % UNIT);
+	void *obj = NULL;
+
+	pthread_mutex_lock(&k->lock);
+	if (units <= (HEAP_BYTES - k->heap_used) / UNIT) {
+		obj = k->heap + k->heap_used;
+		__atomic_store_n(&k->heap_used, k->heap_used + units * UNIT, __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&k->lock);
+	return obj;
+}
+
+void rt_kobj_free(struct rt_kernel *k, void *obj, size_t size)
 {
 	size_t units = (size + UNIT - 1) / UNIT;
 
-	rt_storage_forget(k, obj);
 	if (units >= 64)
 		return;
 	pthread_mutex_lock(&k->lock);
 	*(void **)obj = k->heap_free[units];
 	k->heap_free[units] = obj;
 	pthread_mutex_unlock(&k->lock);
+}
+
+static void kobj_release(struct rt_kernel *k, void *obj, size_t size)
+{
+	rt_storage_forget(k, obj);
+	rt_kobj_free(k, obj, size);
 }
 
 void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size)

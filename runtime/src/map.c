@@ -18,7 +18,16 @@ int rt_map_type_known(u32 map_type)
 	return ops_of(map_type) != NULL;
 }
 
-static void take_fields(struct rt_fields *to, const struct rt_field *fields, u32 count)
+/* Types of objects that the values own live as long as the map. */
+static struct rt_structs *types_of(const struct rt_map *m)
+{
+	for (u32 i = 0; i < m->fields.count; i++)
+		if (m->fields.field[i].type)
+			return m->fields.field[i].type->set;
+	return NULL;
+}
+
+void rt_fields_take(struct rt_fields *to, const struct rt_field *fields, u32 count)
 {
 	to->count = count;
 	to->lock_off = -1;
@@ -51,7 +60,8 @@ struct bpf_map *rt_map_new(struct rt_kernel *k, const struct bpf_map *shape, con
 	m->kernel = k;
 	if (!m->stored_bytes)
 		m->stored_bytes = made.value_size;
-	take_fields(&m->fields, fields, nfields);
+	rt_fields_take(&m->fields, fields, nfields);
+	rt_structs_get(types_of(m));
 	rt_fault_install();
 	return &m->map;
 }
@@ -59,10 +69,12 @@ struct bpf_map *rt_map_new(struct rt_kernel *k, const struct bpf_map *shape, con
 static void release(struct rt_kernel *k, void *obj, size_t size)
 {
 	struct rt_map *m = obj;
+	struct rt_structs *types = types_of(m);
 
 	(void)k;
 	(void)size;
 	m->map.ops->free(m);
+	rt_structs_put(types);
 }
 
 void rt_map_free(struct bpf_map *map)

@@ -58,13 +58,14 @@ void rt_value_drop_slow(struct rt_map *m, void *value)
 
 		if (f->kind == RT_TIMER) {
 			rt_timer_drop(at);
-		} else if (f->destroy) {
-			void *held = __atomic_exchange_n((void **)at, NULL, __ATOMIC_ACQ_REL);
-
-			if (held)
-				f->destroy(held);
 		} else if (f->kind & RT_KPTR_UNREF) {
 			__atomic_store_n((void **)at, NULL, __ATOMIC_RELAXED);
 		}
+	}
+	if (m->fields.kinds & RT_OWNERS) {
+		struct rt_cpu *cpu = rt_enter(m->kernel);
+
+		rt_fields_drop(m->kernel, &m->fields, value);
+		rt_leave(cpu);
 	}
 }

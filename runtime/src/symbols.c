@@ -118,6 +118,24 @@
 	X(rt_bpf_preempt_disable)                                                                                      \
 	X(rt_bpf_preempt_enable)                                                                                       \
 	X(rt_bpf_rdonly_cast)                                                                                          \
+	X(rt_kptr_xchg)                                                                                                \
+	X(rt_bpf_obj_new_impl)                                                                                         \
+	X(rt_bpf_obj_drop_impl)                                                                                        \
+	X(rt_bpf_percpu_obj_new_impl)                                                                                  \
+	X(rt_bpf_percpu_obj_drop_impl)                                                                                 \
+	X(rt_bpf_refcount_acquire_impl)                                                                                \
+	X(rt_bpf_list_push_front_impl)                                                                                 \
+	X(rt_bpf_list_push_back_impl)                                                                                  \
+	X(rt_bpf_list_pop_front)                                                                                       \
+	X(rt_bpf_list_pop_back)                                                                                        \
+	X(rt_bpf_list_front)                                                                                           \
+	X(rt_bpf_list_back)                                                                                            \
+	X(rt_bpf_rbtree_add_impl)                                                                                      \
+	X(rt_bpf_rbtree_remove)                                                                                        \
+	X(rt_bpf_rbtree_first)                                                                                         \
+	X(rt_bpf_rbtree_root)                                                                                          \
+	X(rt_bpf_rbtree_left)                                                                                          \
+	X(rt_bpf_rbtree_right)                                                                                         \
 	X(rt_bpf_cpumask_create)                                                                                       \
 	X(rt_bpf_cpumask_acquire)                                                                                      \
 	X(rt_bpf_cpumask_release)                                                                                      \

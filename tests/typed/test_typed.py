@@ -15,6 +15,7 @@ from bpfjit.loader.bpf import Buffers
 from bpfjit.loader.compile import compile_c
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
+from runtime import lib
 
 HERE = Path(__file__).parent
 # By source and program: what it returns.
@@ -56,6 +57,21 @@ EXPECTED = {
         "record_of_a_ring": 0,
     },
     "inner_timers": {"armed_and_cancelled": 0},
+    "objects": {
+        "made_written_and_dropped": 42,
+        "list_is_a_queue_and_a_stack": 4321,
+        "ends_of_a_list_are_looked_at": 111213,
+        "tree_is_in_order": 123456789,
+        "tree_is_walked_from_its_root": 2146,
+        "large_tree": 0,
+        "counted_in_a_list_and_a_tree": 81,
+        "not_into_a_tree_twice": 42,
+        "removed_only_from_its_own_tree": 42,
+        "pointers_are_exchanged": 34,
+        "tasks_and_masks_are_kept": 11,
+        "lists_in_map_values": 44,
+        "locks_in_objects": 42,
+    },
     "packets": {
         "bytes_of_the_packet": 0x14 + 0x1516 + 0x1718191A,
         "byte_at_a_variable_place": 63,
@@ -137,3 +153,28 @@ def test_timer_of_an_inner_map_runs(loaded: Loader, request: pytest.FixtureReque
     while not int.from_bytes(obj.maps["second"].lookup(bytes(4))[:8], "little"):
         assert time.monotonic() < deadline, "the timer did not run"
         time.sleep(0.001)
+
+
+@pytest.mark.parametrize("engine", ["jit", "interp"])
+def test_what_a_map_owns_goes_with_the_element_and_with_the_map(loaded: Loader, engine: str) -> None:
+    with Kernel(2, engine=engine, cache=False) as kernel:
+        task = kernel.tasks.create(os.getpid(), "me")
+        count = task.c.usage.refs.counter
+        with open_object(HERE / "objects.bpf.c").load(kernel.bpf) as obj:
+            set_global(obj, "pid", os.getpid())
+
+            def alive() -> int:
+                return int(lib.rt_objects_alive(kernel.native.ptr))
+
+            assert run(obj, "lists_in_map_values") == 44
+            assert alive() == 4
+            assert run(obj, "pointers_are_exchanged") == 34
+            assert alive() == 6  # an item, and what it owns
+            obj.maps["slots"].delete((1).to_bytes(4, "little"))
+            assert alive() == 4
+            assert run(obj, "tasks_and_masks_are_kept") == 11
+            assert task.c.usage.refs.counter == count + 1
+            obj.maps["slots"].update((2).to_bytes(4, "little"), bytes(obj.maps["slots"].spec.value_size))
+            assert task.c.usage.refs.counter == count
+        lib.rt_rcu_barrier(kernel.native.ptr)
+        assert alive() == 0

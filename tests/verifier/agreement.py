@@ -27,7 +27,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bpfjit import open_object
-from bpfjit.btf import MAP_FIELDS, NO_FIELDS, BtfId, FuncInfo, Kind, LineInfo, RawBtf, Record, parse_btf, parse_record
+from bpfjit.btf import (
+    MAP_FIELDS,
+    NO_FIELDS,
+    BtfId,
+    FuncInfo,
+    Kind,
+    LineInfo,
+    RawBtf,
+    Record,
+    parse_btf,
+    parse_record,
+    struct_records,
+)
 from bpfjit.errors import BpfError
 from bpfjit.isa.encoding import LD_IMM64, decode
 from bpfjit.loader import LoadedObject
@@ -225,6 +237,7 @@ class Both:
             bool(attr.prog_flags & uapi.BPF_F_SLEEPABLE),
             0,
             bool(attr.prog_flags & uapi.BPF_F_STRICT_ALIGNMENT),
+            self._structs(attr.prog_btf_fd),
         )
 
     def _infos(self, fds: list[int]) -> tuple[MapInfo, ...]:
@@ -238,12 +251,16 @@ class Both:
             found.append(info)
         return (*found, *templates)
 
+    def _structs(self, btf_fd: int) -> dict[BtfId, Record]:
+        types = self.btfs.get(btf_fd)
+        return struct_records(types, self.types, DESTRUCTIBLE.keys()) if types is not None else {}
+
     def _record(self, m: uapi.MapCreate) -> Record:
         types = self.btfs.get(m.btf_fd)
         if types is None or not m.btf_value_type_id:
             return NO_FIELDS
         try:
-            return parse_record(types, m.btf_value_type_id, MAP_FIELDS, self.types, DESTRUCTIBLE)
+            return parse_record(types, m.btf_value_type_id, MAP_FIELDS, self.types, DESTRUCTIBLE.keys())
         except OSError:
             return NO_FIELDS
 

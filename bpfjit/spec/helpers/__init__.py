@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..kinds import Helper
 from .dynptrs import DYNPTR_HELPERS
+from .kptrs import KPTR_HELPERS
 from .linux import LINUX_HELPERS
 from .maps import MAP_HELPERS
 from .net import NET_HELPERS
@@ -20,6 +21,7 @@ from .tracing import TRACING_HELPERS
 
 _TABLES = (
     DYNPTR_HELPERS,
+    KPTR_HELPERS,
     LINUX_HELPERS,
     MAP_HELPERS,
     NET_HELPERS,
