@@ -1,7 +1,7 @@
 """dataclass, field and replace as the standard library's, for modules that every process imports.
 
 The standard library writes and compiles six methods for each class when it is made (half a millisecond), and brings
-`inspect` along. Here a class's `__init__` is compiled when its first object is made, and the other methods are the same
+`inspect` along. Here a class's `__init__` is compiled when some objects have been made, and the other methods are the same
 functions for all. What is not needed is not here: order, kw_only, init=False.
 """
 
@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
+_BY_HAND = 8  # objects that are made before an `__init__` is compiled for them
 _FIELDS = "__bpfjit_fields__"  # name -> field, bases' first
 
 
@@ -112,9 +113,15 @@ def _make(cls: type[T], frozen: bool, slots: bool, eq: bool) -> type[T]:
 
 
 def _first_init(cls: Any, members: dict[str, _Field], frozen: bool) -> Callable[..., None]:
-    """An `__init__` that writes the real one when it is first called."""
+    """An `__init__` that writes the real one once it is called often: most classes have few objects."""
+
+    made = 0
 
     def __init__(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        nonlocal made
+        made += 1
+        if made <= _BY_HAND and _fill(self, members, args, kwargs):
+            return
         scope: dict[str, Any] = {"_set": object.__setattr__, "_none": _NONE}
         head, body = ["self"], []
         for name, f in members.items():
@@ -132,12 +139,31 @@ def _first_init(cls: Any, members: dict[str, _Field], frozen: bool) -> Callable[
         if hasattr(cls, "__post_init__"):
             body.append("self.__post_init__()")
         exec(f"def __init__({', '.join(head)}):\n  " + "\n  ".join(body or ["pass"]), scope)
-        made = scope["__init__"]
-        made.__qualname__ = f"{cls.__qualname__}.__init__"
-        cls.__init__ = made
-        made(self, *args, **kwargs)
+        init = scope["__init__"]
+        init.__qualname__ = f"{cls.__qualname__}.__init__"
+        cls.__init__ = init
+        init(self, *args, **kwargs)
 
     return __init__
+
+
+def _fill(self: Any, members: dict[str, _Field], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Make an object without an `__init__` of its class; False for arguments that do not fit."""
+    given = dict(zip(members, args, strict=False))
+    if len(args) > len(members) or given.keys() & kwargs.keys() or kwargs.keys() - members.keys():
+        return False
+    given |= kwargs
+    for name, f in members.items():
+        if name not in given:
+            value = f.default if f.default_factory is _NONE else f.default_factory()
+            if value is _NONE:
+                return False
+            given[name] = value
+    for name, value in given.items():
+        object.__setattr__(self, name, value)
+    if hasattr(self, "__post_init__"):
+        self.__post_init__()
+    return True
 
 
 def _values(names: list[str]) -> Callable[[Any], Any]:

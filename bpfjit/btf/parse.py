@@ -6,6 +6,8 @@ The live kernel's BTF has 150,000 types of which a program touches dozens, hence
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
+from collections.abc import Iterator
 
 from ..errors import BtfError
 from .types import (
@@ -30,6 +32,7 @@ _HEAD = struct.Struct("<III")
 _MAX_TYPES = 0xFFFFF  # BTF_MAX_TYPE
 _MAX_BYTES = 16 << 20  # BTF_MAX_SIZE
 _MAX_NAME = 512  # KSYM_NAME_LEN
+_MAX_SEARCHES = 16  # after which an index of all names is cheaper
 
 # What follows the 12-byte head of each kind: fixed bytes, bytes per vlen.
 _TAIL = {
@@ -81,7 +84,9 @@ class RawBtf(Btf):
         self.strings = self.data[hdr_len + str_off : hdr_len + str_off + str_len]
         if not self.strings or self.strings[0] or self.strings[-1]:
             raise BtfError("BTF string section does not begin and end with a NUL")
+        self._searches = 0
         start = hdr_len + type_off
+        self._extent = start, start + type_len
         self._offsets = self._scan(start, start + type_len)
         self._cache: dict[int, Type] = {0: VOID_TYPE}
         super().__init__([])
@@ -126,6 +131,24 @@ class RawBtf(Btf):
             if not 0 <= type_id < len(self._offsets):
                 raise BtfError(f"type id {type_id} outside the table of {len(self._offsets)}")
             found = self._cache[type_id] = self._decode(self._offsets[type_id])
+        return found
+
+    def named(self, name: str) -> list[BtfId]:
+        """Every type of that name, of whatever kind, in order of their ids."""
+        # Whoever asks for few is spared the index of all; "\ufffd" stands for bytes that are no text.
+        if self._names is not None or self._searches == _MAX_SEARCHES or not name or "\ufffd" in name:
+            return super().named(name)
+        self._searches += 1
+        return sorted(i for offset in _places(self.strings, name.encode() + b"\0") for i in self._called(offset))
+
+    def _called(self, offset: int) -> list[BtfId]:
+        """The types whose name is the string at an offset."""
+        raw, offsets = offset.to_bytes(4, "little"), self._offsets
+        found = []
+        for pos in _places(self.data, raw, *self._extent):
+            i = bisect_left(offsets, pos)
+            if i < len(offsets) and offsets[i] == pos:
+                found.append(BtfId(i))
         return found
 
     def _index(self) -> dict[str, list[BtfId]]:
@@ -205,6 +228,13 @@ class RawBtf(Btf):
         if kind is Kind.FLOAT:
             return Type(kind, name, size)
         return Type(kind, name, ref=BtfId(size))  # PTR and the modifiers
+
+
+def _places(data: bytes, wanted: bytes, start: int = 0, end: int | None = None) -> Iterator[int]:
+    at = data.find(wanted, start, end)
+    while at >= 0:
+        yield at
+        at = data.find(wanted, at + 1, end)
 
 
 def parse_btf(data: bytes) -> RawBtf:

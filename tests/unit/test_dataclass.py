@@ -107,3 +107,11 @@ def test_objects_are_copied_and_pickled() -> None:
 def test_no_process_pays_for_the_standard_librarys() -> None:
     code = "import sys, bpfjit.dataclass; sys.exit('dataclasses' in sys.modules or 'inspect' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_first_objects_are_made_like_all_others() -> None:
+    for _ in range(2 * ours._BY_HAND):
+        assert Frozen(1, d=5).d == 5 and Frozen(a=2) == Frozen(2) and Plain(4).a == 5
+        for wrong in ((lambda: Frozen()), (lambda: Frozen(1, a=1)), (lambda: Frozen(1, e=1)), (lambda: Open(1, 2))):  # type: ignore[call-arg]
+            with pytest.raises(TypeError):
+                wrong()
