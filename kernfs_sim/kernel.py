@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 # What a fresh bpffs shows, and by which program of preloaded.py.
 PRELOADED = {"maps.debug": "dump_bpf_map", "progs.debug": "dump_bpf_prog"}
 _VMLINUX = os.path.join(os.path.dirname(__file__), "data", "vmlinux.btf")
-ENGINES = ("jit", "interp")
+ENGINES = ("jit", "interp", "none")
 # What a program may ask of the kernel's configuration: the release that is simulated, and what of it is here.
 CONFIG: Mapping[str, int | str] = {
     "LINUX_KERNEL_VERSION": 6 << 16 | 18 << 8,
@@ -124,12 +124,13 @@ class SimBpf:
 class Kernel:
     """A kernel with bpf(2), cgroups, tasks, tracepoints and its file systems mounted where Linux has them.
 
-    cpus: simulated CPUs (1 to 64). engine: "jit", or "interp" for the checking interpreter. cache: keep compiled
-    code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). tiered: programs run at once, and are optimised
-    when they run often; else before they run. require_signatures: refuse programs without
-    one that a certificate of `keyrings` vouches for (loaded by a signed loader program they need none). known: the
-    directory through which known programs are shared (docs/known-programs.md). Paths are those
-    of the simulated system; every call is made as `caller` (this process as root, unless another is given).
+    cpus: simulated CPUs (1 to 64). engine: "jit", "interp" for the checking interpreter, or "none": programs are verified
+    and do not run. cache: keep compiled code on disk ($XDG_CACHE_HOME/bpfjit, unless $BPFJIT_NO_CACHE is set). tiered:
+    programs run at once, and are optimised when they run often; else before they run. require_signatures: refuse programs
+    without one that a certificate of `keyrings` vouches for (loaded by a signed loader program they need none). known: the
+    directory through which known programs are shared (docs/known-programs.md). btf: with engine "none", the types of another
+    kernel, by which programs are judged. Paths are those of the simulated system; every call is made as `caller` (this
+    process as root, unless another is given).
     Raises OSError as the kernel would. A context manager: close() gives everything back.
     """
 
@@ -142,9 +143,12 @@ class Kernel:
         tiered: bool = True,
         require_signatures: bool = False,
         known: Path | None = None,
+        btf: RawBtf | None = None,
     ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine {engine!r}, wanted one of {', '.join(ENGINES)}")
+        if btf is not None and engine != "none":
+            raise ValueError(f"engine {engine!r} with another kernel's BTF: its structures are not here, wanted 'none'")
         self.engine = engine
         self.require_signatures = require_signatures
         self.keyrings = Keyrings()
@@ -171,11 +175,13 @@ class Kernel:
         self.sessions = itertools.count(1)
         # The sysctl: 0 lets ordinary users load a little, 1 and 2 nothing (1 for good, until the next boot).
         self.unprivileged_bpf_disabled = 2
-        with open(_VMLINUX, "rb", buffering=0) as file:
-            data = file.read()
-        self.btf = BtfObject(data, parse_btf(data), "vmlinux", kernel=True)
+        self.is_elsewhere = btf is not None
+        if btf is None:
+            with open(_VMLINUX, "rb", buffering=0) as file:
+                btf = parse_btf(file.read())
+        self.btf = BtfObject(btf.data, btf, "vmlinux", kernel=True)
         self.btf.id = self.btfs.add(self.btf)
-        ok(lib.rt_kernel_types(self.native.ptr, data, len(data)), "the kernel's BTF")
+        ok(lib.rt_kernel_types(self.native.ptr, btf.data, len(btf.data)), "the kernel's BTF")
         self.tracepoints = {row.name: Tracepoint(self.native) for row in TRACEPOINTS}
         self.functions = new_functions(self.native)
         flush = self.functions["bpf_rstat_flush"].places  # which css_rstat_flush() calls without coming back to Python
@@ -426,11 +432,19 @@ class Kernel:
     ) -> Binding:
         return self.binding(maps, own, btf, walks=verified.program.attach_type == uapi.BPF_TRACE_ITER)
 
+    def missing(self, verified: Verified) -> list[str]:
+        """The helpers that a program calls and that have no code here, as the disassembler names them."""
+        return [f"bpf_{row.name}#{row.id}" for row in helpers_of(verified) if row.symbol not in self.symbols]
+
     def compile(self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle, btf: BtfObject | None = None) -> Any:
         """Something that runs a verified program: native code, or the interpreter behind the same face. Raises ENOTSUPP."""
-        for row in helpers_of(verified):
-            if row.symbol not in self.symbols:
-                raise refuse(ENOTSUPP, f"program {verified.program.name}: bpf_{row.name}#{row.id} is not simulated yet")
+        if self.engine == "none":
+            from .bpf.unrun import Unrun
+
+            return Unrun(verified)
+        missing = self.missing(verified)
+        if missing:
+            raise refuse(ENOTSUPP, f"program {verified.program.name}: {missing[0]} is not simulated yet")
         binding = self._binding_of(verified, maps, own, btf)
         if self.engine == "interp":
             from bpfjit.interp import Machine  # late: few ask for it

@@ -82,10 +82,14 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 def open_source(args: argparse.Namespace, source: str) -> Object:
     from ..loader import open_object
 
-    return open_object(source, include=args.include, btf=_btf(args.btf) if args.btf else None)
+    return open_object(source, include=args.include, btf=given_btf(args))
 
 
-def _btf(path: str) -> RawBtf:
+def given_btf(args: argparse.Namespace) -> RawBtf | None:
+    """The types of the kernel that --btf names. Raises ObjectError."""
+    path = args.btf
+    if path is None:
+        return None
     from ..btf import parse_btf
 
     try:

@@ -11,6 +11,8 @@ from ..errors import LoadError, UsageError, VerifierError
 from . import common
 
 if TYPE_CHECKING:
+    from kernfs_sim import Kernel
+
     from ..loader import LoadedObject, Object
     from ..loader.bpf import Bpf
 
@@ -36,20 +38,24 @@ def select(obj: Object, names: list[str] | None) -> list[str]:
     return [name for name in obj.progs if name in names]
 
 
+_SHARED = ("object", "program", "section", "insns", "not_simulated")  # by both kernels' rows
 _STATS, _LOG = 4, 1  # levels of the verifier's log: its counts alone, and what it does
 
 
-def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
+def _verdict(loaded: LoadedObject, name: str, kernel: Kernel | None) -> dict[str, Any]:
     from ..loader.explain import explain
     from ..loader.log import LoadStats, parse_stats
 
     prog = loaded.object.progs[name]
     row: dict[str, Any] = {"object": loaded.spec.file, "program": name, "section": prog.section}
-    why = None
+    why, missing = None, list[str]()
     try:
-        stats = loaded.load_prog(prog, log_level=_STATS).stats
-        loaded.bpf.close(loaded.progs.pop(name).fd)
+        made = loaded.load_prog(prog, log_level=_STATS)
+        stats = made.stats
         row |= {"verdict": "accepted", "errno": 0, "reason": ""}
+        if kernel is not None:
+            missing = kernel.missing(kernel.caller.fds.get(made.fd).object.verified)
+        loaded.bpf.close(loaded.progs.pop(name).fd)
     except VerifierError as e:
         stats = parse_stats(e.log, len(prog.insns))
         stats.log = _full_log(loaded, name) or e.log
@@ -66,6 +72,7 @@ def _verdict(loaded: LoadedObject, name: str) -> dict[str, Any]:
         "duration_us": stats.duration_us,
         "log": stats.log,
         "explanation": why.as_json() if why is not None else None,
+        "not_simulated": missing,
     }
     return row
 
@@ -80,7 +87,7 @@ def _full_log(loaded: LoadedObject, name: str) -> str:
     return ""
 
 
-def _verdicts(args: argparse.Namespace, bpf: Bpf) -> list[dict[str, Any]]:
+def _verdicts(args: argparse.Namespace, bpf: Bpf, kernel: Kernel | None = None) -> list[dict[str, Any]]:
     from ..loader import LoadedObject
 
     rows = []
@@ -89,7 +96,7 @@ def _verdicts(args: argparse.Namespace, bpf: Bpf) -> list[dict[str, Any]]:
         names = select(obj, args.prog)
         with LoadedObject(obj, bpf) as loaded:
             loaded.create_maps()
-            rows += [_verdict(loaded, name) for name in names]
+            rows += [_verdict(loaded, name, kernel) for name in names]
     return rows
 
 
@@ -98,8 +105,8 @@ def verify(args: argparse.Namespace) -> int:
     if args.kernel != "live":
         from kernfs_sim import Kernel
 
-        with Kernel(cache=not args.no_cache) as kernel:
-            rows = _verdicts(args, kernel.bpf)
+        with Kernel(engine="none", btf=common.given_btf(args)) as kernel:
+            rows = _verdicts(args, kernel.bpf, kernel)
     if args.kernel != "sim":
         from ..loader import live_bpf
 
@@ -108,7 +115,7 @@ def verify(args: argparse.Namespace) -> int:
             rows = live
         else:
             for row, other in zip(rows, live, strict=True):
-                row["live"] = {k: v for k, v in other.items() if k not in ("object", "program", "section", "insns")}
+                row["live"] = {k: v for k, v in other.items() if k not in _SHARED}
     if common.wants_json(args):
         common.print_json(rows, pretty=args.pretty)
     failed = False
@@ -137,6 +144,8 @@ def _print(row: dict[str, Any]) -> None:
     if row["duration_us"] is not None:
         counts.append(f"{row['duration_us']:.0f} us")
     print(f"{row['object']}: {row['program']} ({row['section']}): {row['verdict']} ({', '.join(counts)})")
+    if row["not_simulated"]:
+        print(f"  runs on Linux only: {', '.join(row['not_simulated'])} has no code here")
     live = row.get("live")
     if live is not None:
         same = "agrees" if live["verdict"] == row["verdict"] else "DISAGREES"

@@ -106,4 +106,13 @@ FUNCTIONS = (
     Function("cgroup_attach_task"),
 )
 FUNCTION_BY_NAME = {row.name: row for row in FUNCTIONS}
+
+
+def function_elsewhere(name: str) -> Function:
+    """A function of another kernel. Its BTF does not tell for which ones Linux lets programs answer, or sleep in them:
+    system calls are among both; for functions of `security_` programs may answer."""
+    syscall = name.startswith("__x64_sys_")
+    return Function(name, modifiable=syscall or name.startswith("security_"), sleepable=syscall)
+
+
 TRACEPOINT_BY_NAME = {row.name: row for row in TRACEPOINTS}

@@ -74,7 +74,7 @@ class Checker:
             if self.log.level & 2:
                 self.log.functions(starts)
         graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
-        self.args = ctx.arguments(program, self.env.kernel_btf, self.env.targets)
+        self.args = ctx.arguments(program, self.env)
         depth.check_ends_of_functions(program, graph)
         self.packet_changers = depth.packet_changers(program, graph)
         self.contracts = funcs.global_functions(program, graph.starts, self.env.kernel_btf)

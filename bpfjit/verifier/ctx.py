@@ -10,13 +10,13 @@ from ..btf import VOID, Btf, BtfId, Kind, Type
 from ..btf.types import COMPOSITES, ENUMS
 from ..program import Program
 from ..spec.kinds import CtxField, CtxKind, CtxLayout, FieldKind
-from ..spec.targets import FUNCTION_BY_NAME, CtxArg, Target
+from ..spec.targets import CtxArg, Target
 from ..uapi import bpf as uapi
 from . import state as st
 from .bounds import truncate
 from .refusal import Refusal
 from .state import OR_NULL, RDONLY, TRUSTED, Reg, T
-from .walk import Walk
+from .walk import Env, Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,9 @@ class Argument:
     size: int = 0
 
 
-def arguments(program: Program, btf: Btf | None, targets: Mapping[str, Target]) -> tuple[Argument, ...]:
-    """The context of a program that attaches by BTF; `targets` by their functions. Raises Refusal for none of them."""
+def arguments(program: Program, env: Env) -> tuple[Argument, ...]:
+    """The context of a program that attaches by BTF. Raises Refusal for one that attaches to nothing."""
+    btf = env.kernel_btf
     if program.type.ctx is not CtxKind.BTF_ARGS:
         return ()
     name = program.attach_name
@@ -48,17 +49,17 @@ def arguments(program: Program, btf: Btf | None, targets: Mapping[str, Target]) 
     while proto.kind in (Kind.PTR, Kind.FUNC):
         proto = btf.resolve(proto.ref)
     if program.attach_type in FUNCTION_ATTACH_TYPES:
-        return _function_arguments(program, btf, proto)
-    trust = _trust(program, targets)
+        return _function_arguments(program, btf, proto, env)
+    trust = _trust(program, env.targets)
     return tuple(_argument(btf, p.type_id, trust, i) for i, p in enumerate(proto.params[skip:]))
 
 
 FUNCTION_ATTACH_TYPES = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
 
 
-def _function_arguments(program: Program, btf: Btf, proto: Type) -> tuple[Argument, ...]:
+def _function_arguments(program: Program, btf: Btf, proto: Type, env: Env) -> tuple[Argument, ...]:
     """A function's arguments, of which nothing is known but their types; behind them what it, or a program, returned."""
-    name, row = program.attach_name, FUNCTION_BY_NAME.get(program.attach_name)
+    name, row = program.attach_name, env.function(program.attach_name)
     if row is None:
         raise Refusal(f"{name} is no function that programs can attach to", errno.EINVAL)
     if program.attach_type == uapi.BPF_MODIFY_RETURN and not row.modifiable:

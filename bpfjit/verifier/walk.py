@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from ..btf import Btf
 from ..program import Facts, Program, ValueKind
-from ..spec.targets import TARGET_BY_FUNC, Target
+from ..spec.targets import FUNCTION_BY_NAME, TARGET_BY_FUNC, Function, Target
 from . import precision
 from .cfg import Cfg
 from .liveness import Liveness
@@ -30,6 +30,7 @@ class Env:
 
     kernel_btf: the types that contexts and BTF pointers refer to. privileged: CAP_PERFMON's rights (pointer
     leaks, stack that was not written). log_level: as in bpf_attr. targets: of iterators and views, by function.
+    function: what is known of one that fentry and the like attach to.
     log_bytes: for how much of the log there is room.
     watch: is shown each state before its instruction is walked; then every number counts in pruning, so that the states
     shown hold all that a run can come to (tests of soundness).
@@ -39,6 +40,7 @@ class Env:
     privileged: bool = True
     log_level: int = 0
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGET_BY_FUNC)
+    function: Callable[[str], Function | None] = FUNCTION_BY_NAME.get
     watch: Callable[[int, State], None] | None = None
     log_bytes: int = 1 << 24
 

@@ -13,6 +13,7 @@ from bpfjit.program import NO_STATS, MapInfo, MapRef, Program, Rejected, Verifie
 from bpfjit.spec.kinds import CtxKind
 from bpfjit.spec.privileges import NET_ADMIN_PROGS, PERFMON_PROGS, UNPRIVILEGED_INSNS, UNPRIVILEGED_PROGS
 from bpfjit.spec.prog_types import PROG_TYPE_BY_ID
+from bpfjit.spec.targets import FUNCTION_BY_NAME, function_elsewhere
 from bpfjit.uapi import bpf as uapi
 from runtime import ProgHandle
 
@@ -131,7 +132,12 @@ def _verify(
 
     log = UserLog(caller, attr.log_level, attr.log_buf, attr.log_size)
     env = Env(
-        kernel.btf.types, caller.cred.capable(CAP_PERFMON), attr.log_level, kernel.targets.rows, log_bytes=attr.log_size
+        kernel.btf.types,
+        caller.cred.capable(CAP_PERFMON),
+        attr.log_level,
+        kernel.targets.rows,
+        function=function_elsewhere if kernel.is_elsewhere else FUNCTION_BY_NAME.get,
+        log_bytes=attr.log_size,
     )
     refusal = None
     try:

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from bpfjit.cli import verify
-from bpfjit.loader import LiveBpf
+from bpfjit.loader import LiveBpf, open_object
 from kernfs_sim import Kernel
+from runtime import ffi
 
 from .conftest import Cli
 
 Objects = Callable[[str], Path]
 KEYS = [
     "object", "program", "section", "verdict", "errno", "reason", "insns", "processed_insns", "states", "duration_us", "log",
-    "explanation",
+    "explanation", "not_simulated",
 ]  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def test_both_puts_linuxs_verdict_beside_ours(cli: Cli, objects: Objects, live: 
 def test_what_linux_alone_refuses_is_exit_1(cli: Cli, objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = verify._verdicts
 
-    def both(args: argparse.Namespace, bpf: object) -> list[dict[str, object]]:
+    def both(args: argparse.Namespace, bpf: object, kernel: object = None) -> list[dict[str, object]]:
         rows = ours(args, Kernel().bpf)
         return rows if not isinstance(bpf, LiveBpf) else [{**r, "verdict": "rejected", "reason": "not here"} for r in rows]
 
@@ -99,3 +100,40 @@ def test_what_linux_alone_refuses_is_exit_1(cli: Cli, objects: Objects, monkeypa
     ran = cli("verify", "--kernel", "both", objects("one"))
     assert ran.code == 1 and "DISAGREES" in ran.out
     assert "Linux alone: not here" in ran.err.splitlines()[0]
+
+
+# -- what runs elsewhere --------------------------------------------------------------------------------------
+
+LINUX_TYPES = "/sys/kernel/btf/vmlinux"
+
+
+def test_a_program_whose_helper_has_no_code_here_is_judged_all_the_same(cli: Cli, objects: Objects) -> None:
+    path = objects("elsewhere")
+    ran = cli("verify", path)
+    assert ran.code == 0 and "runs on Linux only: bpf_send_signal#109 has no code here" in ran.out
+    assert [row["not_simulated"] for row in cli("verify", "-j", path).json] == [["bpf_send_signal#109"]]
+
+
+@pytest.mark.parametrize(
+    ("prog", "here", "there"),
+    [("member", "rejected", "accepted"), ("function", "rejected", "accepted"), ("answer", "rejected", "rejected")],
+)
+def test_another_kernels_types_judge_by_that_kernels_structures_and_functions(
+    cli: Cli, objects: Objects, live: LiveBpf, prog: str, here: str, there: str
+) -> None:
+    path = objects("elsewhere")
+    assert cli("verify", "-j", path, "--prog", prog).json[0]["verdict"] == here
+    assert cli("verify", "-j", path, "--prog", prog, "--btf", LINUX_TYPES).json[0]["verdict"] == there
+
+
+def test_what_was_only_verified_does_not_run(objects: Objects) -> None:
+    with Kernel(engine="none") as kernel, open_object(objects("packets")).load(kernel.bpf) as loaded:
+        prog = kernel.caller.fds.get(loaded.progs["count"].fd).object
+        prog.fn(ffi.NULL)
+        with pytest.raises(OSError, match=r"count: this kernel verifies programs and does not run them"):
+            prog.check_fault()
+
+
+def test_another_kernels_types_are_for_verifying_alone() -> None:
+    with Kernel() as kernel, pytest.raises(ValueError, match=r"engine 'jit' with another kernel's BTF.*wanted 'none'"):
+        Kernel(btf=kernel.btf.types)
