@@ -157,7 +157,7 @@ def _link(data: bytes, outside: Mapping[str, int], gates: int, cells: int) -> tu
         for section, offset, info, addend in relocations:
             kind, index = info & 0xFFFFFFFF, info >> 32
             where, owner = places[section] + offset, symbols[index][3]
-            if where + 8 > len(image):
+            if where + (8 if kind == _ABS64 else 4) > len(image):
                 raise LoadError(f"object with a relocation at {where:#x} of {len(image):#x} bytes")
             if owner == 0:
                 target = addresses[index] - code.addr
