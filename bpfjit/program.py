@@ -122,17 +122,31 @@ class KfuncCall:
     own: int = 0  # the register that holds what is kept of the program itself
 
 
+@dataclass(frozen=True, slots=True)
+class SocketPart:
+    """A member of a socket as the kernel has it: offset and size in bytes, the bits of it that a narrow load passes over.
+
+    none: the value for which programs read -1 (0 for no such).
+    """
+
+    offset: int
+    size: int
+    shift: int = 0
+    none: int = 0
+
+
 @dataclass(slots=True)
 class Facts:
     """What the verifier found out, by instruction number; indexes stand for the program's instructions.
 
-    visited: reached on some path. region: what memory instructions touch. result: the kind of the value
-    an instruction leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's
-    context. call_map: the one map that a helper call's map argument is (-1: several). kfuncs: what each call of a
-    kernel function is. may_goto: functions with loops that end by themselves. taken: for a conditional
-    jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of
-    r0-r5 at its entry; exit_kinds: of what it returns. egress_only: a cgroup_skb program that on some path
-    returns 2 or 3 and nothing else. max_*_access: how far it reaches into an iterator's key and value buffers.
+    visited: reached on some path. region: what memory instructions touch. result: the kind of the value an instruction
+    leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's context.
+    socket_parts: by load, where a member of a socket lies in the kernel's structure. call_map: the one map that a helper
+    call's map argument is (-1: several). kfuncs: what each call of a kernel function is. may_goto: functions with loops
+    that end by themselves. taken: for a conditional jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read
+    later on. entry_kinds: by function, the kinds of r0-r5 at its entry; exit_kinds: of what it returns. egress_only: a
+    cgroup_skb program that on some path returns 2 or 3 and nothing else. max_*_access: how far it reaches into an
+    iterator's key and value buffers.
     """
 
     visited: bytearray
@@ -140,6 +154,7 @@ class Facts:
     result: bytearray
     taken: bytearray
     native_off: dict[int, int] = field(default_factory=dict)
+    socket_parts: dict[int, SocketPart] = field(default_factory=dict)
     call_map: dict[int, int] = field(default_factory=dict)
     kfuncs: dict[int, KfuncCall] = field(default_factory=dict)
     may_goto: set[int] = field(default_factory=set)
@@ -199,9 +214,9 @@ def helpers_of(verified: Verified) -> list[Helper]:
         for pc, insn in enumerate(verified.program.insns)
         if insn.code == CALL and insn.src == 0 and verified.facts.visited[pc]
     }
-    from .spec.helpers import HELPER_BY_ID  # late: a program whose verdict is kept is not looked through again
+    from .spec.helpers import helper_for  # late: a program whose verdict is kept is not looked through again
 
-    return [HELPER_BY_ID[i] for i in sorted(calls)]
+    return [helper_for(i, verified.program.type.name) for i in sorted(calls)]
 
 
 class Rejected(Exception):

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from .known import KnownPrograms
     from .routes import Routes
     from .scenario import Scenario
-    from .sockets import Sockets
+    from .sockets import Socket, Sockets
     from .targets.added import AddedTarget
 
 # What a fresh bpffs shows, and by which program of preloaded.py.
@@ -468,14 +468,29 @@ class Kernel:
         for prog in self.progs:
             prog.check_fault()
 
-    def run_cgroup(self, attach_type: int, cgroup: Cgroup, ctx: bytearray, current: Task | None = None) -> int:
-        """What programs attached to a cgroup (and above) say to an event there: 0, or -EPERM where one forbids it.
+    def run_cgroup(
+        self,
+        attach_type: int,
+        cgroup: Cgroup,
+        ctx: bytearray,
+        current: Task | None = None,
+        *,
+        sock: Socket | None = None,
+        optval: bytearray | None = None,
+        retval: int = 0,
+    ) -> int:
+        """What programs attached to a cgroup (and above) make of an event there.
 
-        ctx: the attach type's UAPI structure (struct bpf_sock_addr, …), which the programs may change.
+        ctx: the attach type's UAPI structure (struct bpf_sock_addr, …), which programs may change. sock: the socket that it
+        is about (ctx.sk): where ctx tells of the socket, it tells what that is, and what programs set of it is set there.
+        optval: what ctx.optval to optval_end is, written back. retval: what comes of it without programs (0, or -errno).
+
+        Returns retval; -EPERM where a program forbids it, or what programs made it with bpf_set_retval() (of getsockopt:
+        ctx.retval). Raises ValueError for a socket or optval that the attach type has no place for.
         """
-        from .bpf import cgroup_attach
+        from .bpf import cgroup_run
 
-        return cgroup_attach.run(self, cgroup, attach_type, ctx, current)
+        return cgroup_run.run(self, cgroup, attach_type, ctx, current, sock, optval, retval)
 
     def _traced(self, name: str, args: list[int], body: Callable[[], None]) -> None:
         """A kernel function that Python plays: it returns 0, or the negative errno that it raises."""

@@ -103,6 +103,8 @@ struct fastopen_queue;
 struct request_sock;
 struct request_sock_queue;
 struct inet_connection_sock;
+struct minmax_sample;
+struct minmax;
 struct tcp_sock;
 struct tcp6_sock;
 struct udp_sock;
@@ -1390,6 +1392,7 @@ struct xdp_md {
 
 enum {
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+	BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
 enum {
@@ -2459,6 +2462,15 @@ struct inet_connection_sock {
 	u32 icsk_user_timeout;
 };
 
+struct minmax_sample {
+	u32 t;
+	u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	u32 max_window;
@@ -2496,6 +2508,14 @@ struct tcp_sock {
 	u32 reordering;
 	u64 bytes_retrans;
 	u32 total_retrans;
+	u32 retrans_out;
+	u32 rate_delivered;
+	u32 rate_interval_us;
+	u32 dsack_dups;
+	u32 delivered_ce;
+	struct minmax rtt_min;
+	u8 ecn_flags;
+	u8 bpf_sock_ops_cb_flags;
 };
 
 struct tcp6_sock {

@@ -50,9 +50,9 @@ from ..isa.ops import (
 )
 from ..isa.text import disasm
 from ..program import Binding, MapInfo, Region, StructRef, Subprog, Verified
-from ..spec.helpers import HELPER_BY_ID, HELPERS
+from ..spec.helpers import HELPERS, helper_for
 from ..spec.kfuncs import KFUNC_BY_NAME
-from ..spec.kinds import Arg, ArgKind, Callback, CtxKind, Helper
+from ..spec.kinds import Arg, ArgKind, Callback, CtxKind, FieldKind, Helper
 from ..uapi import bpf as uapi
 
 _HELPER = "uint64_t(*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)"
@@ -272,7 +272,7 @@ class Machine:
         if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL:
             self._call_kfunc(pc, regs)
             return
-        row = HELPER_BY_ID[insn.imm]
+        row = helper_for(insn.imm, self.program.type.name)
         function = self._helper(row.symbol)
         self._check_arguments(pc, row, regs)
         self._own.calling.append(row.callback)
@@ -331,8 +331,14 @@ class Machine:
         if native is not None:
             self._check(pc, regs[insn.src] + native, 8)
             return _peek(regs[insn.src] + native, 8)
+        part = self.facts.socket_parts.get(pc)
         addr = self._at(regs[insn.src], insn.off)
-        if self.facts.region[pc] & Region.PROBE:
+        if part is not None:
+            addr = self._at(regs[insn.src], part.offset)
+            self._check(pc, addr, part.size)
+            value = _peek(addr, part.size)
+            value = (0xFFFFFFFF if part.none and value == part.none else value) >> part.shift & (1 << insn.size * 8) - 1
+        elif self.facts.region[pc] & Region.PROBE:
             value = self._probe(addr, insn.size)
         else:
             self._check(pc, addr, insn.size)
@@ -386,7 +392,11 @@ class Machine:
         layout = self.program.type.layout
         if layout is None:
             return False
-        data, end, meta = (_peek(self._own.ctx[0] + layout.size + 8 * i, 8) for i in range(3))
+        places = {f.kind: f.native for f in layout.fields}
+        kinds = (FieldKind.PACKET, FieldKind.PACKET_END, FieldKind.PACKET_META)
+        at = [places.get(kind, layout.size + 8 * i) for i, kind in enumerate(kinds)]
+        data, end = (_peek(self._own.ctx[0] + place, 8) for place in at[:2])
+        meta = _peek(self._own.ctx[0] + at[2], 8) if at[1] > layout.size else data
         return min(data, meta) <= addr and addr + size <= end
 
     def in_map(self, addr: int, size: int) -> bool:

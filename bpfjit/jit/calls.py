@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..isa.encoding import Insn
-from ..spec.helpers import HELPER_BY_ID
+from ..spec.helpers import helper_for
 from ..spec.kinds import Arg, ArgKind, Helper, RetKind
 from ..uapi import bpf as uapi
 from . import inline, kfunc
@@ -31,7 +31,7 @@ def call(f: FunctionEmitter, insn: Insn) -> None:
         kfunc.call(f)
         _forget(f)
         return
-    row = HELPER_BY_ID[insn.imm]
+    row = helper_for(insn.imm, f.program.type.name)
     lowering = inline.INLINE.get(row.inline)
     index = f.facts.call_map.get(f.pc, -1)
     if lowering is None or not lowering(f, f.program.maps[index] if index >= 0 else None, index):

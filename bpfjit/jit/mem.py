@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..isa.encoding import MEMSX, STX, Insn
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, FETCH, LOAD_ACQ, STORE_REL, XCHG
-from ..program import Region
+from ..program import Region, SocketPart
 from .memory import facts_of
 from .values import Value
 
@@ -31,6 +31,10 @@ def load(f: FunctionEmitter, insn: Insn) -> None:
         address = f.offset(f.ptr_of(insn.src), native)
         f.set(insn.dst, f.assign(0, f"load ptr, ptr {address.text}, align 8{facts}"))
         return
+    part = f.facts.socket_parts.get(pc)
+    if part is not None:
+        _socket(f, insn, part)
+        return
     if f.facts.region[pc] & Region.PROBE:
         _probe(f, insn)
         return
@@ -53,6 +57,16 @@ def _probe(f: FunctionEmitter, insn: Insn) -> None:
     if insn.code & 0xE0 == MEMSX:
         v = f.sext(f.trunc(v, bits), 64)
     f.set(insn.dst, v)
+
+
+def _socket(f: FunctionEmitter, insn: Insn, part: SocketPart) -> None:
+    """A member of a socket from where the kernel has it, in its own size."""
+    address = f.offset(f.ptr_of(insn.src), part.offset)
+    v = f.zext(f.assign(part.size * 8, f"load i{part.size * 8}, ptr {address.text}, align 1"), 64)
+    if part.none:
+        v = f.select(f.eq(v, f.const(64, part.none)), f.const(64, 0xFFFFFFFF), v)
+    v = f.trunc(f.lshr(v, f.const(64, part.shift)) if part.shift else v, insn.size * 8)
+    f.set(insn.dst, f.sext(v, 64) if insn.code & 0xE0 == MEMSX else f.zext(v, 64))
 
 
 def store(f: FunctionEmitter, insn: Insn) -> None:

@@ -172,6 +172,7 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         CtxKind.FIELDS,
         _CURRENT,
         layout=_sockopt(uapi.BPF_CGROUP_GETSOCKOPT),
+        packet_writable=True,
         ret_range=_YES_OR_NO,
         attach_types=_OPT_TYPES,
         layouts={t: _sockopt(t) for t in _OPT_TYPES},

@@ -127,7 +127,8 @@ class Helper:
     `changes_packet`: packet pointers are invalid after the call. `writes_map`: of a map that programs may
     not write it is refused. `map_use`: it takes maps whose row has this use. `acquires`: what it returns is a reference
     that must be given back; `releases`: the argument (1-based) that gives one back; `passes_reference`: the argument
-    whose reference the result shares. Without a `symbol` the simulated kernel has no such helper.
+    whose reference the result shares. `by_type`: what it is instead for programs of a type, by its name; `only`: for which
+    attach types a program type may call it. Without a `symbol` the simulated kernel has no such helper.
     """
 
     id: int
@@ -152,6 +153,8 @@ class Helper:
     under_lock: bool = False  # it may be called while a bpf_spin_lock is held
     acquires: bool = False
     releases: int = 0
+    by_type: Mapping[str, Helper] = field(default_factory=dict)
+    only: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class FieldKind(Enum):

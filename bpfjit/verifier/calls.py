@@ -35,7 +35,9 @@ def helper_of(w: Walk, insn: Insn) -> Helper:
         w.reject("function calls are not allowed while holding a lock", errno.EINVAL)
     if row is None:
         w.reject(f"invalid func unknown#{insn.imm}", errno.EINVAL)
-    if not row.groups & helper_groups(w.program.type, w.program.attach_type):
+    row = row.by_type.get(w.program.type.name, row)
+    known = w.program.attach_type in row.only.get(w.program.type.name, (w.program.attach_type,))
+    if not known or not row.groups & helper_groups(w.program.type, w.program.attach_type):
         w.reject(f"program of this type cannot use helper bpf_{row.name}#{row.id}", errno.EINVAL)
     if row.gpl and not w.program.gpl:
         w.reject("cannot call GPL-restricted function from non-GPL compatible program", errno.EINVAL)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from ..btf import VOID, Btf, BtfId, Kind, Type
 from ..btf.types import COMPOSITES, ENUMS
-from ..program import Program
+from ..program import Program, SocketPart
 from ..spec.kinds import CtxField, CtxKind, CtxLayout, FieldKind
+from ..spec.sockets import NO_QUEUE, SOCK_MEMBERS, TCP_MEMBERS, place
 from ..spec.targets import CtxArg, Target
 from ..uapi import bpf as uapi
 from . import state as st
@@ -163,6 +164,19 @@ def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]
     if arg.flags & OR_NULL:
         r.id = w.new_id()
     return r
+
+
+def socket_part(btf: Btf | None, tcp: bool, field: CtxField, at: int) -> SocketPart | None:
+    """What lies behind a socket's member read at `at`; None where the kernel has nothing behind it."""
+    path = (TCP_MEMBERS if tcp else SOCK_MEMBERS).get(field.name)
+    found = place(btf, "tcp_sock" if tcp else "sock", path) if path is not None and btf is not None else None
+    if found is None:
+        return None
+    offset, size = found
+    skip = at - field.offset
+    if size > 8:  # an array of words
+        offset, size, skip = offset + skip // 4 * 4, 4, skip % 4
+    return SocketPart(offset, size, 8 * skip, 0xFFFF if field.name == NO_QUEUE else 0)
 
 
 def _sized(size: int) -> Reg:

@@ -171,8 +171,12 @@ def _socket(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> 
     at = reg.off + off
     if not reg.is_const:
         w.reject(f"variable {type_name(reg)} access var_off={tnum_text(reg.value, reg.mask)} disallowed")
-    if at < 0 or at % size or ctx.field_of(_SOCKETS[T(reg.type)], at, size, False) is None:
+    field = ctx.field_of(_SOCKETS[T(reg.type)], at, size, False) if at >= 0 and not at % size else None
+    if field is None:
         w.reject(f"R{regno} invalid {type_name(reg)} access off={at} size={size}")
+    part = ctx.socket_part(w.env.kernel_btf, reg.type == T.TCP_SOCK, field, at)
+    if part is not None:
+        w.facts.socket_parts[w.pc] = part
     w.touch(Region.KERNEL)
     return sized_scalar(size)
 

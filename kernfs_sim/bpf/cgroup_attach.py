@@ -10,20 +10,17 @@ from bpfjit.dataclass import dataclass, field
 from bpfjit.errors import refuse
 from bpfjit.spec.cgroup_progs import CGROUP_ATTACH_TYPES
 from bpfjit.uapi import bpf as uapi
-from runtime import ffi, lib
 
 from .. import dumpers
 from ..caller import CAP_NET_ADMIN, Caller
 from ..cgroup import Cgroup
 from ..objects import LinkObject, Object, ProgObject, Told
-from ..task import Task
 from .fd import link_of, prog_of
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
 
 _MAX_PROGS = 64
-_PACKET_POINTERS = 24  # what the runtime keeps behind a context structure
 _MULTI, _OVERRIDE = uapi.BPF_F_ALLOW_MULTI, uapi.BPF_F_ALLOW_OVERRIDE
 _SHARING = _MULTI | _OVERRIDE
 _PLACE = uapi.BPF_F_BEFORE | uapi.BPF_F_AFTER
@@ -402,28 +399,3 @@ def prog_query(kernel: Kernel, caller: Caller, attr: uapi.ProgQuery) -> int:
     if room < len(progs):
         raise refuse(errno.ENOSPC, f"{len(progs)} programs, room for {room}")
     return 0
-
-
-# -- running -------------------------------------------------------------------------------------------
-
-
-def run(kernel: Kernel, cgroup: Cgroup, attach_type: int, ctx: bytearray, current: Task | None = None) -> int:
-    """Let happen in a cgroup what programs decide on: 0 where all of them allow it, else -EPERM.
-
-    Every effective program runs, in order, on one context (the UAPI structure's bytes, which they may change).
-    """
-    progs = effective(cgroup, attach_type)
-    if not progs:
-        return 0
-    layout = progs[0].program.type.layout_for(attach_type)
-    assert layout is not None and len(ctx) == layout.size, "the context is the attach type's structure"
-    native = ffi.new("u8[]", layout.size + _PACKET_POINTERS)
-    ffi.memmove(native, ctx, layout.size)
-    verdict = 0
-    for prog in progs:
-        allowed = lib.rt_prog_run(kernel.native.ptr, prog.fn, native, ffi.NULL if current is None else current.c)
-        prog.check_fault()
-        if not allowed & 1:
-            verdict = -errno.EPERM
-    ctx[:] = ffi.buffer(native, layout.size)
-    return verdict

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
-from bpfjit.spec.cgroup_progs import CGROUP_PROG_TYPES
+from bpfjit.spec.cgroup_progs import CGROUP_ATTACH_TYPES
 from bpfjit.uapi import bpf as uapi
 from runtime import Tracepoint
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..kernel import Kernel
 
 
-_CGROUP_TYPES = {row.id for row in CGROUP_PROG_TYPES}
+_CGROUP_TYPES = set(CGROUP_ATTACH_TYPES.values())
 
 
 class ViewLink(LinkObject):

@@ -47,6 +47,20 @@ u64 rt_prog_run(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struc
 int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_struct *current, u64 repeat, u64 *retval,
 		  double *mean_ns);
 
+/*
+ * What happens in a cgroup, and to which socket (or none). `retval`: where what it will come to lies, in the context or (NULL)
+ * in `own`; flags: what the programs' answers say beside yes and no.
+ */
+struct rt_event {
+	void *ctx;
+	struct sock *sk;
+	s32 *retval;
+	s32 own;
+	u32 flags;
+};
+s64 rt_cgroup_run(struct rt_kernel *k, const rt_prog_fn *fns, u32 count, void *ctx, struct rt_event *event,
+		  struct task_struct *current);
+
 enum rt_streams { RT_STREAMS = 2 };
 struct rt_text;
 struct rt_stream {

@@ -375,6 +375,15 @@ struct inet_connection_sock {
 	u32 icsk_user_timeout;
 };
 
+struct minmax_sample {
+	u32 t;
+	u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	u32 max_window;
@@ -412,6 +421,14 @@ struct tcp_sock {
 	u32 reordering;
 	u64 bytes_retrans;
 	u32 total_retrans;
+	u32 retrans_out;
+	u32 rate_delivered;
+	u32 rate_interval_us;
+	u32 dsack_dups;
+	u32 delivered_ce;
+	struct minmax rtt_min;
+	u8 ecn_flags;
+	u8 bpf_sock_ops_cb_flags;
 };
 
 struct tcp6_sock {

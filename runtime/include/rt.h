@@ -46,6 +46,7 @@ struct rt_cpu {
 	u64 random;
 	u32 tail_calls; /* in the chain under way */
 	struct rt_drops *drops; /* objects to be freed when readers are through */
+	struct rt_event *event; /* of a cgroup, under way */
 } __attribute__((aligned(128)));
 
 struct rt_deferred {
@@ -81,6 +82,7 @@ struct rt_kernel {
 	int elsewhere; /* atomic: runs for users whose memory is another process's */
 	char *trace;
 	size_t trace_used, trace_size;
+	s64 cookies; /* atomic: of sockets, the last given */
 	u32 stats_users; /* atomic: who wants runs counted */
 	u64 objects; /* atomic: of programs' own types, not yet dropped */
 	char *percpu; /* ncpus areas; a pointer into the first stands for what each CPU has at its place */

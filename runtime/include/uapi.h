@@ -1153,6 +1153,7 @@ struct xdp_md {
 
 enum {
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+	BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
 enum {

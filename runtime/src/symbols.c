@@ -109,6 +109,19 @@
 	X(rt_bpf_cgroup_ancestor)                                                                                      \
 	X(rt_bpf_map_sum_elem_count)                                                                                  \
 	X(rt_bpf_stream_vprintk_impl)                                                                                  \
+	X(rt_get_retval)                                                                                         \
+	X(rt_set_retval)                                                                                         \
+	X(rt_get_socket_cookie)                                                                                  \
+	X(rt_get_netns_cookie)                                                                                   \
+	X(rt_sk_fullsock)                                                                                        \
+	X(rt_tcp_sock)                                                                                           \
+	X(rt_sk_cgroup_id)                                                                                       \
+	X(rt_setsockopt)                                                                                         \
+	X(rt_getsockopt)                                                                                         \
+	X(rt_sk_setsockopt)                                                                                      \
+	X(rt_sk_getsockopt)                                                                                      \
+	X(rt_sock_ops_cb_flags_set)                                                                              \
+	X(rt_bind)                                                                                               \
 	X(rt_may_goto)                                                                                                 \
 	X(rt_bpf_cgroup_from_id)                                                                                       \
 	X(rt_css_rstat_updated)                                                                                        \

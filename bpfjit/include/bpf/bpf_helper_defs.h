@@ -33,7 +33,6 @@ struct path;
 struct seq_file;
 struct sk_msg_md;
 struct sk_reuseport_md;
-struct sock;
 struct sockaddr;
 struct socket;
 struct task_struct;
@@ -144,8 +143,8 @@ static long (*bpf_sysctl_get_new_value)(struct bpf_sysctl *ctx, char *buf, unsig
 static long (*bpf_sysctl_set_new_value)(struct bpf_sysctl *ctx, const char *buf, unsigned long buf_len) = (void *)104;
 static long (*bpf_strtol)(const char *buf, unsigned long buf_len, __u64 flags, long *res) = (void *)105;
 static long (*bpf_strtoul)(const char *buf, unsigned long buf_len, __u64 flags, unsigned long *res) = (void *)106;
-static void *(*bpf_sk_storage_get)(void *map, struct sock *sk, void *value, __u64 flags) = (void *)107;
-static long (*bpf_sk_storage_delete)(void *map, struct sock *sk) = (void *)108;
+static void *(*bpf_sk_storage_get)(void *map, void *sk, void *value, __u64 flags) = (void *)107;
+static long (*bpf_sk_storage_delete)(void *map, void *sk) = (void *)108;
 static long (*bpf_send_signal)(__u32 sig) = (void *)109;
 static __s64 (*bpf_tcp_gen_syncookie)(void *sk, void *iph, __u32 iph_len, struct tcphdr *th, __u32 th_len) = (void *)110;
 static long (*bpf_probe_read_user)(void *dst, __u32 size, const void *unsafe_ptr) = (void *)112;

@@ -13,6 +13,7 @@ from .maps import MAP_HELPERS
 from .net import NET_HELPERS
 from .objects import OBJECT_HELPERS
 from .rings import RING_HELPERS
+from .sockets import SOCKET_HELPERS
 from .storage import STORAGE_HELPERS
 from .syscall import SYSCALL_HELPERS
 from .system import SYSTEM_HELPERS
@@ -27,6 +28,7 @@ _TABLES = (
     NET_HELPERS,
     OBJECT_HELPERS,
     RING_HELPERS,
+    SOCKET_HELPERS,
     STORAGE_HELPERS,
     SYSCALL_HELPERS,
     SYSTEM_HELPERS,
@@ -35,3 +37,9 @@ _TABLES = (
 )
 HELPERS: tuple[Helper, ...] = tuple(sorted((h for table in _TABLES for h in table), key=lambda h: h.id))
 HELPER_BY_ID = {h.id: h for h in HELPERS}
+
+
+def helper_for(id_: int, type_name: str) -> Helper:
+    """The helper that programs of a type have by this number. Raises KeyError."""
+    row = HELPER_BY_ID[id_]
+    return row.by_type.get(type_name, row)

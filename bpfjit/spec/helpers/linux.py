@@ -21,14 +21,12 @@ from ..kinds import (
     SOCK_COMMON,
     UNINIT_MEM,
     Arg,
-    ArgKind,
     Helper,
     RetKind,
     btf_ptr,
     fixed_mem,
 )
-
-SOCK = Arg(ArgKind.BTF_PTR, btf="sock_common", expected="sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_")
+from .sockets import SOCK
 
 
 def _row(id_: int, name: str, decl: str, types: str, args: tuple[Arg, ...], ret: RetKind, **rules: Any) -> Helper:
@@ -222,14 +220,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         changes_packet=True,
     ),
     _row(
-        46,
-        "get_socket_cookie",
-        "__u64 (*%s)(void *ctx)",
-        "socket_filter sched_cls sched_act cgroup_skb cgroup_sock sock_ops sk_skb cgroup_sock_addr sk_reuseport tracing seq syscall",
-        (CTX,),
-        INTEGER,
-    ),
-    _row(
         47,
         "get_socket_uid",
         "__u32 (*%s)(struct __sk_buff *skb)",
@@ -238,14 +228,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         INTEGER,
     ),
     _row(48, "set_hash", "long (*%s)(struct __sk_buff *skb, __u32 hash)", "sched_cls sched_act", (CTX, ANYTHING), INTEGER),
-    _row(
-        49,
-        "setsockopt",
-        "long (*%s)(void *bpf_socket, int level, int optname, void *optval, int optlen)",
-        "sock_ops cgroup_sock_addr",
-        (CTX, ANYTHING, ANYTHING, MEM, SIZE),
-        INTEGER,
-    ),
     _row(
         50,
         "skb_adjust_room",
@@ -291,22 +273,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         gpl=True,
     ),
     _row(
-        57,
-        "getsockopt",
-        "long (*%s)(void *bpf_socket, int level, int optname, void *optval, int optlen)",
-        "sock_ops cgroup_sock_addr",
-        (CTX, ANYTHING, ANYTHING, UNINIT_MEM, SIZE),
-        INTEGER,
-    ),
-    _row(
-        59,
-        "sock_ops_cb_flags_set",
-        "long (*%s)(struct bpf_sock_ops *bpf_sock, int argval)",
-        "sock_ops",
-        (CTX, ANYTHING),
-        INTEGER,
-    ),
-    _row(
         60,
         "msg_redirect_map",
         "long (*%s)(struct sk_msg_md *msg, void *map, __u32 key, __u64 flags)",
@@ -324,14 +290,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         (CTX, ANYTHING, ANYTHING, ANYTHING),
         INTEGER,
         changes_packet=True,
-    ),
-    _row(
-        64,
-        "bind",
-        "long (*%s)(struct bpf_sock_addr *ctx, struct sockaddr *addr, int addr_len)",
-        "cgroup_sock_addr",
-        (CTX, MEM, SIZE),
-        INTEGER,
     ),
     _row(
         66,
@@ -490,24 +448,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         INTEGER,
         changes_packet=True,
     ),
-    _row(
-        95,
-        "sk_fullsock",
-        "struct bpf_sock *(*%s)(struct bpf_sock *sk)",
-        "sched_cls sched_act cgroup_skb",
-        (SOCK_COMMON,),
-        RetKind.SOCKET_OR_NULL,
-        passes_reference=1,
-    ),
-    _row(
-        96,
-        "tcp_sock",
-        "struct bpf_tcp_sock *(*%s)(struct bpf_sock *sk)",
-        "sched_cls sched_act cgroup_skb sock_ops cgroup_sockopt",
-        (SOCK_COMMON,),
-        RetKind.TCP_SOCK_OR_NULL,
-        passes_reference=1,
-    ),
     _row(97, "skb_ecn_set_ce", "long (*%s)(struct __sk_buff *skb)", "sched_cls sched_act cgroup_skb", (CTX,), INTEGER),
     _row(
         98,
@@ -599,14 +539,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         INTEGER,
     ),
     _row(
-        122,
-        "get_netns_cookie",
-        "__u64 (*%s)(void *ctx)",
-        "socket_filter sched_cls sched_act cgroup_skb cgroup_sock sock_ops sk_msg cgroup_sock_addr cgroup_sockopt",
-        (CTX.or_null(),),
-        INTEGER,
-    ),
-    _row(
         124,
         "sk_assign",
         "long (*%s)(void *ctx, void *sk, __u64 flags)",
@@ -614,7 +546,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         (CTX, SOCK, ANYTHING),
         INTEGER,
     ),
-    _row(128, "sk_cgroup_id", "__u64 (*%s)(void *sk)", "cgroup_skb", (SOCK,), INTEGER),
     _row(129, "sk_ancestor_cgroup_id", "__u64 (*%s)(void *sk, int ancestor_level)", "cgroup_skb", (SOCK, ANYTHING), INTEGER),
     _row(
         135,
@@ -720,15 +651,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         (MEM, SIZE, MEM.or_null(), SIZE_OR_ZERO),
         INTEGER,
         gpl=True,
-    ),
-    _row(186, "get_retval", "int (*%s)(void)", "cgroup_sock cgroup_sock_addr cgroup_sysctl cgroup_sockopt", (), INTEGER),
-    _row(
-        187,
-        "set_retval",
-        "int (*%s)(int retval)",
-        "cgroup_sock cgroup_sock_addr cgroup_sysctl cgroup_sockopt",
-        (ANYTHING,),
-        INTEGER,
     ),
     _row(188, "xdp_get_buff_len", "__u64 (*%s)(struct xdp_md *xdp_md)", "xdp tracing seq syscall", (CTX,), INTEGER),
     _row(

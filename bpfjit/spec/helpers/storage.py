@@ -6,7 +6,6 @@ from ...dataclass import replace
 from ..kinds import ANYTHING, INTEGER, MAP_PTR, MAP_VALUE, MAP_VALUE_OR_NULL, Helper, btf_ptr
 
 ALL = frozenset({"all"})
-TRACING = frozenset({"tracing"})
 LSM = frozenset({"lsm"})
 
 
@@ -37,8 +36,6 @@ def _delete(id_: int, what: str, struct: str, kind: str, groups: frozenset[str] 
 
 
 STORAGE_HELPERS = (
-    _get(107, "sk", "struct sock", "sk", TRACING),  # as tracing programs have them; those of the network take more kinds
-    _delete(108, "sk", "struct sock", "sk", TRACING),
     _get(145, "inode", "struct inode", "inode", LSM),
     _delete(146, "inode", "struct inode", "inode", LSM),
     _get(156, "task", "struct task_struct", "task"),
