@@ -145,7 +145,8 @@ class Facts:
     call's map argument is (-1: several). kfuncs: what each call of a kernel function is. may_goto: functions with loops
     that end by themselves. taken: for a conditional jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read
     later on. entry_kinds: by function, the kinds of r0-r5 at its entry; exit_kinds: of what it returns. egress_only: a
-    cgroup_skb program that on some path returns 2 or 3 and nothing else. max_*_access: how far it reaches into an
+    cgroup_skb program that on some path returns 2 or 3 and nothing else. answers_throws: the function
+    whose result is the program's when it throws, -1 none: what was thrown is. max_*_access: how far it reaches into an
     iterator's key and value buffers.
     """
 
@@ -163,6 +164,7 @@ class Facts:
     entry_kinds: list[list[int]] = field(default_factory=list)
     exit_kinds: list[int] = field(default_factory=list)
     egress_only: bool = False
+    answers_throws: int = -1
     max_rdonly_access: int = 0
     max_rdwr_access: int = 0
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..btf import BtfExt, CoreRelo, FuncInfo, LineInfo
+from ..btf import BtfExt, CoreRelo, FuncInfo, LineInfo, RawBtf
 from ..dataclass import dataclass, replace
 from ..errors import LoadError, ObjectError
 from ..isa.encoding import CALL, INSN_BYTES, LD_IMM64, Insn, decode
@@ -27,6 +27,7 @@ from .spec import ExternReloc, MapReloc, ProgSpec
 
 _NOT_PROGRAMS = (".text", ".eh_frame")
 MAP_SECTIONS = (".maps", "maps")
+_ANSWERS = "exception_callback:"
 _MAX_INSNS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS: no kernel takes a longer program
 _MAX_TOTAL_INSNS = 8_000_000  # of all programs, each with its copy of what it calls
 _MAX_FUNCTIONS = 100_000
@@ -64,8 +65,10 @@ class _Stream:
 class Linker:
     """Links the programs of an object. Raises LoadError naming section and offset, ObjectError for broken code."""
 
-    def __init__(self, elf: Elf, ext: BtfExt, file: str) -> None:
+    def __init__(self, elf: Elf, btf: RawBtf | None, ext: BtfExt, file: str) -> None:
         self.elf = elf
+        # Few objects throw: of the others, no tag is looked at.
+        self.throwing = btf if btf is not None and _ANSWERS.encode() in btf.data else None
         self.ext = ext
         self.file = file
         self.code: dict[int, list[Insn]] = {}
@@ -131,6 +134,7 @@ class Linker:
             entry.name, section, row[0] if row else None, row[1] if row else "", [], autoload=not section.startswith("?")
         )
         stream = _Stream(prog, [entry], {entry.place: 0}, entry.end - entry.start, [])
+        self._need_answer(stream, entry)
         for f in stream.order:  # grows as calls are met
             self._append(stream, f)
             if stream.length > _MAX_INSNS:
@@ -177,6 +181,17 @@ class Linker:
         stream.base[place] = stream.length
         stream.length += target.end - target.start
         stream.order.append(target)
+
+    def _need_answer(self, stream: _Stream, entry: Function) -> None:
+        """The function that answers bpf_throw() is called by nobody: a tag of the main function names it."""
+        if self.throwing is None:
+            return
+        infos = self.ext.funcs.get(entry.section.name, ())
+        ids = [info.type_id for info in infos if info.insn_off == entry.start * INSN_BYTES]
+        tags = [tag for i in ids for tag in self.throwing.decl_tags(i) if tag.startswith(_ANSWERS)]
+        for f in self.functions.values() if tags else ():
+            if f.name == tags[0].removeprefix(_ANSWERS) and not f.static:
+                self._need(stream, f.place, entry.section, entry.start)
 
     def _infos(self, prog: ProgSpec, f: Function, base: int) -> None:
         """BTF.ext records of this function, from section bytes to instruction numbers of the program."""

@@ -46,7 +46,7 @@ def read_object(data: bytes, name: str, file: str) -> ObjectSpec:
     btf, ext = _read_btf(elf, file)
     try:
         externs = find_externs(elf, btf, file)
-        progs = Linker(elf, ext, file).programs()
+        progs = Linker(elf, btf, ext, file).programs()
         maps = declared_maps(elf, btf, file)
         for ref, spec in data_maps(elf, btf, name, file).items():
             if ref in maps:

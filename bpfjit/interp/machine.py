@@ -65,6 +65,14 @@ class InterpreterFault(AssertionError):
     """An access that the verifier should not have let through."""
 
 
+class _Thrown(Exception):
+    """bpf_throw(): the program ends out of whatever function it is in."""
+
+    def __init__(self, cookie: int) -> None:
+        super().__init__()
+        self.cookie = cookie
+
+
 def _signed(value: int, bits: int) -> int:
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
@@ -140,6 +148,9 @@ class Machine:
         before, self._own.ctx = self._own.ctx, (addr, addr + self._ctx_bytes())
         try:
             return self._run(0, [addr, 0, 0, 0, 0])
+        except _Thrown as e:
+            answer = self.facts.answers_throws
+            return e.cookie if answer < 0 else self._run(self.facts.subprogs[answer].start, [e.cookie, 0, 0, 0, 0])
         finally:
             self._own.ctx = before
 
@@ -285,6 +296,8 @@ class Machine:
 
     def _call_kfunc(self, pc: int, regs: list[int]) -> None:
         site = self.facts.kfuncs[pc]
+        if site.name == "bpf_throw":
+            raise _Thrown(regs[1])
         function = ffi.cast(_HELPER, self.binding.helpers[KFUNC_BY_NAME[site.name].symbol])
         args = {**dict(enumerate(regs)), **site.hidden, **({site.own: self.binding.own} if site.own else {})}
         values = [args[r] for r in range(1, 6)]

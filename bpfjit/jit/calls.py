@@ -9,7 +9,7 @@ from ..isa.encoding import Insn
 from ..spec.helpers import helper_for
 from ..spec.kinds import Arg, ArgKind, Helper, RetKind
 from ..uapi import bpf as uapi
-from . import inline, kfunc
+from . import inline, kfunc, throw
 from .values import NULL, Value
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ def _width(arg: Arg) -> int:
 
 def call(f: FunctionEmitter, insn: Insn) -> None:
     if insn.src == uapi.BPF_PSEUDO_CALL:
-        f.set(0, function(f, f.module.subprog_at[f.pc + insn.imm + 1], f.regs))
+        index = f.module.subprog_at[f.pc + insn.imm + 1]
+        returned = function(f, index, f.regs)
+        throw.after_call(f, index)
+        f.set(0, returned)
         _forget(f)
         return
     if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL:

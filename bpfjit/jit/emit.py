@@ -12,7 +12,7 @@ from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, sw
 from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import calls, mem, packet, tail
+from . import calls, mem, packet, tail, throw
 from .memory import metadata
 from .profile import Points
 from .values import NULL, ZERO, Lines, Value
@@ -74,10 +74,12 @@ class Emitter:
         self.library: dict[str, str] = {}  # name -> a function of our own that calls were lowered to
         self.addresses_taken: set[int] = set()
         self.tail_calls = False
+        self.throwing: set[int] = set()
         self.subprog_at = [0] * len(self.insns)
         for i, sub in enumerate(self.facts.subprogs):
             for pc in range(sub.start, sub.end):
                 self.subprog_at[pc] = i
+        self.throwing = throw.throwing(self.program, self.facts, self.subprog_at)
 
     def module(self, name: str) -> str:
         """The whole module as text; the entry is @name(ptr), or @name(ptr, i64) for raw programs."""
@@ -177,6 +179,8 @@ class FunctionEmitter(Lines):
             taken = self.facts.taken[pc]
             ways = ([pc + 1] if taken & 1 else []) + ([pc + 1 + insn.off] if taken & 2 else [])
             return ways[:1] if len(set(ways)) == 1 else ways
+        if insn.code == CALL and not self.facts.visited[pc + 1]:
+            return []  # it throws
         return [pc + (2 if insn.code == LD_IMM64 else 1)]
 
     def _find_blocks(self) -> dict[int, Block]:
@@ -357,7 +361,8 @@ class FunctionEmitter(Lines):
         block.out = self.regs
         jumps = self.insns[block.end].code & 7 in (5, JMP32) and self.insns[block.end].code != CALL
         if not jumps:
-            self.emit(f"br label %L{self._targets(block.end)[0]}")
+            following = self._targets(block.end)
+            self.emit(f"br label %L{following[0]}" if following else "unreachable")
 
     def _phi_lines(
         self, block: Block, entry: dict[int, Value], texts: dict[int, list[str]], prologue: list[str]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..program import StructRef
 from ..spec.kfuncs import KFUNC_BY_NAME
+from . import throw
 from .values import NULL, ZERO, Value
 
 if TYPE_CHECKING:
@@ -89,4 +90,5 @@ _INLINE: dict[str, Callable[[FunctionEmitter], None]] = {
     "bpf_preempt_disable": _nothing,
     "bpf_preempt_enable": _nothing,
     "bpf_rdonly_cast": _same,
+    "bpf_throw": throw.throw,
 }

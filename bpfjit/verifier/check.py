@@ -465,6 +465,7 @@ class Checker:
     def _finish(self, w: Walk) -> None:
         starts = w.cfg.starts
         ends = [*starts[1:], len(w.insns)]
+        w.facts.answers_throws = self.exception_callback
         w.facts.subprogs = tuple(
             Subprog(
                 start,

@@ -15,6 +15,7 @@ from ..caller import Caller
 from ..objects import BtfObject
 
 _FUNC, _LINE = struct.Struct("<II"), struct.Struct("<IIII")
+_ANSWERS = "exception_callback:"
 _MAX_RECORD, _MAX_RECORDS = 252, 1_000_000
 
 
@@ -59,6 +60,14 @@ def _functions(insns: Sequence[Insn]) -> list[int]:
     return sorted(found)
 
 
+def _answers_throws(types: RawBtf, funcs: list[tuple[int, ...]]) -> list[int]:
+    """Where the function begins that a tag of the main one names to answer bpf_throw(): nothing calls it."""
+    if _ANSWERS.encode() not in types.data or not funcs:
+        return []
+    names = [tag.removeprefix(_ANSWERS) for tag in types.decl_tags(funcs[0][1]) if tag.startswith(_ANSWERS)]
+    return [off for off, type_id in funcs if types.type(type_id).name in names]
+
+
 def _check_funcs(types: RawBtf, funcs: list[tuple[int, ...]], starts: list[int]) -> None:
     for _, type_id in funcs:
         try:
@@ -68,6 +77,7 @@ def _check_funcs(types: RawBtf, funcs: list[tuple[int, ...]], starts: list[int])
         if kind is not Kind.FUNC:
             raise refuse(errno.EINVAL, f"func_info: type {type_id} is a {kind.name}, no function")
     offsets = [off for off, _ in funcs]
+    starts = sorted({*starts, *_answers_throws(types, funcs)})
     if offsets != starts:
         raise refuse(errno.EINVAL, f"func_info: functions at {offsets}, the program's begin at {starts}")
 

@@ -53,6 +53,13 @@ void bpf_rcu_read_lock(void);
 void bpf_rcu_read_unlock(void);
 void bpf_preempt_disable(void);
 void bpf_preempt_enable(void);
+void bpf_local_irq_save(unsigned long *flags__irq_flag);
+void bpf_local_irq_restore(unsigned long *flags__irq_flag);
+int bpf_res_spin_lock(struct bpf_res_spin_lock *lock);
+void bpf_res_spin_unlock(struct bpf_res_spin_lock *lock);
+int bpf_res_spin_lock_irqsave(struct bpf_res_spin_lock *lock, unsigned long *flags__irq_flag);
+void bpf_res_spin_unlock_irqrestore(struct bpf_res_spin_lock *lock, unsigned long *flags__irq_flag);
+void bpf_throw(u64 cookie);
 
 /* -- iterators: objects on a program's stack ----------------------------------------------------- */
 

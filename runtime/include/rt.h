@@ -27,6 +27,7 @@
 #define RT_PAGE 4096UL
 #define RT_MAX_CPUS 64
 #define RT_COUNTER_BITS 8
+#define RT_MAX_LOCKS 31
 #define RT_MAY_GOTO_ROUNDS 0xffff /* BPF_MAX_TIMED_LOOPS: rounds between two looks at the clock */
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -47,6 +48,11 @@ struct rt_cpu {
 	u32 tail_calls; /* in the chain under way */
 	struct rt_drops *drops; /* objects to be freed when readers are through */
 	struct rt_event *event; /* of a cgroup, under way */
+	u32 thrown; /* a program is on its way out of its functions */
+	u32 nlocks;
+	u64 cookie; /* what it has thrown */
+	u32 *locks[RT_MAX_LOCKS]; /* resilient locks that it holds, in their order */
+	u32 *wanted; /* atomic: the one that it waits for */
 } __attribute__((aligned(128)));
 
 struct rt_deferred {

@@ -224,6 +224,17 @@ static u32 *lock_of(const struct rt_fields *f, void *base)
 	return NULL;
 }
 
+/* Of either kind; in a resilient one stands who holds it. */
+static void take_lock(u32 *lock)
+{
+	u32 nobody = 0, spins = 0;
+
+	while (!__atomic_compare_exchange_n(lock, &nobody, rt_this_cpu->index + 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		nobody = 0;
+		rt_relax(&spins);
+	}
+}
+
 static void empty(struct todo *t, const struct rt_fields *f, void *base)
 {
 	for (u32 i = 0; i < f->count; i++) {
@@ -243,7 +254,7 @@ static void empty(struct todo *t, const struct rt_fields *f, void *base)
 			u32 *lock = lock_of(f, base);
 
 			if (lock)
-				rt_spin_lock(lock);
+				take_lock(lock);
 			if (field->kind == RT_LIST_HEAD)
 				rt_list_empty(at, field->node_off, put, t);
 			else

@@ -149,6 +149,15 @@
 	X(rt_bpf_rbtree_root)                                                                                          \
 	X(rt_bpf_rbtree_left)                                                                                          \
 	X(rt_bpf_rbtree_right)                                                                                         \
+	X(rt_bpf_local_irq_save)                                                                                       \
+	X(rt_bpf_local_irq_restore)                                                                                    \
+	X(rt_bpf_res_spin_lock)                                                                                        \
+	X(rt_bpf_res_spin_unlock)                                                                                      \
+	X(rt_bpf_res_spin_lock_irqsave)                                                                                \
+	X(rt_bpf_res_spin_unlock_irqrestore)                                                                           \
+	X(rt_bpf_throw)                                                                                                \
+	X(rt_thrown)                                                                                                   \
+	X(rt_catch)                                                                                                    \
 	X(rt_bpf_cpumask_create)                                                                                       \
 	X(rt_bpf_cpumask_acquire)                                                                                      \
 	X(rt_bpf_cpumask_release)                                                                                      \

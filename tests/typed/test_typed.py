@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,23 @@ EXPECTED = {
         "record_of_a_ring": 0,
     },
     "inner_timers": {"armed_and_cancelled": 0},
+    "exceptions": {
+        "thrown_at_once": 42,
+        "thrown_in_two_functions": 5,
+        "not_thrown": 1005,
+        "answered": 105,
+        "answered_in_main": 101,
+        "thrown_by_a_global_function": 17,
+        "called_and_never_back": 9,
+        "thrown_out_of_a_loop": 4,
+    },
+    "locks": {
+        "taken_and_given_back": 42,
+        "two_at_once": 42,
+        "the_same_one_twice": -errno.EDEADLK,
+        "with_interrupts_off": 42,
+        "list_under_it": 42,
+    },
     "objects": {
         "made_written_and_dropped": 42,
         "list_is_a_queue_and_a_stack": 4321,
@@ -81,7 +99,7 @@ EXPECTED = {
         "ends_after_a_while": 1,
     },
 }
-_WITH_PACKETS = ("packets", "dynptrs", "inner_timers")
+_WITH_PACKETS = ("packets", "dynptrs", "exceptions", "inner_timers", "locks")
 ENGINES = ("jit", "interp", "live")
 Loader = Callable[[str, str], LoadedObject]
 
