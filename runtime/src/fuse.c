@@ -7,15 +7,14 @@
  * program, the caller retires all: later opens are the caller's again, and so are reads of the opens that are left,
  * because only it knows which of them still may. What nobody has open any more is handed back by rt_fuse_reap.
  *
- * The device wakes those who wait for it in turn, wherever they slept: with one at the device for two CPUs, whose other
- * is the reader's, an open, read and close cost a quarter less than with one for each. The others stand in line until one
- * of these comes back with a request for the caller, or has a text to make that took long the last time.
+ * A text that took long to make the last time is made by a thread that leaves its place at the device (line.h) to others.
  */
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "line.h"
 #include "rt.h"
 
 #define BUCKETS 4096
@@ -49,9 +48,7 @@ struct rt_fuse {
 	struct hot *dead;
 	struct opened *opens;
 	u32 nopens, free; /* a free slot + 1, 0 for none */
-	pthread_mutex_t line;
-	pthread_cond_t next;
-	u32 waiting, room; /* threads at the device, and how many there may be */
+	struct rt_line line;
 };
 
 struct rt_fuse *rt_fuse_new(int fd)
@@ -61,9 +58,7 @@ struct rt_fuse *rt_fuse_new(int fd)
 	if (!f)
 		return NULL;
 	f->fd = fd;
-	f->room = (sysconf(_SC_NPROCESSORS_ONLN) + 1) / 2;
-	pthread_mutex_init(&f->line, NULL);
-	pthread_cond_init(&f->next, NULL);
+	rt_line_init(&f->line, fd);
 	return f;
 }
 
@@ -307,8 +302,7 @@ void rt_fuse_shut(struct rt_fuse *f)
 void rt_fuse_free(struct rt_fuse *f)
 {
 	if (f) {
-		pthread_cond_destroy(&f->next);
-		pthread_mutex_destroy(&f->line);
+		rt_line_destroy(&f->line);
 		free(f->opens);
 		free(f);
 	}
@@ -341,32 +335,7 @@ static void answer_text(void *ctx, s64 n, const char *text)
 	answer(ctx, n < 0 ? n : 0, text, n < 0 ? 0 : n);
 }
 
-static void step_in(struct rt_fuse *f)
-{
-	pthread_mutex_lock(&f->line);
-	while (f->waiting >= f->room)
-		pthread_cond_wait(&f->next, &f->line);
-	f->waiting++;
-	pthread_mutex_unlock(&f->line);
-}
-
-static void step_out(struct rt_fuse *f)
-{
-	pthread_mutex_lock(&f->line);
-	f->waiting--;
-	pthread_cond_signal(&f->next);
-	pthread_mutex_unlock(&f->line);
-}
-
-static u64 now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* Whether the thread has stepped out of the line for it. */
+/* Whether the thread has left its place for it. */
 static int read_view(struct rt_fuse *f, struct hot *hot, struct rt_view *view, const struct fuse_read_in *in,
 		     struct reply *to)
 {
@@ -375,12 +344,12 @@ static int read_view(struct rt_fuse *f, struct hot *hot, struct rt_view *view, c
 		return 0;
 	}
 	int slow = __atomic_load_n(&hot->slow, __ATOMIC_RELAXED);
-	u64 began = now_ns();
+	u64 began = rt_now_ns();
 
 	if (slow)
-		step_out(f);
+		rt_line_out(&f->line);
 	rt_view_pass(view, in->size, 0, answer_text, to);
-	__atomic_store_n(&hot->slow, now_ns() - began > LONG_NS, __ATOMIC_RELAXED);
+	__atomic_store_n(&hot->slow, rt_now_ns() - began > LONG_NS, __ATOMIC_RELAXED);
 	return slow;
 }
 
@@ -426,7 +395,7 @@ static int serve(struct rt_fuse *f, char *buf, size_t size)
 
 		unuse(f, fh);
 		if (out)
-			step_in(f); /* holding nothing: it may be long until there is room */
+			rt_line_in(&f->line); /* holding nothing: it may be long until there is room */
 		return 1;
 	}
 	case FUSE_RELEASE: {
@@ -456,14 +425,19 @@ static int serve(struct rt_fuse *f, char *buf, size_t size)
  */
 s64 rt_fuse_next(struct rt_fuse *f, void *buf, size_t size)
 {
+	struct rt_stand stand = { 0 };
 	ssize_t n;
 
-	step_in(f);
-	do {
+	rt_line_in(&f->line);
+	for (;;) {
+		rt_line_look(&f->line, &stand);
 		n = read(f->fd, buf, size);
 		if (n < 0)
 			n = -errno;
-	} while (n >= (ssize_t)sizeof(struct fuse_in_header) && serve(f, buf, n));
-	step_out(f);
+		if (n < (ssize_t)sizeof(struct fuse_in_header) || !serve(f, buf, n))
+			break;
+		stand.served_at = rt_now_ns();
+	}
+	rt_line_out(&f->line);
 	return n;
 }
