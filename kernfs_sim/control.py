@@ -266,6 +266,44 @@ def _symbols(kernel: Kernel, remote: Remote, code: int, number: int, payload: by
     return 0, json.dumps(dict(kernel.bpf.symbols(set(names)))).encode()
 
 
+def _known(kernel: Kernel, remote: Remote, code: int, number: int, payload: bytes) -> tuple[int, bytes]:
+    request = _json(payload)
+    verb = _KNOWN.get(str(request.get("do"))) if isinstance(request, dict) else None
+    if verb is None:
+        raise refuse(errno.EINVAL, f"what is to be done with known programs? Wanted one of {', '.join(_KNOWN)}")
+    try:
+        answer = verb(kernel, remote, request)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise refuse(errno.EINVAL, f"a request to {request['do']} that makes no sense") from None
+    return 0, json.dumps(answer).encode()
+
+
+def _list_known(kernel: Kernel, remote: Remote, request: dict[str, Any]) -> Any:
+    return [[digest.hex(), name, number] for digest, name, number in kernel.known.listed()]
+
+
+def _instantiate(kernel: Kernel, remote: Remote, request: dict[str, Any]) -> Any:
+    maps = {int(index): int(fd) for index, fd in request.get("maps", {}).items()}
+    made = kernel.known.instantiate(remote, bytes.fromhex(request["digest"]), maps)
+    return {"prog_fd": made.prog_fd, "map_fds": made.map_fds, "attach_type": made.attach_type}
+
+
+def _admit(kernel: Kernel, remote: Remote, request: dict[str, Any]) -> Any:
+    return kernel.known.admit(remote, int(request["prog_fd"]), anywhere=bool(request.get("anywhere"))).hex()
+
+
+def _revoke(kernel: Kernel, remote: Remote, request: dict[str, Any]) -> Any:
+    kernel.known.revoke(remote, bytes.fromhex(request["digest"]))
+
+
+_KNOWN: dict[str, Callable[[Kernel, Remote, dict[str, Any]], Any]] = {
+    "list": _list_known,
+    "instantiate": _instantiate,
+    "admit": _admit,
+    "revoke": _revoke,
+}
+
+
 def _json(payload: bytes) -> Any:
     try:
         return json.loads(payload)
@@ -281,4 +319,5 @@ _ASKS: dict[int, _Asked] = {
     Ask.FIRE: _fire,
     Ask.CONFIG: _config,
     Ask.SYMBOLS: _symbols,
+    Ask.KNOWN: _known,
 }

@@ -7,11 +7,13 @@ Maps are made afresh for each user, or are the user's own of the same shape. See
 from __future__ import annotations
 
 import errno
+import functools
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bpfjit.btf import Kind
+from bpfjit.btf import Kind, RawBtf
 from bpfjit.dataclass import dataclass
 from bpfjit.errors import LoadError, refuse
 from bpfjit.isa.encoding import encode
@@ -19,18 +21,19 @@ from bpfjit.jit import Native
 from bpfjit.jit.link import Image
 from bpfjit.program import StructRef, Verified
 from bpfjit.sha256 import sha256
-from bpfjit.spec.map_types import MAP_TYPE_BY_ID
 from bpfjit.uapi import bpf as uapi
 from bpfjit.verifier.admitted import keep, restore
 from runtime import ProgHandle
 
-from .bpf import maps as bpf_maps
+from .bpf import btf as bpf_btf
+from .bpf import held_maps
 from .bpf.fd import install_new, map_of, prog_of
 from .bpf.tag import tag_of
-from .caller import CAP_SYS_ADMIN, Caller, Cred, InProcess
+from .caller import CAP_BPF, CAP_SYS_ADMIN, Caller
 from .fingerprint import fingerprint
+from .known_maps import KnownMap, describe, given_map, new_map
 from .known_store import KnownStore
-from .objects import MapObject, ProgObject
+from .objects import BtfObject, MapObject, ProgObject
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -38,22 +41,7 @@ if TYPE_CHECKING:
 # What is admitted without further ado: programs that only show something to whoever asks, or act with his own rights.
 _HARMLESS = frozenset({(uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_TRACE_ITER), (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_TRACE_VIEW)})
 _HARMLESS_TYPES = frozenset({uapi.BPF_PROG_TYPE_SYSCALL, uapi.BPF_PROG_TYPE_SOCKET_FILTER})
-_SHAPE = ("type", "key_size", "value_size", "max_entries", "flags", "extra")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownMap:
-    """A map as it was admitted; `contents` of a map of one element, which `frozen` nobody can change any more."""
-
-    name: str
-    type: int
-    key_size: int
-    value_size: int
-    max_entries: int
-    flags: int
-    extra: int
-    contents: bytes | None
-    frozen: bool
+_PER_USER_BYTES = 64 << 20  # of what users without CAP_BPF may have made for them at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +61,53 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A known program in a user's hands: fds, in the caller's table, of the program and of its maps by index."""
+    """A known program in a user's hands: fds, in the caller's table, of the program and of its maps by index.
+
+    attach_type: what LINK_CREATE wants to hear.
+    """
 
     prog_fd: int
     map_fds: tuple[int, ...]
+    attach_type: int
+
+
+class Used:
+    """What each user's instances take, by uid."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[int, int] = {}
+        self.changing = threading.Lock()
+
+
+class Charge:
+    """Bytes of a user's, until the last of the objects that they are for has gone."""
+
+    def __init__(self, used: Used, uid: int, size: int, limit: int | None) -> None:
+        """Raises ENOMEM past `limit` bytes."""
+        self._used, self._uid, self._size, self._owners = used, uid, size, 0
+        with used.changing:
+            have = used.bytes.get(uid, 0)
+            if limit is not None and have + size > limit:
+                raise refuse(errno.ENOMEM, f"user {uid}: {have} bytes of known programs and {size} more, at most {limit}")
+            used.bytes[uid] = have + size
+
+    def belongs_to(self, owners: Sequence[ProgObject | MapObject]) -> None:
+        self._owners = len(owners)
+        for owner in owners:
+            owner.on_release = functools.partial(self._released, owner.on_release)
+
+    def _released(self, before: Callable[[Any], None] | None, gone: Any) -> None:
+        if before is not None:
+            before(gone)
+        self._owners -= 1
+        if not self._owners:
+            self.give_back()
+
+    def give_back(self) -> None:
+        with self._used.changing:
+            self._used.bytes[self._uid] -= self._size
+            if not self._used.bytes[self._uid]:
+                del self._used.bytes[self._uid]
 
 
 class KnownPrograms:
@@ -86,13 +117,14 @@ class KnownPrograms:
         self._kernel = kernel
         self.store = store
         self._entries: dict[bytes, Known] = {}
+        self._used = Used()
 
     # -- the administrator's side --------------------------------------------------------------------------
 
     def admit(self, caller: Caller, prog_fd: int, *, anywhere: bool = False) -> bytes:
         """Let everyone run a loaded program; its digest. `anywhere`: though it acts on more than its reader asks for.
 
-        Raises EPERM without CAP_SYS_ADMIN, EOPNOTSUPP for maps that hold other objects or have special fields.
+        Raises EPERM without CAP_SYS_ADMIN, EOPNOTSUPP for maps that cannot be made again (describe()).
         """
         if not caller.cred.may(CAP_SYS_ADMIN):
             raise refuse(errno.EPERM, "admitting a program wants CAP_SYS_ADMIN")
@@ -102,7 +134,8 @@ class KnownPrograms:
             raise refuse(errno.EPERM, f"{prog.name}: a {prog.program.type.name} program, which acts on others' doings")
         if any(isinstance(x, StructRef) for call in prog.verified.facts.kfuncs.values() for x in call.hidden.values()):
             raise refuse(errno.EOPNOTSUPP, f"{prog.name}: a program with objects of its own types cannot be shared")
-        known_maps = tuple(_known_map(m) for m in prog.maps)
+        types = prog.program.btf
+        known_maps = tuple(describe(m, types if isinstance(types, RawBtf) else None) for m in prog.maps)
         digest = _digest(prog, known_maps)
         known = Known(digest, prog.verified, self._kernel.jit.image(prog.verified), known_maps, prog.load_flags)
         if self.store is not None:
@@ -123,6 +156,14 @@ class KnownPrograms:
     def __iter__(self) -> Any:
         return iter(sorted({*self._entries, *(self.store or ())}))
 
+    def listed(self) -> Iterator[tuple[bytes, str, int]]:
+        """Each program's digest, its name, and 0; or why it cannot be had, and the errno."""
+        for digest in self:
+            try:
+                yield digest, self.get(digest).name, 0
+            except OSError as e:
+                yield digest, e.strerror or "", e.errno or 0
+
     def get(self, digest: bytes) -> Known:
         """An admitted program. Raises ENOENT, EACCES, EBADMSG, ESTALE for one of another version or processor."""
         known = self._entries.get(digest)
@@ -138,53 +179,78 @@ class KnownPrograms:
         """A known program for a caller who needs no rights for it; nothing is verified or compiled.
 
         maps: by index, fds of maps to be used in place of new ones: of the same shape, readable and writable for the
-        caller, and not where the program was compiled for a constant. Raises as get(); EBADF, EINVAL, EPERM for maps.
+        caller, and not where the program was compiled for a constant. Raises as get(); EBADF, EINVAL, EPERM for maps;
+        ENOMEM for a user without CAP_BPF who has 64 MiB of instances.
         """
         known, kernel = self.get(digest), self._kernel
         fds: list[int] = []
+        btf = self._btf(known)
+        charge = self._charge(caller, known, maps or {})
         try:
             for index, row in enumerate(known.maps):
                 given = (maps or {}).get(index)
-                fds.append(_new_map(kernel, caller, row) if given is None else _given_map(caller, given, row))
+                fds.append(new_map(kernel, caller, row, btf) if given is None else given_map(caller, given, row))
             used = tuple(map_of(caller, fd).get() for fd in fds)
             try:
-                prog = self._program(caller, known, used)
+                prog = self._program(caller, known, used, btf)
             except BaseException:
                 for m in used:
                     m.put()
                 raise
+            try:
+                for m in used:
+                    if m.type.holds == "prog":
+                        held_maps.claim(m, prog)
+            except BaseException:
+                prog.put()
+                raise
         except BaseException:
             for fd in fds:
                 caller.fds.close(fd)
+            charge.give_back()
             raise
+        finally:
+            if btf is not None:
+                btf.put()
         prog.id = kernel.progs.add(prog)
         prog.on_release = lambda gone: kernel.progs.remove(gone.id)
-        return Instance(install_new(caller, prog), tuple(fds))
+        charge.belongs_to([prog, *(m for i, m in enumerate(used) if i not in (maps or {}))])
+        return Instance(install_new(caller, prog), tuple(fds), prog.program.attach_type)
 
-    def _program(self, caller: Caller, known: Known, used: tuple[MapObject, ...]) -> ProgObject:
+    def _btf(self, known: Known) -> BtfObject | None:
+        """The program's types as an object of the kernel; whoever uses it refers to it."""
+        types = known.verified.program.btf
+        if not isinstance(types, RawBtf):
+            return None
+        made = BtfObject(types.data, types)
+        made.structs = known.verified.program.structs
+        bpf_btf.publish(self._kernel, made)
+        return made
+
+    def _charge(self, caller: Caller, known: Known, given: Mapping[int, int]) -> Charge:
+        """Room for an instance among what the caller has already. Raises ENOMEM for who has had enough."""
+        cpus = self._kernel.native.cpus
+        wanted = len(known.image.data) + sum(m.most_bytes(cpus) for i, m in enumerate(known.maps) if i not in given)
+        limit = None if caller.cred.capable(CAP_BPF) else _PER_USER_BYTES
+        return Charge(self._used, caller.cred.uid, wanted, limit)
+
+    def _program(self, caller: Caller, known: Known, used: tuple[MapObject, ...], btf: BtfObject | None) -> ProgObject:
         kernel, program = self._kernel, known.verified.program
         own = ProgHandle(kernel.native)
         try:
             if kernel.engine == "interp":
-                native: Any = kernel.compile(known.verified, used, own)
+                native: Any = kernel.compile(known.verified, used, own, btf)
             else:
-                native = Native.of(known.image, kernel.binding(used, own))
+                native = Native.of(known.image, kernel.binding(used, own, btf))
         except LoadError as e:
             own.close()
             raise refuse(errno.ENOEXEC, f"known program {known.digest.hex()[:16]}: {e.cause}") from None
-        prog = ProgObject(own, known.verified, native, used, None)
+        prog = ProgObject(own, known.verified, native, used, btf.get() if btf is not None else None)
         prog.tag, prog.uid, prog.load_flags = tag_of(program.insns), caller.cred.uid, known.load_flags
         if program.attach_name:
             kind = Kind.TYPEDEF if program.attach_type == uapi.BPF_TRACE_RAW_TP else Kind.FUNC
             prog.attach_btf_id = int(kernel.btf.types.find(kind, program.attach_name) or 0)
         return prog
-
-
-def _known_map(m: MapObject) -> KnownMap:
-    if m.type.holds or m.record.fields or m.exclusive_to:
-        raise refuse(errno.EOPNOTSUPP, f"map {m.name}: a {m.type.name} map with more in it than bytes cannot be shared")
-    contents = m.native.lookup(bytes(4)) if m.type.direct and m.max_entries == 1 else None
-    return KnownMap(m.name, m.type.id, m.key_size, m.value_size, m.max_entries, m.flags, m.extra, contents, m.frozen)
 
 
 def _digest(prog: ProgObject, maps: tuple[KnownMap, ...]) -> bytes:
@@ -195,14 +261,14 @@ def _digest(prog: ProgObject, maps: tuple[KnownMap, ...]) -> bytes:
         src = uapi.BPF_PSEUDO_MAP_IDX if ref.value_off is None else uapi.BPF_PSEUDO_MAP_IDX_VALUE
         insns[pc] = insns[pc]._replace(src=src, imm=ref.map_index)
     parts = [
-        "bpfjit known program 1",
+        "bpfjit known program 2",
         program.type.name,
         program.name,
         str(program.attach_type),
         program.attach_name,
         f"{program.gpl} {program.sleepable} {program.strict_alignment} {prog.load_flags}",
         encode(insns).hex(),
-        *[f"{m.name} {[getattr(m, s) for s in _SHAPE]} {m.contents and m.contents.hex()} {m.frozen}" for m in maps],
+        *[m.text() for m in maps],
         sha256(getattr(program.btf, "data", b"")).hexdigest(),
         repr([(f.insn_off, int(f.type_id)) for f in program.funcs]),
     ]
@@ -221,10 +287,7 @@ def _packed(known: Known) -> bytes:
         "symbols": image.symbols,
         "functions": image.functions,
         "tail_calls": image.tail_calls,
-        "maps": [
-            {**{s: getattr(m, s) for s in ("name", *_SHAPE, "frozen")}, "contents": m.contents.hex() if m.contents else None}
-            for m in known.maps
-        ],
+        "maps": [m.as_json() for m in known.maps],
     }
     parts = (fingerprint().encode(), json.dumps(head).encode(), image.data, keep(known.verified))
     return b"".join(len(p).to_bytes(8, "little") + p for p in parts)
@@ -243,40 +306,7 @@ def _unpacked(digest: bytes, data: bytes) -> Known:
             raise refuse(errno.ESTALE, f"known program {digest.hex()[:16]}: of another version or processor, admit it again")
         head = json.loads(head_text)
         image = Image(code, tuple(head["symbols"]), tuple(head["functions"]), head["tail_calls"])
-        maps = tuple(
-            KnownMap(**{**m, "contents": bytes.fromhex(m["contents"]) if m["contents"] is not None else None})
-            for m in head["maps"]
-        )
+        maps = tuple(KnownMap.of_json(m) for m in head["maps"])
         return Known(digest, restore(record), image, maps, head["load_flags"])
     except (ValueError, KeyError, TypeError) as e:
         raise refuse(errno.EBADMSG, f"known program {digest.hex()[:16]}: {e}") from None
-
-
-def _new_map(kernel: Kernel, caller: Caller, row: KnownMap) -> int:
-    """A map as it was admitted, for a caller who could not make one himself."""
-    attr = uapi.MapCreate(
-        map_type=row.type,
-        key_size=row.key_size,
-        value_size=row.value_size,
-        max_entries=row.max_entries,
-        map_flags=row.flags,
-        map_extra=row.extra,
-        map_name=row.name.encode().ljust(16, b"\0"),
-    )
-    fd = bpf_maps.create(kernel, InProcess(Cred(), caller.fds), attr)
-    m = map_of(caller, fd)
-    if row.contents is not None:
-        m.native.update(bytes(4), row.contents)
-    if row.frozen:
-        m.frozen = m.native.ptr.frozen = True
-    return fd
-
-
-def _given_map(caller: Caller, fd: int, row: KnownMap) -> int:
-    """Another fd of a map of the caller's own, where it may take the place of an admitted one."""
-    m = map_of(caller, fd, reading=True, writing=True)
-    wanted = {s: getattr(row, s) for s in _SHAPE}
-    found = {s: getattr(m, s) if s != "type" else m.type.id for s in _SHAPE}
-    if row.frozen or found != wanted or m.record.fields or m.exclusive_to or m.type is not MAP_TYPE_BY_ID[row.type]:
-        raise refuse(errno.EINVAL, f"map {m.name} cannot take the place of {row.name}: {found}, wanted {wanted}")
-    return caller.fds.dup(fd)

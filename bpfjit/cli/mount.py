@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from . import common
+from .known import in_store
 from .view import CGROUP_ROOT, chosen, full_match, set_up
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add(commands: Any) -> None:
     common.add_source(parser, many=True, required=False)
     common.add_system(parser)
     parser.add_argument("--cgroup", metavar="GLOB", action="append", help="views in these cgroups only (/web/*, /**)")
+    parser.add_argument("--store", metavar="DIR", help="known programs for its users (/var/lib/bpfjit/known)")
     parser.add_argument("--ready-fd", type=int, metavar="N", help="a line is written to this fd once files are served")
     common.add_engine(parser)
     common.add_output(parser)
@@ -39,7 +41,7 @@ def mount(args: argparse.Namespace) -> int:
         _check_fd(args.ready_fd)
     objects = [common.open_source(args, source) for source in args.source]
     kernel, scenario = common.new_kernel(args)
-    with kernel:
+    with in_store(kernel, args.store):
         loaded = [o.load(kernel.bpf) for o in objects]
         views = set_up(kernel, loaded, scenario)
         for cgroup in chosen(kernel, args.cgroup):

@@ -64,7 +64,7 @@ class LoaderProgram:
 def generate(obj: Object, config: Mapping[str, int | str]) -> LoaderProgram:
     """The loader program of an opened object. `config`: the kernel configuration that .kconfig externs are set by.
 
-    Raises LoadError for what a loader program cannot do: pinning maps, values of per-CPU maps.
+    Raises LoadError for what a loader program cannot do: pinning maps (bpf_sys_bpf() has no BPF_OBJ_PIN).
     """
     for ref, spec in obj.maps.items():
         if spec.pinning:

@@ -14,10 +14,20 @@ from typing import Any, Self
 from runtime import ffi, lib
 
 from ..btf import RawBtf
+from ..dataclass import dataclass
 from ..errors import UsageError, refuse
 from ..uapi import control as wire
 from ..uapi.control import Ask, Say
 from ..uapi.mounts import FSTYPE, MountEntry, mounts
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A known program that was taken: fds of it and of its maps by index; attach_type is what LINK_CREATE wants to hear."""
+
+    prog_fd: int
+    map_fds: tuple[int, ...]
+    attach_type: int
 
 
 def find_mount(directory: str | os.PathLike[str] | None = None) -> MountEntry:
@@ -93,6 +103,31 @@ class MountBpf:
     def symbols(self, names: Set[str]) -> Mapping[str, int]:
         found: dict[str, int] = json.loads(self._ask(Ask.SYMBOLS, 0, 0, json.dumps(sorted(names)).encode())[1])
         return found
+
+    # -- known programs: docs/known-programs.md -------------------------------------------------------------
+
+    def known(self) -> list[tuple[bytes, str, int]]:
+        """Each known program's digest, its name, and 0; or why it cannot be had, and the errno."""
+        return [(bytes.fromhex(digest), name, number) for digest, name, number in self._known("list")]
+
+    def instantiate(self, digest: bytes, maps: Mapping[int, int] | None = None) -> Instance:
+        """A known program for this process. maps: by index, fds of its own maps to take in place of new ones.
+
+        Raises ENOENT, EACCES, EBADMSG, ESTALE for the program; EBADF, EINVAL, EPERM for maps; ENOMEM for too many.
+        """
+        made = self._known("instantiate", digest=digest.hex(), maps=dict(maps or {}))
+        return Instance(made["prog_fd"], tuple(made["map_fds"]), made["attach_type"])
+
+    def admit(self, prog_fd: int, *, anywhere: bool = False) -> bytes:
+        """Let everyone run a loaded program; its digest. Raises EPERM for all but root, EOPNOTSUPP."""
+        return bytes.fromhex(self._known("admit", prog_fd=prog_fd, anywhere=anywhere))
+
+    def revoke(self, digest: bytes) -> None:
+        """No new instances of a known program. Raises EPERM for all but root, ENOENT."""
+        self._known("revoke", digest=digest.hex())
+
+    def _known(self, do: str, **request: Any) -> Any:
+        return json.loads(self._ask(Ask.KNOWN, 0, 0, json.dumps({"do": do, **request}).encode())[1])
 
     def path(self, path: str | os.PathLike[str]) -> str:
         """A path of this machine below the mount as the simulated system spells it; others as they are."""

@@ -32,10 +32,15 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
     if attr.btf_size > _MAX_BYTES:
         raise refuse(errno.E2BIG, f"BTF of {attr.btf_size} bytes, wanted at most {_MAX_BYTES}")
     obj = _found_before(kernel, caller, attr) or _checked(kernel, caller, attr)
+    publish(kernel, obj)
+    return install_new(caller, obj)
+
+
+def publish(kernel: Kernel, obj: BtfObject) -> None:
+    """Sound BTF becomes an object of the kernel, with an id."""
     obj.own = OwnStructs(obj.types, kernel.btf.types, kernel.symbols, obj.structs)
     obj.id = kernel.btfs.add(obj)
     obj.on_release = lambda gone: kernel.btfs.remove(gone.id)
-    return install_new(caller, obj)
 
 
 def _found_before(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> BtfObject | None:
