@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .host import Host
     from .kept import KeptPrograms
     from .known import KnownPrograms
+    from .lsm import Security
     from .routes import Routes
     from .scenario import Scenario
     from .sockets import Socket, Sockets
@@ -201,6 +202,7 @@ class Kernel:
         self.bpf = SimBpf(self, self.caller)
         self.upcalls = Upcalls(self)
         self.vfs = Vfs()
+        self.security: Security | None = None  # made for the first program at a security hook
         self.cgroups.on_change.append(self._cgroup_event)
         self.cgroups.on_removal.append(_forget_programs)
         self._mount()
@@ -337,6 +339,14 @@ class Kernel:
         from .targets.added import add_target  # late: it reads C
 
         return add_target(self, name, c, struct)
+
+    def use_security(self) -> Security:
+        """The security hooks, which bpf(2) and the file systems ask from now on."""
+        if self.security is None:
+            from .lsm import Security
+
+            self.security = self.vfs.security = Security(self)
+        return self.security
 
     def caller_bpf(self, caller: Caller) -> SimBpf:
         """bpf(2) for another caller."""

@@ -96,6 +96,14 @@ PROG_TYPES: tuple[ProgType, ...] = (
         },
     ),
     ProgType(
+        uapi.BPF_PROG_TYPE_LSM,
+        "lsm",
+        CtxKind.BTF_ARGS,
+        _TRACE | {"tracing", "lsm"},
+        kfunc_hook="tracing",
+        attach_types=(uapi.BPF_LSM_MAC, uapi.BPF_LSM_CGROUP),
+    ),
+    ProgType(
         uapi.BPF_PROG_TYPE_SYSCALL,
         "syscall",
         CtxKind.RW_BUFFER,

@@ -74,7 +74,7 @@ SECTIONS: tuple[Section, ...] = (
     *_btf("fentry", "TRACE_FENTRY", attach="function"),
     *_btf("fexit", "TRACE_FEXIT", attach="function"),
     *_btf("fmod_ret", "MODIFY_RETURN", attach="function"),
-    *_btf("lsm", "LSM_MAC", btf_prefix="bpf_lsm_", prog_type="LSM"),
+    *_btf("lsm", "LSM_MAC", attach="function", btf_prefix="bpf_lsm_", prog_type="LSM"),
     Section("lsm_cgroup", "LSM", "LSM_CGROUP", btf_prefix="bpf_lsm_", btf_attach=True),
     *_ITER,
     *(replace(row, prefix=row.prefix.replace("iter", "dump"), dumper=True) for row in _ITER),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from ..dataclass import dataclass
+from .lsm import HOOKS, PREFIX, SLEEPABLE
 
 
 class CtxArg(Enum):
@@ -104,6 +105,7 @@ FUNCTIONS = (
     Function("bpf_rstat_flush"),
     Function("cgroup_rmdir"),
     Function("cgroup_attach_task"),
+    *(Function(PREFIX + name, sleepable=name in SLEEPABLE) for name in HOOKS),
 )
 FUNCTION_BY_NAME = {row.name: row for row in FUNCTIONS}
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..btf import VOID, Btf, BtfId, Kind, Type
 from ..btf.types import COMPOSITES, ENUMS
 from ..program import Program, SocketPart
 from ..spec.kinds import CtxField, CtxKind, CtxLayout, FieldKind
+from ..spec.lsm import PREFIX, UNTRUSTED
 from ..spec.sockets import NO_QUEUE, SOCK_MEMBERS, TCP_MEMBERS, place
 from ..spec.targets import CtxArg, Target
 from ..uapi import bpf as uapi
+from . import lsm
 from . import state as st
-from .bounds import truncate
+from .bounds import sync, truncate
 from .refusal import Refusal
 from .state import OR_NULL, RDONLY, TRUSTED, Reg, T
 from .walk import Env, Walk
@@ -28,6 +30,7 @@ class Argument:
     flags: int = 0
     btf_id: BtfId = VOID
     size: int = 0
+    within: tuple[int, int] | None = None  # what a number is known to lie in
 
 
 def arguments(program: Program, env: Env) -> tuple[Argument, ...]:
@@ -49,6 +52,8 @@ def arguments(program: Program, env: Env) -> tuple[Argument, ...]:
     proto = btf.resolve(type_id)
     while proto.kind in (Kind.PTR, Kind.FUNC):
         proto = btf.resolve(proto.ref)
+    if program.attach_type in LSM_ATTACH_TYPES:
+        return _hook_arguments(program, btf, proto, type_id)
     if program.attach_type in FUNCTION_ATTACH_TYPES:
         return _function_arguments(program, btf, proto, env)
     trust = _trust(program, env.targets)
@@ -56,6 +61,19 @@ def arguments(program: Program, env: Env) -> tuple[Argument, ...]:
 
 
 FUNCTION_ATTACH_TYPES = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
+
+
+LSM_ATTACH_TYPES = (uapi.BPF_LSM_MAC, uapi.BPF_LSM_CGROUP)
+
+
+def _hook_arguments(program: Program, btf: Btf, proto: Type, type_id: int) -> tuple[Argument, ...]:
+    """A security hook's arguments, which may be trusted where the hook's objects are whole; behind them what others said."""
+    lsm.check_hook(program, type_id)
+    plain = program.attach_name.removeprefix(PREFIX) in UNTRUSTED
+    trust = (CtxArg.PLAIN if plain else CtxArg.TRUSTED,) * len(proto.params)
+    found = tuple(_argument(btf, p.type_id, trust, i) for i, p in enumerate(proto.params))
+    said = lsm.returns_of(program, proto) if program.attach_type == uapi.BPF_LSM_MAC else None
+    return (*found, replace(_argument(btf, proto.ref, None, 0), within=said)) if proto.ref else found
 
 
 def _function_arguments(program: Program, btf: Btf, proto: Type, env: Env) -> tuple[Argument, ...]:
@@ -155,7 +173,12 @@ def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]
     if arg.type is T.SCALAR:
         if off % size or (arg.flags & _WHOLE and size != 8):
             raise _invalid(w, off, size)
-        return _sized(size) if size < 8 else st.scalar()
+        r = _sized(size) if size < 8 else st.scalar()
+        if arg.within is not None:
+            r = r if size < 8 else st.unknown_scalar()
+            r.smin, r.smax = r.s32min, r.s32max = arg.within
+            sync(r)
+        return r
     if off % 8 or size != 8:
         raise _invalid(w, off, size)
     r = st.pointer(arg.type, arg.flags)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 
 from ..uapi import bpf as uapi
+from . import lsm
 from . import state as st
+from .ctx import LSM_ATTACH_TYPES
 from .log import type_name
 from .state import SCALAR, Reg
 from .walk import Walk
@@ -22,8 +24,11 @@ def check_return(w: Walk, r0: Reg, *, is_main: bool, regno: int = 0) -> None:
     if r0.is_pointer and not w.env.privileged:
         w.reject(f"R{regno} leaks addr as return value")
     wanted = program.type.ret_range_for(program.attach_type)
+    half = program.attach_type == uapi.BPF_LSM_MAC  # of hooks 32 bits count
+    if program.attach_type in LSM_ATTACH_TYPES and w.env.kernel_btf is not None:
+        wanted = lsm.returns_of(program, lsm.prototype(program, w.env.kernel_btf))
     if wanted is not None:
-        _check_range(w, "At program exit", r0, *wanted, regno)
+        _check_range(w, "At program exit", r0, *wanted, regno, half=half)
         if program.attach_type == uapi.BPF_CGROUP_INET_EGRESS and program.type.id == uapi.BPF_PROG_TYPE_CGROUP_SKB:
             w.facts.egress_only |= r0.value & ~1 == 2 and not r0.mask & ~1
 
@@ -40,11 +45,12 @@ def check_later_return(w: Walk, r0: Reg) -> None:
     _check_range(w, "At async callback return", r0, 0, 0)
 
 
-def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int, regno: int = 0) -> None:
+def _check_range(w: Walk, where: str, r0: Reg, low: int, high: int, regno: int = 0, *, half: bool = False) -> None:
     if r0.type != SCALAR:
         w.reject(f"{where} the register R{regno} is not a known value ({type_name(r0)})", errno.EINVAL)
     w.precise(regno)
-    if low <= r0.smin and r0.smax <= high:
+    least, most = (r0.s32min, r0.s32max) if half else (r0.smin, r0.smax)
+    if low <= least and most <= high:
         return
     parts = []
     if r0.smin > st.S64_MIN:

@@ -14,6 +14,7 @@ from bpfjit.uapi import bpf as uapi
 from .. import dumpers
 from ..caller import CAP_NET_ADMIN, Caller
 from ..cgroup import Cgroup
+from ..lsm import slot_of
 from ..objects import LinkObject, Object, ProgObject, Told
 from .fd import link_of, prog_of
 
@@ -70,6 +71,7 @@ class CgroupLink(LinkObject):
     def __init__(self, prog: ProgObject, cgroup: Cgroup, attach_type: int) -> None:
         super().__init__(prog, cgroup.path)
         self.attach_type = attach_type
+        self._slot = slot_of(attach_type, prog.attach_btf_id)
         self.cgroup: Cgroup | None = cgroup
 
     @property
@@ -88,7 +90,7 @@ class CgroupLink(LinkObject):
             raise refuse(errno.EINVAL, f"program {fresh.name} is a {fresh.program.type.name} program")
         assert self.cgroup is not None, "still_attached() comes first"
         self.replace_prog(fresh)
-        attached(self.cgroup, self.attach_type).revision += 1
+        attached(self.cgroup, self._slot).revision += 1
 
     def still_attached(self) -> None:
         """Raises ENOLINK once the cgroup has gone."""
@@ -101,7 +103,7 @@ class CgroupLink(LinkObject):
     def let_go(self) -> None:
         cgroup, self.cgroup = self.cgroup, None
         if cgroup is not None:
-            at = attached(cgroup, self.attach_type)
+            at = attached(cgroup, self._slot)
             _take_off(at, next(e for e in at.entries if e.link is self))
 
 
@@ -172,13 +174,17 @@ class Request:
     revision: int
     replace: ProgObject | None = None
 
+    @property
+    def slot(self) -> int:
+        return slot_of(self.attach_type, self.prog.attach_btf_id)
+
 
 def attach(kernel: Kernel, caller: Caller, cgroup: Cgroup, request: Request, link: CgroupLink | None) -> None:
     """Put a program, or the link of one, into a cgroup's list.
 
     Raises EINVAL, ESTALE for an old revision, EPERM, E2BIG past 64 programs, ENOENT for a program that is not there.
     """
-    flags, at = request.flags, attached(cgroup, request.attach_type)
+    flags, at = request.flags, attached(cgroup, request.slot)
     sharing = flags & _SHARING
     replacing = bool(flags & uapi.BPF_F_REPLACE)
     if sharing == _SHARING or (replacing and (not flags & _MULTI or flags & _PLACE)):
@@ -187,7 +193,7 @@ def attach(kernel: Kernel, caller: Caller, cgroup: Cgroup, request: Request, lin
         raise refuse(errno.EINVAL, "a program to be replaced and BPF_F_REPLACE go together")
     if request.revision and request.revision != at.revision:
         raise refuse(errno.ESTALE, f"revision {request.revision}, cgroup {cgroup.path} is at {at.revision}")
-    _need_room_above(cgroup, request.attach_type)
+    _need_room_above(cgroup, request.slot)
     if at.entries and at.flags != sharing:
         raise refuse(errno.EPERM, f"cgroup {cgroup.path} is shared by flags {at.flags:#x}, wanted {sharing:#x}")
     if len(at.entries) >= _MAX_PROGS:
@@ -204,6 +210,8 @@ def attach(kernel: Kernel, caller: Caller, cgroup: Cgroup, request: Request, lin
             before.put()
     at.flags = sharing
     at.revision += 1
+    if request.attach_type == uapi.BPF_LSM_CGROUP:
+        kernel.use_security().used(request.prog.program.attach_name, 1)  # and is from now on, if for nothing
 
 
 def _entry_to_change(at: AttachList, prog: ProgObject | None, request: Request) -> Entry | None:
@@ -292,6 +300,13 @@ def new_link(kernel: Kernel, caller: Caller, raw: bytes, prog: ProgObject) -> Cg
     return link
 
 
+def _slots(cgroup: Cgroup, attach_type: int) -> list[int]:
+    """Under what the programs are that a query after an attach type is about."""
+    if attach_type != uapi.BPF_LSM_CGROUP:
+        return [attach_type]
+    return sorted({slot for at in _up(cgroup) for slot in at.bpf if slot & 0xFF == attach_type and slot > 0xFF})
+
+
 # -- commands ------------------------------------------------------------------------------------------
 
 # Attach types that Linux has and no program here attaches as.
@@ -354,7 +369,9 @@ def prog_detach(kernel: Kernel, caller: Caller, attr: uapi.ProgAttach) -> int:
         prog = _prog_for(caller, attr.attach_bpf_fd, attr.attach_type)
     except OSError:  # the only program is detached by any fd at all
         prog = None
-    at = attached(cgroup, attr.attach_type)
+    if attr.attach_type == uapi.BPF_LSM_CGROUP and prog is None:
+        raise refuse(errno.EINVAL, f"fd {attr.attach_bpf_fd} does not say which program")
+    at = attached(cgroup, slot_of(attr.attach_type, prog.attach_btf_id if prog is not None else 0))
     if attr.expected_revision and attr.expected_revision != at.revision:
         raise refuse(errno.ESTALE, f"revision {attr.expected_revision}, cgroup {cgroup.path} is at {at.revision}")
     if not at.flags & _MULTI:
@@ -383,10 +400,12 @@ def prog_query(kernel: Kernel, caller: Caller, attr: uapi.ProgQuery) -> int:
     everything, room = bool(attr.query_flags), attr.prog_cnt
     if everything and attr.prog_attach_flags:
         raise refuse(errno.EINVAL, "effective programs have no attach flags")
+    slots = _slots(cgroup, attr.attach_type)
     at = attached(cgroup, attr.attach_type)
     if attr.attach_type == uapi.BPF_LSM_CGROUP and not everything and room and attr.prog_ids and not attr.prog_attach_flags:
         raise refuse(errno.EINVAL, "LSM programs are told with their attach flags")
-    progs = effective(cgroup, attr.attach_type) if everything else [e.runs for e in at.entries]
+    own = [(e.runs, attached(cgroup, slot).flags) for slot in slots for e in attached(cgroup, slot).entries]
+    progs = [p for slot in slots for p in effective(cgroup, slot)] if everything else [p for p, _ in own]
     attr.attach_flags = 0 if everything else at.flags
     attr.prog_cnt = len(progs)
     attr.revision = 0 if everything or attr.attach_type == uapi.BPF_LSM_CGROUP else at.revision
@@ -395,7 +414,7 @@ def prog_query(kernel: Kernel, caller: Caller, attr: uapi.ProgQuery) -> int:
     told = progs[:room]
     caller.write(attr.prog_ids, b"".join(p.id.to_bytes(4, "little") for p in told))
     if attr.prog_attach_flags:
-        caller.write(attr.prog_attach_flags, at.flags.to_bytes(4, "little") * len(told))
+        caller.write(attr.prog_attach_flags, b"".join(flags.to_bytes(4, "little") for _, flags in own[:room]))
     if room < len(progs):
         raise refuse(errno.ENOSPC, f"{len(progs)} programs, room for {room}")
     return 0

@@ -10,6 +10,7 @@ from bpfjit.uapi import bpf as uapi
 from runtime import ffi, lib
 
 from ..cgroup import Cgroup
+from ..objects import ProgObject
 from ..sockets import Socket
 from ..task import Task
 from .cgroup_attach import effective
@@ -89,6 +90,13 @@ def run(
         _put(native, at[name], 0)
     ctx[:] = ffi.buffer(native, layout.size)
     return result
+
+
+def run_hook(kernel: Kernel, progs: list[ProgObject], args: list[int], task: Task) -> int:
+    """What a cgroup's programs say at a security hook: 0, -EPERM where one forbids it, or what bpf_set_retval() made it."""
+    native, event = ffi.new("u64[]", [*(arg & (1 << 64) - 1 for arg in args), 0]), ffi.new("struct rt_event *")
+    fns = ffi.new("rt_prog_fn[]", [prog.fn for prog in progs])
+    return int(lib.rt_cgroup_run(kernel.native.ptr, fns, len(progs), native, event, task.c))
 
 
 def _put(native: Any, place: tuple[int, int], value: int) -> None:

@@ -123,6 +123,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_TOKEN_CREATE, uapi.TokenCreate, "bpffs_fd", "query.token_create"),
     Command(uapi.BPF_PROG_STREAM_READ_BY_FD, uapi.ProgStreamRead, "prog_fd", "stream.read"),
 )
+# What hands out fds of maps and programs, which security hooks are asked about.
+_GIVE_FDS = frozenset(
+    getattr(uapi, f"BPF_{name}") for name in ("MAP_CREATE", "MAP_GET_FD_BY_ID", "OBJ_GET", "PROG_LOAD", "PROG_GET_FD_BY_ID")
+)
 BY_NUMBER = {row.number: row for row in COMMANDS}
 
 
@@ -134,6 +138,9 @@ def call(kernel: Kernel, caller: Caller, cmd: int, attr: bytearray) -> int:
     size = len(attr)
     if size > _ATTR_BYTES and (size > _MAX_ATTR or any(attr[_ATTR_BYTES:])):
         raise refuse(errno.E2BIG, f"attr of {size} bytes, known are {_ATTR_BYTES}")
+    security = kernel.security
+    if security is not None and "bpf" in security.active:
+        security.bpf(caller, cmd, bytes(attr))
     row = BY_NUMBER.get(cmd)
     if row is None:
         raise refuse(errno.EINVAL, f"bpf command {cmd} is unknown")
@@ -146,7 +153,8 @@ def call(kernel: Kernel, caller: Caller, cmd: int, attr: bytearray) -> int:
         return (row.found or row.handler)(kernel, caller, *fields)
     decoded = row.part.unpack(attr)
     try:
-        return row.handler(kernel, caller, decoded)
+        ret = row.handler(kernel, caller, decoded)
+        return ret if security is None or cmd not in _GIVE_FDS else security.new_fd(caller, ret)
     finally:
         if row.out:
             packed = decoded.pack()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
 from bpfjit.spec.cgroup_progs import CGROUP_ATTACH_TYPES
+from bpfjit.spec.lsm import PREFIX
 from bpfjit.uapi import bpf as uapi
 from runtime import Tracepoint
 
@@ -63,13 +64,20 @@ class TracingLink(LinkObject):
 
     def __init__(self, kernel: Kernel, prog: ProgObject, cookie: int) -> None:
         name = prog.program.attach_name
-        function = kernel.functions[name]
+        function = kernel.functions.get(name)
+        if function is None:
+            raise refuse(errno.EINVAL, f"{name} is no function of the simulated kernel that programs attach to")
         if any(isinstance(link, TracingLink) and link.prog is prog for link in kernel.links):
             raise refuse(errno.EBUSY, f"program {prog.id} is attached to {name} already")
         if function.count >= MAX_PROGS:
             raise refuse(errno.E2BIG, f"{name} has {MAX_PROGS} programs")
         super().__init__(prog, name)
-        self._place = function.places[prog.program.attach_type]
+        # A program at a security hook answers as one of fmod_ret does, before it.
+        attach_type = prog.program.attach_type
+        self._place = function.places[uapi.BPF_MODIFY_RETURN if attach_type == uapi.BPF_LSM_MAC else attach_type]
+        self._security = kernel.use_security() if name.startswith(PREFIX) else None
+        if self._security is not None:
+            self._security.used(name, 1)
         self._place.attach(prog.native.addr, first=True, prog=prog.own.ptr)
         self._btf_id = kernel.btf.id
         self.cookie = cookie
@@ -90,6 +98,8 @@ class TracingLink(LinkObject):
 
     def let_go(self) -> None:
         self._place.detach(self.prog.native.addr)
+        if self._security is not None:
+            self._security.used(self.target, -1)
 
 
 def publish(kernel: Kernel, caller: Caller, link: LinkObject) -> int:
@@ -104,10 +114,12 @@ def raw_tracepoint_open(kernel: Kernel, caller: Caller, attr: uapi.RawTracepoint
     prog = prog_of(caller, attr.prog_fd)
     if prog.program.type.id == uapi.BPF_PROG_TYPE_TRACING:
         if not attr.name and prog.program.attach_type in FUNCTION_ATTACH_TYPES:
-            return publish(kernel, caller, TracingLink(kernel, prog, 0))
+            return publish(kernel, caller, TracingLink(kernel, prog, attr.cookie))
         if attr.name or prog.program.attach_type != uapi.BPF_TRACE_RAW_TP:
             raise refuse(errno.EINVAL, f"program {prog.name} does not attach to a raw tracepoint")
         name = prog.program.attach_name.removeprefix("btf_trace_")
+    elif prog.program.type.id == uapi.BPF_PROG_TYPE_LSM and not attr.name and prog.program.attach_type == uapi.BPF_LSM_MAC:
+        return publish(kernel, caller, TracingLink(kernel, prog, attr.cookie))
     elif prog.program.type.id == uapi.BPF_PROG_TYPE_RAW_TRACEPOINT:
         name = read_string(user_of(caller), attr.name, 128).decode("utf-8", "replace")
     else:
@@ -122,14 +134,14 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
     """BPF_LINK_CREATE for views, iterators and tp_btf programs. Raises EINVAL, ENOENT for an unknown view target."""
     attr = uapi.LinkCreate.unpack(raw)
     prog = prog_of(caller, attr.prog_fd)
-    if prog.program.type.id in _CGROUP_TYPES:
+    if prog.program.type.id in _CGROUP_TYPES and prog.program.attach_type != uapi.BPF_LSM_MAC:
         from . import cgroup_attach
 
         cgroup_attach.check_type(caller, prog, attr.attach_type)
         return publish(kernel, caller, cgroup_attach.new_link(kernel, caller, raw, prog))
     if attr.attach_type != prog.program.attach_type:
         raise refuse(errno.EINVAL, f"attach type {attr.attach_type}, program {prog.name} has {prog.program.attach_type}")
-    if attr.attach_type in FUNCTION_ATTACH_TYPES:
+    if attr.attach_type in (*FUNCTION_ATTACH_TYPES, uapi.BPF_LSM_MAC):
         how = uapi.LinkCreateTracing.unpack(raw)
         if how.target_fd or how.target_btf_id:
             raise refuse(

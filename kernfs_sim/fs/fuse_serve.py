@@ -216,7 +216,7 @@ class Server:
 
         def make() -> None:
             self.vfs.check_free(caller, directory, name, name)
-            directory.mkdir(caller, name, request.fields[0] & 0o7777)
+            self.vfs.mkdir_in(caller, directory, name, request.fields[0] & 0o7777)
 
         self._changing(make, directory)
         return self._entry(directory, name)

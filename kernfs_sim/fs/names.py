@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from bpfjit.errors import refuse
 
 from ..caller import CAP_CHOWN, CAP_FOWNER, Caller
 from .inode import MAY_EXEC, MAY_READ, MAY_WRITE, O_DIRECTORY, O_TRUNC, Directory, Inode, OpenFile
+
+if TYPE_CHECKING:
+    from ..lsm import Security
 
 _NAME_MAX = 255
 
@@ -32,6 +36,7 @@ class Names:
     def __init__(self) -> None:
         self._mounts: dict[Inode, Directory] = {}
         self._covers: dict[Directory, Directory] = {}
+        self.security: Security | None = None  # asked before what it has hooks for
 
     def child(self, directory: Directory, name: str, what: str) -> Inode:
         """The inode that a name stands for, not crossing mounts. Raises ENOENT, ENAMETOOLONG."""
@@ -72,6 +77,8 @@ class Names:
                 raise refuse(errno.ENOTDIR, f"{what} is no directory")
             if inode in self._mounts:
                 raise refuse(errno.EBUSY, f"{what} is a mount point")
+            if self.security is not None and "inode_rmdir" in self.security.active:
+                self.security.name(caller, "inode_rmdir", directory, name)
             directory.rmdir(caller, name)
 
     def unlink_in(self, caller: Caller, directory: Directory, name: str, what: str) -> None:
@@ -82,6 +89,8 @@ class Names:
                 raise refuse(errno.EISDIR, f"{what} is a directory")
             if what.endswith("/"):
                 raise refuse(errno.ENOTDIR, f"{what} is no directory")
+            if self.security is not None and "inode_unlink" in self.security.active:
+                self.security.name(caller, "inode_unlink", directory, name)
             directory.unlink(caller, name)
 
     def symlink_in(self, caller: Caller, directory: Directory, name: str, target: str, what: str) -> None:
@@ -145,6 +154,7 @@ class Names:
             raise refuse(errno.EISDIR, f"{what}: is a directory")
         if not inode.permits(caller, want):
             raise refuse(errno.EACCES, f"{what}: permission denied")
+        self.check_open(caller, inode, flags, what)
         opened = inode.open(caller, flags)
         if flags & O_TRUNC:
             try:
@@ -153,6 +163,17 @@ class Names:
                 opened.put()
                 raise
         return opened
+
+    def check_open(self, caller: Caller, inode: Inode, flags: int, what: str) -> None:
+        """Raises what the programs at file_open answer."""
+        if self.security is not None and "file_open" in self.security.active:
+            self.security.file_open(caller, inode, what, flags)
+
+    def mkdir_in(self, caller: Caller, directory: Directory, name: str, mode: int) -> None:
+        """mkdir(2) of a name that check_free() has looked at."""
+        if self.security is not None and "inode_mkdir" in self.security.active:
+            self.security.name(caller, "inode_mkdir", directory, name, mode)
+        directory.mkdir(caller, name, mode)
 
     def truncate_inode(self, caller: Caller, inode: Inode, size: int, what: str) -> None:
         if size < 0:

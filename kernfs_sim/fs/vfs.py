@@ -146,6 +146,8 @@ class Vfs(Names):
     def _open_plainly(self, caller: Caller, inode: Inode, path: str) -> OpenFile:
         if not inode.permits(caller, MAY_READ):
             raise refuse(errno.EACCES, f"{path}: permission denied")
+        if self.security is not None:
+            self.check_open(caller, inode, 0, path)
         return inode.open(caller, 0)
 
     def read(self, caller: Caller, path: str) -> bytes:
@@ -153,6 +155,8 @@ class Vfs(Names):
         inode = self.lookup(caller, path)
         if not inode.permits(caller, MAY_READ):
             raise refuse(errno.EACCES, f"{path}: permission denied")
+        if self.security is not None:
+            self.check_open(caller, inode, 0, path)
         return inode.read_whole(caller)
 
     def _open_creating(self, caller: Caller, path: str, flags: int, mode: int) -> OpenFile:
@@ -192,7 +196,7 @@ class Vfs(Names):
 
     def mkdir(self, caller: Caller, path: str, mode: int = 0o777) -> None:
         directory, name = self._free_name(caller, path, for_dir=True)
-        directory.mkdir(caller, name, mode & ~caller.umask)
+        self.mkdir_in(caller, directory, name, mode & ~caller.umask)
 
     def rmdir(self, caller: Caller, path: str) -> None:
         dots = {"": errno.EBUSY, ".": errno.EINVAL, "..": errno.ENOTEMPTY}
