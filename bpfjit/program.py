@@ -142,12 +142,12 @@ class Facts:
     visited: reached on some path. region: what memory instructions touch. result: the kind of the value an instruction
     leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's context.
     socket_parts: by load, where a member of a socket lies in the kernel's structure. call_map: the one map that a helper
-    call's map argument is (-1: several). kfuncs: what each call of a kernel function is. may_goto: functions with loops
-    that end by themselves. taken: for a conditional jump, 1 fall-through seen | 2 jump seen. live: registers (bits) read
-    later on. entry_kinds: by function, the kinds of r0-r5 at its entry; exit_kinds: of what it returns. egress_only: a
-    cgroup_skb program that on some path returns 2 or 3 and nothing else. answers_throws: the function
-    whose result is the program's when it throws, -1 none: what was thrown is. max_*_access: how far it reaches into an
-    iterator's key and value buffers.
+    call's map argument is (-1: several; a template: whichever a map of maps holds). kfuncs: what each call of a kernel
+    function is. may_goto: functions with loops that end by themselves. taken: for a conditional jump, 1 fall-through seen |
+    2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of r0-r5 at its entry;
+    exit_kinds: of what it returns. egress_only: a cgroup_skb program that on some path returns 2 or 3 and nothing else.
+    answers_throws: the function whose result is the program's when it throws, -1 none: what was thrown is. max_*_access:
+    how far it reaches into an iterator's key and value buffers.
     """
 
     visited: bytearray

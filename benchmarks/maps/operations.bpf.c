@@ -91,6 +91,93 @@ UPDATE(hash, update, )
 UPDATE(hash, replace, bpf_map_delete_elem(&hash, &key))
 UPDATE(lru_hash, update, )
 
+/* An inner map found and looked into: two lookups. */
+struct inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, u32);
+	__type(value, u64);
+} inner SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 4);
+	__type(key, u32);
+	__array(values, struct inner);
+} outer SEC(".maps") = { .values = { &inner, &inner, &inner, &inner } };
+
+SEC("xdp")
+int inner_increment(struct xdp_md *ctx)
+{
+	u32 key = 7;
+
+	for (int i = 0; i < TIMES; i++) {
+		u32 which = i & 3;
+		void *map = bpf_map_lookup_elem(&outer, &which);
+		u64 *value;
+
+		key = (key * 5 + 1) & 1023;
+		value = map ? bpf_map_lookup_elem(map, &key) : NULL;
+		if (value)
+			++*value;
+	}
+	return 0;
+}
+
+/* Room for all the records of a sample; its reader empties it before the next. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} ring SEC(".maps");
+
+SEC("xdp")
+int ring_submit(struct xdp_md *ctx)
+{
+	u64 kept = 0;
+
+	for (u64 i = 0; i < TIMES; i++) {
+		u64 *record = bpf_ringbuf_reserve(&ring, 16, 0);
+
+		if (record) {
+			record[0] = i;
+			record[1] = i;
+			bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+			kept++;
+		}
+	}
+	return kept;
+}
+
+static long visit(void *map, u32 *key, u64 *value, u64 *sum)
+{
+	*sum += *value + *key;
+	return 0;
+}
+
+static long visit_hashed(void *map, u64 *key, u64 *value, u64 *sum)
+{
+	*sum += *value + *key;
+	return 0;
+}
+
+SEC("xdp")
+int each_array(struct xdp_md *ctx)
+{
+	u64 sum = 0;
+
+	bpf_for_each_map_elem(&array, visit, &sum, 0);
+	return sum;
+}
+
+SEC("xdp")
+int each_hash(struct xdp_md *ctx)
+{
+	u64 sum = 0;
+
+	bpf_for_each_map_elem(&hash, visit_hashed, &sum, 0);
+	return sum;
+}
+
 static long add(u32 i, u64 *sum)
 {
 	*sum += i ^ *sum;

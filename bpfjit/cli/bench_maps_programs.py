@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from kernfs_sim import Kernel
 
@@ -18,6 +19,7 @@ from ..uapi import bpf as uapi
 from .bench_rows import Progress, Row, source_tree
 
 _TIMES = 1000  # TIMES of benchmarks/maps/operations.bpf.c
+_PAGE = 4096
 _REPEAT = 100
 WHAT = {
     "array_increment": "array lookup+increment",
@@ -29,8 +31,23 @@ WHAT = {
     "hash_update": "hash update",
     "hash_replace": "hash delete and update",
     "lru_hash_update": "LRU hash update",
+    "inner_increment": "array of maps, inner lookup+increment",
+    "ring_submit": "ring buffer, reserve and submit",
+    "each_array": "for_each_map_elem of an array, an element",
+    "each_hash": "for_each_map_elem of a hash, an element",
     "loop": "bpf_loop, a round",
 }
+_OPERATIONS = {"each_array": 1024, "each_hash": 10000}  # of one execution, where they are not _TIMES
+
+
+class _Ring:
+    """The reader of a ring buffer, who is never behind."""
+
+    def __init__(self, bpf: Any, fd: int) -> None:
+        self._read, self._written = bpf.mmap(fd, _PAGE, True), bpf.mmap(fd, _PAGE, False, _PAGE)
+
+    def empty(self) -> None:
+        self._read[:8] = self._written[:8]
 
 
 def _run(bpf: Bpf, loaded: LoadedObject, name: str, repeat: int, ns: Callable[[uapi.TestRun], float]) -> float:
@@ -57,6 +74,9 @@ def measure(rounds: int, notes: list[str]) -> list[Row]:
         except (BpfError, OSError) as e:
             said = describe(e) if isinstance(e, OSError) else str(e)
             notes.append(f"programs on maps: the live kernel is not to be had: {said}")
+        rings = {"bpfjit": _Ring(kernel.bpf, ours.maps["ring"].fd)}
+        if "kernel" in engines:
+            rings["kernel"] = _Ring(live_bpf, theirs.maps["ring"].fd)
         for run in engines.values():
             run("fill", 1)
         turns = [(engine, name) for engine in engines for name in rows for _ in range(rounds)]
@@ -64,6 +84,8 @@ def measure(rounds: int, notes: list[str]) -> list[Row]:
         progress = Progress(len(turns))
         for engine, name in turns:
             progress.step(f"{name}, {engine}")
-            rows[name].samples.setdefault(engine, []).append(engines[engine](name, _REPEAT) / _TIMES)
+            rings[engine].empty()
+            ns = engines[engine](name, _REPEAT) / _OPERATIONS.get(name, _TIMES)
+            rows[name].samples.setdefault(engine, []).append(ns)
         progress.close()
     return list(rows.values())

@@ -6,36 +6,22 @@ A lowering gets the emitter at the call and the map that it is on, if that is on
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..program import MapInfo
-from . import calls, printf, tail
+from . import loops, printf, tail
 from .hash import lookup_function
-from .memory import INVARIANT, RUNTIME, at, layout
+from .machine import array_values, field, map_of, stride, this_cpu
+from .memory import RUNTIME, at, layout
 from .values import NULL, ZERO, Value
 
 if TYPE_CHECKING:
     from .emit import FunctionEmitter
 
 Lowering = Callable[["FunctionEmitter", MapInfo | None, int], bool]
-_MAX_LOOPS = 1 << 23  # BPF_MAX_LOOPS
+_COMM_BYTES = 16  # TASK_COMM_LEN
 _LONGEST_KEY = 64  # of a hash that is searched in place
-_FUNCTION = re.compile(r"@\w+\.(\d+)$")
-
-
-def field(f: FunctionEmitter, base: Value, name: str, width: int, facts: str = INVARIANT) -> Value:
-    """The member `name` of the structure at `base`; width 0 for a pointer."""
-    address = f.offset(base, at(name))
-    return f.assign(width, f"load {Value('', width).type}, ptr {address.text}, align {width // 8 or 8}{facts}")
-
-
-def this_cpu(f: FunctionEmitter) -> Value:
-    """The CPU that this execution holds: the same one until it ends."""
-    f.module.symbols["rt_this_cpu"] = "@rt_this_cpu = external global i8"
-    place = "inttoptr (i64 ptrtoint (ptr @rt_this_cpu to i64) to ptr addrspace(257))"
-    return f.assign(0, f"load ptr, ptr addrspace(257) {place}, align 8{INVARIANT}")
 
 
 # -- maps --------------------------------------------------------------------------------------------
@@ -50,26 +36,18 @@ def _map_lookup(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     return True
 
 
-def _stride(m: MapInfo) -> int:
-    return -(-m.value_size // 8) * 8
-
-
-def _element(f: FunctionEmitter, m: MapInfo, values: Value) -> Value:
+def _element(f: FunctionEmitter, m: MapInfo, array: Value, values: Value) -> Value:
     """The element that the key in r2 names, or NULL. Nothing is promised of the key's alignment."""
     key = f.assign(32, f"load i32, ptr {f.ptr_of(2).text}, align 1")
-    inside = f.assign(1, f"icmp ult i32 {key.text}, {m.max_entries}")
-    address = f.offset(values, f.mul(f.zext(key, 64), f.const(64, _stride(m))))
-    return f.assign(0, f"select i1 {inside.text}, ptr {address.text}, ptr null")
+    entries = field(f, array, "map.max_entries", 32) if m.template else f.const(32, m.max_entries)
+    inside = f.ult(key, entries)
+    address = f.offset(values, f.mul(f.zext(key, 64), f.const(64, stride(m))))
+    return f.select(inside, address, NULL)
 
 
 def _array(f: FunctionEmitter, m: MapInfo, index: int) -> Value:
-    return _element(f, m, f.module.map_values(index))
-
-
-def _percpu_array(f: FunctionEmitter, m: MapInfo, index: int) -> Value:
-    array = f.module.map_symbol(index)
-    block = f.mul(field(f, array, "array.block_bytes", 64), f.zext(field(f, this_cpu(f), "cpu.index", 32), 64))
-    return _element(f, m, f.offset(field(f, array, "array.values", 0), block))
+    array = map_of(f, m, index)
+    return _element(f, m, array, array_values(f, m, array, index))
 
 
 def _hash(f: FunctionEmitter, m: MapInfo, index: int) -> Value | None:
@@ -77,18 +55,43 @@ def _hash(f: FunctionEmitter, m: MapInfo, index: int) -> Value | None:
         return None
     offset = ZERO
     if m.type.per_cpu:
-        offset = f.mul(f.zext(field(f, this_cpu(f), "cpu.index", 32), 64), f.const(64, _stride(m)))
+        offset = f.mul(f.zext(field(f, this_cpu(f), "cpu.index", 32), 64), f.const(64, stride(m)))
     lru = m.type.lookup == "lru_hash"
     name = f"hash.lookup.{m.key_size}" + (".lru" if lru else "")
     f.module.library[name] = lookup_function(name, m.key_size, layout(), lru=lru)
-    return f.assign(0, f"call fastcc ptr @{name}({f.module.map_symbol(index)}, {f.ptr_of(2)}, {offset})")
+    return f.assign(0, f"call fastcc ptr @{name}({map_of(f, m, index)}, {f.ptr_of(2)}, {offset})")
+
+
+def _held(f: FunctionEmitter, slot: Value, there: Value) -> Value:
+    """What a slot holds, NULL where it is not `there`. The control side changes it at any time."""
+    before, look, done = f.block.last_label, f.label("look"), f.label("done")
+    f.emit(f"br i1 {there.text}, label %{look}, label %{done}")
+    f.begin(look)
+    found = f.assign(0, f"load atomic ptr, ptr {slot.text} acquire, align 8{RUNTIME}")
+    f.emit(f"br label %{done}")
+    f.begin(done)
+    return f.assign(0, f"phi ptr [ {found.text}, %{look} ], [ null, %{before} ]")
+
+
+def _array_of_maps(f: FunctionEmitter, m: MapInfo, index: int) -> Value:
+    key = f.assign(32, f"load i32, ptr {f.ptr_of(2).text}, align 1")
+    slots = field(f, map_of(f, m, index), "held.slot", 0)
+    slot = f.offset(slots, f.mul(f.zext(key, 64), f.const(64, 8)))
+    return _held(f, slot, f.ult(key, f.const(32, m.max_entries)))
+
+
+def _hash_of_maps(f: FunctionEmitter, m: MapInfo, index: int) -> Value | None:
+    slot = _hash(f, m, index)
+    return None if slot is None else _held(f, slot, f.assign(1, f"icmp ne ptr {slot.text}, null"))
 
 
 _LOOKUPS: dict[str, Callable[[FunctionEmitter, MapInfo, int], Value | None]] = {
     "array": _array,
-    "percpu_array": _percpu_array,
+    "percpu_array": _array,
     "hash": _hash,
     "lru_hash": _hash,
+    "array_of_maps": _array_of_maps,
+    "hash_of_maps": _hash_of_maps,
 }
 
 
@@ -129,6 +132,32 @@ def _pid_tgid(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     return _of_task(f, -errno.EINVAL, read)
 
 
+def _uid_gid(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
+    """gid << 32 | uid."""
+
+    def read(task: Value) -> Value:
+        cred = field(f, task, "task.cred", 0, RUNTIME)
+        uid, gid = (f.zext(field(f, cred, f"cred.{name}", 32, RUNTIME), 64) for name in ("uid", "gid"))
+        return f.or_(f.shl(gid, f.const(64, 32)), uid)
+
+    return _of_task(f, -errno.EINVAL, read)
+
+
+def _comm(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
+    """get_current_comm into 16 bytes, as everybody has it: 15 of them and a NUL."""
+    if f.regs.get(2, ZERO).number != _COMM_BYTES:
+        return False
+    buf = f.ptr_of(1)
+    f.emit(f"store i128 0, ptr {buf.text}, align 1")
+
+    def read(task: Value) -> Value:
+        comm = f.offset(task, at("task.comm"))
+        f.emit(f"call void @llvm.memcpy.p0.p0.i64({buf}, {comm}, i64 {_COMM_BYTES - 1}, i1 false)")
+        return ZERO
+
+    return _of_task(f, -errno.EINVAL, read)
+
+
 def _cgroup_id(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     """task->cgroups->dfl_cgrp->kn->id."""
 
@@ -141,46 +170,16 @@ def _cgroup_id(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     return _of_task(f, 0, read)
 
 
-# -- loops ---------------------------------------------------------------------------------------------
-
-
-def _loop(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
-    """bpf_loop(count, callback, ctx, flags) with a callback that is known: a loop around a direct call."""
-    known = _FUNCTION.fullmatch(f.regs.get(2, ZERO).text)
-    if known is None:
-        return False
-    callback = int(known[1])
-    if not f.facts.visited[f.facts.subprogs[callback].start]:
-        return False  # the verifier never entered it: it is not called
-    count, flags, ctx = f.trunc(f.int_of(1), 32), f.int_of(4), f.regs.get(3, NULL)
-    whole = f.zext(count, 64)
-    plain, few = f.eq(flags, ZERO), f.ule(count, f.const(32, _MAX_LOOPS))
-    error = f.select(plain, f.const(64, -errno.E2BIG), f.const(64, -errno.EINVAL))
-    good, before = f.and_(plain, few), f.block.last_label
-    head, body, done = f.label("head"), f.label("body"), f.label("done")
-    f.emit(f"br i1 {good.text}, label %{head}, label %{done}")
-    f.begin(head)
-    i, following = f.name(), f.name()
-    f.emit(f"{i} = phi i32 [ 0, %{before} ], [ {following}, %{body} ]")
-    f.emit(f"br i1 {f.ult(Value(i, 32), count).text}, label %{body}, label %{done}")
-    f.begin(body)
-    f.emit(f"{following} = add nuw i32 {i}, 1")
-    result = f.to_int(calls.function(f, callback, {1: f.zext(Value(i, 32), 64), 2: ctx}))
-    ended = f.zext(Value(following, 32), 64)
-    f.emit(f"br i1 {f.eq(result, ZERO).text}, label %{head}, label %{done}")
-    f.begin(done)
-    ways = f"[ {error.text}, %{before} ], [ {whole.text}, %{head} ], [ {ended.text}, %{body} ]"
-    f.set(0, f.assign(64, f"phi i64 {ways}"))
-    return True
-
-
 INLINE: dict[str, Lowering] = {
     "map_lookup": _map_lookup,
     "cpu_id": _cpu_id,
     "task": _task,
     "pid_tgid": _pid_tgid,
+    "uid_gid": _uid_gid,
+    "comm": _comm,
     "cgroup_id": _cgroup_id,
-    "loop": _loop,
+    "loop": loops.loop,
+    "for_each": loops.for_each,
     "tail_call": tail.call,
     "seq_printf": printf.seq_printf,
     "seq_write": printf.seq_write,

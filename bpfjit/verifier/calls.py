@@ -101,9 +101,8 @@ class Call:
                 uids = f"R1 map_uid={self.map_uid} doesn't match map pointer in R2 map_uid={reg.size}"
                 w.reject(f"timer pointer in {uids}", errno.EINVAL)
             self.map_index, self.map_uid = reg.map, reg.size
-            index = -1 if w.program.maps[reg.map].template else reg.map
-            known = w.facts.call_map.get(w.pc, index)
-            w.facts.call_map[w.pc] = index if known == index else -1
+            known = w.facts.call_map.get(w.pc, reg.map)
+            w.facts.call_map[w.pc] = reg.map if known == reg.map else -1
         elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE):
             m = w.program.maps[self.map_index]
             size = m.key_size if kind is ArgKind.MAP_KEY else m.value_size

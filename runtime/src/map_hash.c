@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Hashes (layout and rules: hash.h): looking up, writing, walking. */
+#include <emmintrin.h>
+
 #include "hash.h"
 
 #define FETCH_BUCKETS 4
@@ -283,11 +285,24 @@ int rt_hash_copy_out(struct rt_map *m, const void *key, void *value, u64 flags)
 }
 
 /* A cursor counts slots: those of all buckets, then those of the overflow buckets. */
-static u64 *slot_at(const struct rt_hash *h, u64 pos)
+static struct rt_bucket *bucket_at(const struct rt_hash *h, u64 b)
 {
-	u64 b = pos / RT_SLOTS, nbuckets = (u64)h->mask + 1;
+	u64 nbuckets = (u64)h->mask + 1;
 
-	return b < nbuckets ? &h->buckets[b].slot[pos % RT_SLOTS] : &h->overflow[b - nbuckets].slot[pos % RT_SLOTS];
+	return b < nbuckets ? &h->buckets[b] : &h->overflow[b - nbuckets];
+}
+
+/* Slots that hold something, a bit each at twice their number: a bucket is four vectors, and the lower half of a slot tells. */
+static RT_RACY u32 slots_in_use(const struct rt_bucket *b)
+{
+	u32 empty = 0;
+
+	for (int i = 0; i < 4; i++) {
+		__m128i words = _mm_load_si128((const __m128i *)b + i);
+
+		empty |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(words, _mm_setzero_si128()))) << 4 * i;
+	}
+	return ~empty & 0x1555;
 }
 
 /* Elements lie where they were taken from the free list: a walk asks for those of a bucket before it gets there. */
@@ -295,31 +310,48 @@ static void fetch_ahead(const struct rt_hash *h, u64 bucket)
 {
 	if (bucket > h->mask)
 		return;
-	for (int i = 0; i < RT_SLOTS; i++) {
-		u64 word = __atomic_load_n(&h->buckets[bucket].slot[i], __ATOMIC_RELAXED);
+	for (u32 used = slots_in_use(&h->buckets[bucket]); used; used &= used - 1) {
+		u64 word = __atomic_load_n(&h->buckets[bucket].slot[__builtin_ctz(used) / 2], __ATOMIC_RELAXED);
 
 		if (word)
 			__builtin_prefetch(rt_elem_at(h, (u32)word - 1));
 	}
 }
 
+#define IN_BUCKET (1u << 31) /* in a cursor's index: beside it the slots in use of the bucket that the walk stands in */
+
 int rt_hash_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **value)
 {
 	struct rt_hash *h = rt_hash_of(m);
-	u32 used = __atomic_load_n(&h->used_overflow, __ATOMIC_ACQUIRE);
-	u64 end = ((u64)h->mask + 1 + used) * RT_SLOTS;
+	u64 b, end = (u64)h->mask + 1 + __atomic_load_n(&h->used_overflow, __ATOMIC_ACQUIRE);
+	u32 used = at->index & ~IN_BUCKET;
 
-	while (at->pos < end) {
-		if (at->pos % RT_SLOTS == 0)
-			fetch_ahead(h, at->pos / RT_SLOTS + FETCH_BUCKETS);
-		u64 word = __atomic_load_n(slot_at(h, at->pos++), __ATOMIC_ACQUIRE);
+	if (at->index & IN_BUCKET) {
+		b = (at->pos - 1) / RT_SLOTS;
+	} else {
+		b = at->pos / RT_SLOTS;
+		used = b < end ? slots_in_use(bucket_at(h, b)) & ~0u << at->pos % RT_SLOTS * 2 : 0;
+	}
+	for (;;) {
+		for (; used; used &= used - 1) {
+			u32 i = (u32)__builtin_ctz(used) / 2;
+			u64 word = __atomic_load_n(&bucket_at(h, b)->slot[i], __ATOMIC_ACQUIRE);
 
-		if (word) {
+			if (!word)
+				continue; /* deleted meanwhile */
+			at->pos = b * RT_SLOTS + i + 1;
+			at->index = IN_BUCKET | (used & (used - 1));
 			*key = rt_elem_at(h, (u32)word - 1);
 			*value = rt_elem_value(h, (u32)word - 1) + (h->per_cpu ? (u64)m->value_stride * rt_this_cpu->index : 0);
 			return 1;
 		}
+		if (++b >= end)
+			break;
+		fetch_ahead(h, b + FETCH_BUCKETS);
+		used = slots_in_use(bucket_at(h, b));
 	}
+	at->pos = b * RT_SLOTS;
+	at->index = 0;
 	return 0;
 }
 

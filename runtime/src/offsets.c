@@ -2,10 +2,13 @@
 /* Where native code finds what it reads itself, in place of calling the runtime: the layouts' one home is C. */
 #include "array.h"
 #include "hash.h"
+#include "held.h"
 
 #define OFFSETS(X)                                                                                                     \
 	X("cpu.index", struct rt_cpu, index)                                                                           \
 	X("cpu.current", struct rt_cpu, current)                                                                       \
+	X("map.max_entries", struct rt_map, map.max_entries)                                                           \
+	X("held.slot", struct held_array, slot)                                                                        \
 	X("array.values", struct rt_array, values)                                                                     \
 	X("array.block_bytes", struct rt_array, block_bytes)                                                           \
 	X("hash.buckets", struct rt_hash, buckets)                                                                     \
@@ -18,6 +21,10 @@
 	X("bucket.next", struct rt_bucket, next)                                                                       \
 	X("task.pid", struct task_struct, pid)                                                                         \
 	X("task.tgid", struct task_struct, tgid)                                                                       \
+	X("task.comm", struct task_struct, comm)                                                                       \
+	X("task.cred", struct task_struct, cred)                                                                       \
+	X("cred.uid", struct cred, uid)                                                                                \
+	X("cred.gid", struct cred, gid)                                                                                \
 	X("task.cgroups", struct task_struct, cgroups)                                                                 \
 	X("css_set.dfl_cgrp", struct css_set, dfl_cgrp)                                                                \
 	X("cgroup.kn", struct cgroup, kn)                                                                              \
@@ -36,6 +43,7 @@ static const struct {
 
 /* A bucket is one vector, its tags the upper halves of the first seven of eight words. */
 _Static_assert(sizeof(struct rt_bucket) == 64 && RT_SLOTS == 7 && !offsetof(struct rt_bucket, slot), "the JIT's bucket");
+_Static_assert(sizeof(struct rt_cursor) == 24, "the JIT's cursor (loops.py)");
 
 #define COUNT ((int)(sizeof(offsets) / sizeof(offsets[0])))
 

@@ -39,6 +39,7 @@
 	X(rt_timer_start)                                                                                              \
 	X(rt_timer_cancel)                                                                                             \
 	X(rt_map_lookup_percpu_elem)                                                                                   \
+	X(rt_hash_walk)                                                                                                \
 	X(rt_for_each_map_elem)                                                                                        \
 	X(rt_loop)                                                                                                     \
 	X(rt_ktime_get_ns)                                                                                             \

@@ -167,3 +167,192 @@ int nested(void *ctx)
 		sum += bpf_loop(i * 30, count, &sum, 0);
 	return sum;
 }
+
+SEC("syscall")
+int who(void *ctx)
+{
+	struct task_struct *current = bpf_get_current_task_btf();
+	char comm[16], shorter[8];
+	u64 both = bpf_get_current_uid_gid();
+	long none = bpf_get_current_comm(comm, sizeof(comm)) | bpf_get_current_comm(shorter, sizeof(shorter));
+
+	return ((u32)both == current->cred->uid.val) + 2 * (both >> 32 == current->cred->gid.val) + 4 * (none == 0) +
+	       8 * (comm[0] == current->comm[0] && comm[7] == current->comm[7] && !comm[15]) +
+	       16 * (shorter[0] == comm[0] && shorter[6] == comm[6] && !shorter[7]);
+}
+
+/* for_each_map_elem: sums over all, up to a stop, with values changed under way, flags that must be 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 37);
+	__type(key, u32);
+	__type(value, u8[12]);
+} each_array_map SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 300);
+	__type(key, u32);
+	__type(value, u32[3]);
+} each_hash_map SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 300);
+	__type(key, u32);
+	__type(value, u32[3]);
+} each_percpu_hash_map SEC(".maps");
+
+struct sum {
+	u64 keys, values, stop;
+};
+
+static long add_up(void *map, u32 *key, u32 *value, struct sum *sum)
+{
+	sum->keys += *key;
+	sum->values += *value;
+	*value ^= *key + 1; /* the second walk takes it back */
+	return *key == sum->stop;
+}
+
+static long put_each(u32 i, void *ctx)
+{
+	u32 key = i * 7, value[3] = { i };
+
+	bpf_map_update_elem(&each_hash_map, &key, value, BPF_NOEXIST);
+	bpf_map_update_elem(&each_percpu_hash_map, &key, value, BPF_NOEXIST);
+	return 0;
+}
+
+/* The order of a hash is its own: only whole walks are compared. */
+#define EACH(name, map, stop_)								\
+	SEC("syscall")									\
+	int name(struct order *order)							\
+	{										\
+		struct sum sum = { .stop = stop_ };					\
+		long seen;								\
+											\
+		bpf_loop(200, put_each, NULL, 0);					\
+		seen = bpf_for_each_map_elem(&map, add_up, &sum, order->flags);		\
+		seen = seen * 1000 + bpf_for_each_map_elem(&map, add_up, &sum, 0);	\
+		return (u32)seen * 31 + sum.keys * 7 + sum.values;			\
+	}
+
+EACH(each_array, each_array_map, 1000)
+EACH(each_array_stopped, each_array_map, 20)
+EACH(each_percpu_array, percpu, 1000)
+EACH(each_hash, each_hash_map, 1)
+EACH(each_percpu_hash, each_percpu_hash_map, 1)
+
+static long at_once(void *map, u32 *key, u32 *value, struct sum *sum)
+{
+	sum->keys++;
+	return 1;
+}
+
+SEC("syscall")
+int each_hash_first(void *ctx)
+{
+	struct sum sum = {};
+
+	bpf_loop(200, put_each, NULL, 0);
+	return bpf_for_each_map_elem(&each_hash_map, at_once, &sum, 0) * 10 + sum.keys;
+}
+
+/* Maps of maps: inner maps found in place, and looked into in place. */
+struct inner_array {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 4);
+	__type(key, u32);
+	__type(value, u64);
+} short_array SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(max_entries, 9);
+	__type(key, u32);
+	__type(value, u64);
+} long_array SEC(".maps");
+
+struct inner_hash {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, u64);
+	__type(value, u64);
+} some_hash SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 4);
+	__type(key, u32);
+	__array(values, struct inner_array);
+} arrays SEC(".maps") = { .values = { [0] = &short_array, [2] = (void *)&long_array } };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(max_entries, 4);
+	__type(key, u64);
+	__array(values, struct inner_hash);
+} hashes SEC(".maps");
+
+SEC("syscall")
+int of_arrays(void *ctx)
+{
+	u64 found = 0;
+
+	for (u32 i = 0; i < 6; i++) {
+		u32 outer = i;
+		void *inner = bpf_map_lookup_elem(&arrays, &outer);
+
+		for (u32 n = 0; n < 12; n++) {
+			u32 key = n;
+			u64 *value = inner ? bpf_map_lookup_elem(inner, &key) : NULL;
+
+			if (value)
+				*value = n + i;
+			value = inner ? bpf_map_lookup_elem(inner, &key) : NULL;
+			found = found * 3 + (value ? 1 + *value : 0);
+		}
+	}
+	return found ^ found >> 32;
+}
+
+static long each_inner(void *map, u32 *key, u64 *value, u64 *sum)
+{
+	*sum = *sum * 5 + *key + *value;
+	return 0;
+}
+
+SEC("syscall")
+int of_arrays_each(void *ctx)
+{
+	u32 outer = 2;
+	u64 sum = 0;
+	void *inner = bpf_map_lookup_elem(&arrays, &outer);
+
+	return inner ? bpf_for_each_map_elem(inner, each_inner, &sum, 0) + sum : -1;
+}
+
+SEC("syscall")
+int of_hashes(void *ctx)
+{
+	u64 found = 0;
+
+	for (u64 i = 0; i < 4; i++) {
+		u64 outer = i;
+		void *inner = bpf_map_lookup_elem(&hashes, &outer);
+
+		for (u64 n = 0; n < 6; n++) {
+			u64 key = n, *value;
+
+			if (inner && n % 2)
+				bpf_map_update_elem(inner, &key, &n, BPF_ANY);
+			value = inner ? bpf_map_lookup_elem(inner, &key) : NULL;
+			found = found * 3 + (value ? 1 + *value : 0);
+		}
+		found = found * 2 + (inner != NULL);
+	}
+	return found ^ found >> 32;
+}

@@ -16,7 +16,9 @@ from kernfs_sim import Kernel
 
 SOURCE = Path(__file__).parent / "inline.bpf.c"
 KEYS = ["hash_1", "hash_2", "hash_3", "hash_4", "hash_7", "hash_8", "hash_13", "hash_16", "hash_64", "hash_65"]
-PROGRAMS = [*KEYS, "percpu_4", "percpu_12", "lru_8", "percpu_array", "task", "nested"]
+EACH = ["each_array", "each_array_stopped", "each_percpu_array", "each_hash", "each_percpu_hash"]
+PROGRAMS = [*KEYS, "percpu_4", "percpu_12", "lru_8", "percpu_array", "task", "nested", "who", *EACH]
+PROGRAMS += ["each_hash_first", "of_arrays", "of_arrays_each", "of_hashes"]
 # bpf_loop: counts that end by themselves, by the callback, too many, and flags that must be 0.
 LOOPS = [
     (0, 0),
@@ -42,6 +44,8 @@ def loaded(source: Object) -> Iterator[dict[str, tuple[Bpf, LoadedObject]]]:
     """The object in both tiers of the JIT and in the interpreter."""
     kernels = {"jit": Kernel(tiered=False), "first tier": Kernel(), "interp": Kernel(engine="interp")}
     found = {engine: (kernel.bpf, source.load(kernel.bpf)) for engine, kernel in kernels.items()}
+    for _, it in found.values():
+        fill(it)
     yield found
     for _, it in found.values():
         it.close()
@@ -52,8 +56,14 @@ def loaded(source: Object) -> Iterator[dict[str, tuple[Bpf, LoadedObject]]]:
 @pytest.fixture(scope="module")
 def linux(source: Object, live: object) -> Iterator[tuple[Bpf, LoadedObject]]:
     it = source.load(live_bpf)
+    fill(it)
     yield live_bpf, it
     it.close()
+
+
+def fill(it: LoadedObject) -> None:
+    """One inner map in the hash of maps."""
+    it.maps["hashes"].update((2).to_bytes(8, "little"), it.maps["some_hash"].fd.to_bytes(4, "little"))
 
 
 def run(judge: tuple[Bpf, LoadedObject], program: str, ctx: bytes = bytes(16)) -> int:
@@ -83,7 +93,15 @@ def test_loops(loaded: dict[str, tuple[Bpf, LoadedObject]], linux: tuple[Bpf, Lo
     assert len({run(judge, "loop", ctx) for judge in (*loaded.values(), linux)}) == 1
 
 
-CALLED = {"hash_65": "rt_map_lookup_elem"}  # a key too long to be searched for in place
+# A key too long to be searched for in place, a buffer that is not of 16 bytes.
+CALLED = {"hash_65": "rt_map_lookup_elem", "who": "rt_get_"}
+
+
+@pytest.mark.parametrize("program", EACH)
+def test_flags_of_for_each_must_be_0(
+    loaded: dict[str, tuple[Bpf, LoadedObject]], linux: tuple[Bpf, LoadedObject], program: str
+) -> None:
+    assert len({run(judge, program, struct.pack("<QQ", 0, 4)) for judge in (*loaded.values(), linux)}) == 1
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -91,7 +109,7 @@ def test_no_call_is_left(program: str, source: Object) -> None:
     with Kernel() as kernel:
         it = source.load(kernel.bpf, only=[program])
         ir = kernel.jit.ir(kernel.caller.fds.get(it.progs[program].fd).object.verified)
-        for symbol in ("rt_map_lookup_elem", "rt_loop", "rt_get_"):
+        for symbol in ("rt_map_lookup_elem", "rt_loop", "rt_for_each", "rt_get_"):
             assert (f"@{symbol}" in ir) == (CALLED.get(program) == symbol), symbol
         it.close()
 

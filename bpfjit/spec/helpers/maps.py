@@ -119,6 +119,7 @@ MAP_HELPERS = (
         args=(MAP_PTR, CALLBACK, STACK_OR_NULL, ANYTHING),
         ret=INTEGER,
         symbol="rt_for_each_map_elem",
+        inline="for_each",
         groups=ALL,
         callback=Callback.MAP_ELEM,
         map_use="for_each",

@@ -28,7 +28,7 @@ SYSTEM_HELPERS = (
     _plain(7, "get_prandom_u32", "__u32 (*%s)(void)"),
     _plain(8, "get_smp_processor_id", "__u32 (*%s)(void)", inline="cpu_id"),
     _plain(14, "get_current_pid_tgid", "__u64 (*%s)(void)", inline="pid_tgid"),
-    _plain(15, "get_current_uid_gid", "__u64 (*%s)(void)"),
+    _plain(15, "get_current_uid_gid", "__u64 (*%s)(void)", inline="uid_gid"),
     Helper(
         16,
         "get_current_comm",
@@ -36,6 +36,7 @@ SYSTEM_HELPERS = (
         args=(UNINIT_MEM, SIZE),
         ret=INTEGER,
         symbol="rt_get_current_comm",
+        inline="comm",
         groups=ALL,
     ),
     _plain(35, "get_current_task", "__u64 (*%s)(void)", gpl=True, inline="task"),
