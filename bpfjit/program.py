@@ -7,7 +7,7 @@ and the JIT and the interpreter take nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 
 from .btf import NO_FIELDS, Btf, BtfId, FuncInfo, LineInfo, Record
 from .dataclass import dataclass, field
@@ -83,15 +83,17 @@ class Region(IntFlag):
     PROBE = 32  # a kernel address that may be NULL or stale: a load gives 0 then
     MEMORY = 64  # plain memory of a size that the verifier knows
     MAP_KEY = 128
+    ARENA = 256  # the program's arena, by 32 bits of address: what is not there reads as 0
 
 
-class ValueKind(IntEnum):
+class ValueKind(IntFlag):
     """What a register holds over all paths, as bits: pointers stay pointers in native code."""
 
     NONE = 0
     SCALAR = 1
     POINTER = 2
     MIXED = 3
+    ARENA = 4  # a number that reaches into the program's arena
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,14 @@ class Facts:
 
     visited: reached on some path. region: what memory instructions touch. result: the kind of the value an instruction
     leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's context.
-    socket_parts: by load, where a member of a socket lies in the kernel's structure. call_map: the one map that a helper
-    call's map argument is (-1: several; a template: whichever a map of maps holds). kfuncs: what each call of a kernel
-    function is. may_goto: functions with loops that end by themselves. taken: for a conditional jump, 1 fall-through seen |
-    2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of r0-r5 at its entry;
-    exit_kinds: of what it returns. egress_only: a cgroup_skb program that on some path returns 2 or 3 and nothing else.
-    answers_throws: the function whose result is the program's when it throws, -1 none: what was thrown is. max_*_access:
-    how far it reaches into an iterator's key and value buffers.
+    socket_parts: by load, where a member of a socket lies in the kernel's structure. call_map: the one map that a
+    helper call's map argument is (-1: several; a template: whichever a map of maps holds). kfuncs: what each call of a
+    kernel function is. may_goto: functions with loops that end by themselves. narrowed: arithmetic on an arena's
+    pointers, done on 32 bits. taken: for a conditional jump, 1 fall-through seen | 2 jump seen. live: registers (bits)
+    read later on. entry_kinds: by function, the kinds of r0-r5 at its entry; exit_kinds: of what it returns.
+    egress_only: a cgroup_skb program that on some path returns 2 or 3 and nothing else. answers_throws: the function
+    whose result is the program's when it throws, -1 none: what was thrown is. max_*_access: how far it reaches into an
+    iterator's key and value buffers.
     """
 
     visited: bytearray
@@ -159,6 +162,7 @@ class Facts:
     call_map: dict[int, int] = field(default_factory=dict)
     kfuncs: dict[int, KfuncCall] = field(default_factory=dict)
     may_goto: set[int] = field(default_factory=set)
+    narrowed: set[int] = field(default_factory=set)
     subprogs: tuple[Subprog, ...] = ()
     live: list[int] = field(default_factory=list)
     entry_kinds: list[list[int]] = field(default_factory=list)
@@ -240,6 +244,7 @@ class Binding:
     helpers: runtime symbol -> address. maps: by map index, the map's address; values: the address of
     its first value (0 where it has none). owns: whether [addr, addr+size) belongs to a map value or a
     kernel object of the program's kernel: what the checking interpreter may touch. map_at: the map at an address.
+    users: where the user has an arena; its `values` is the base of what programs know by 32 bits.
     own: the address of what is kept of the program itself (struct rt_prog), 0 for nothing.
     struct: where the runtime's description of a structure of the program's types lies.
     """
@@ -252,3 +257,4 @@ class Binding:
     map_at: Callable[[int], MapInfo | None] = lambda addr: None
     own: int = 0
     struct: Callable[[int], int] = lambda type_id: 0
+    users: tuple[int, ...] = ()

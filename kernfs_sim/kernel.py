@@ -96,11 +96,11 @@ class SimBpf:
     def close(self, fd: int) -> None:
         self.caller.fds.close(fd)
 
-    def mmap(self, fd: int, size: int, writable: bool, offset: int = 0) -> memoryview:
-        """mmap(2) of a map: its memory, without a copy. Raises OSError."""
+    def mmap(self, fd: int, size: int, writable: bool, offset: int = 0, addr: int = 0) -> memoryview:
+        """mmap(2) of a map: its memory, without a copy; `addr`: where the user has an arena. Raises OSError."""
         from .bpf import map_mmap
 
-        return map_mmap.mmap(self.caller, fd, size, writable, offset)
+        return map_mmap.mmap(self.caller, fd, size, writable, offset, addr)
 
     def poll(self, fd: int, timeout_ms: int) -> int:
         """poll(2) of a ring buffer: POLLIN or POLLOUT, 0 when the time is over. Raises OSError."""
@@ -428,6 +428,7 @@ class Kernel:
             lambda addr: next((m.info() for m in self.maps if m.native.addr == addr), None),
             int(ffi.cast("uintptr_t", own.ptr)) if own is not None else 0,
             btf.own.address if btf is not None and btf.own is not None else lambda type_id: 0,
+            tuple(m.native.user[0] if m.type.arena else 0 for m in maps),
         )
 
     def _reachable(self, maps: tuple[MapObject, ...]) -> Iterator[MapObject]:

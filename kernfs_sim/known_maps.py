@@ -78,6 +78,8 @@ def describe(m: MapObject, types: RawBtf | None) -> KnownMap:
     """A map of a program with these types. Raises EOPNOTSUPP for what cannot be made again from a description."""
     if m.exclusive_to:
         raise refuse(errno.EOPNOTSUPP, f"map {m.name} is for one program alone and cannot be shared")
+    if m.type.arena:
+        raise refuse(errno.EOPNOTSUPP, f"map {m.name} is an arena, whose address is its user's, and cannot be shared")
     own = m.btf is not None and isinstance(types, RawBtf) and m.btf.data == types.data
     if m.record.fields and not own:
         raise refuse(errno.EOPNOTSUPP, f"map {m.name} has special fields by other BTF than the program's")

@@ -234,6 +234,12 @@ class Map:
         return int(ffi.cast("uintptr_t", lib.rt_map_direct(self.ptr)))
 
     @property
+    def user(self) -> tuple[int, int]:
+        """An arena's user address and its size in bytes, both 0 until a user has mapped it."""
+        size = ffi.new("u64 *")
+        return int(lib.rt_arena_user(self.ptr, size)), int(size[0])
+
+    @property
     def memory_bytes(self) -> int:
         """What the map takes now, as the runtime counts it."""
         return int(lib.rt_map_memory_bytes(self.ptr))

@@ -145,7 +145,11 @@ def _kfuncs(printer: _Printer) -> str:
     for f in funcs:
         proto = btf.type(f.ref)
         args = ", ".join(printer.declare(p.type_id, p.name) for p in proto.params) or "void"
-        lines.append(f"extern {printer.declare(proto.ref, f'{f.name}({args})')} __weak __ksym;\n")
+        line = f"extern {printer.declare(proto.ref, f'{f.name}({args})')} __weak __ksym;\n"
+        if f.name.startswith("bpf_arena_"):  # they take and give pointers of an arena's own address space
+            for pointer in (f"void *{f.name}", "void *addr__ign", "void *ptr__ign"):
+                line = line.replace(pointer, f"void __attribute__((address_space(1))) {pointer.removeprefix('void ')}")
+        lines.append(line)
     return f"{_KSYM}{''.join(lines)}#endif\n" if lines else ""
 
 

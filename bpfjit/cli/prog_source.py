@@ -227,7 +227,7 @@ def _facts(verified: Verified, pc: int) -> str:
     if facts.region[pc]:
         said.append("in " + "|".join(r.name.lower() for r in Region if facts.region[pc] & r and r.name))
     if facts.result[pc]:
-        said.append("leaves a " + ValueKind(facts.result[pc]).name.lower())
+        said.append("leaves a " + str(ValueKind(facts.result[pc]).name).lower())
     if facts.taken[pc] in (1, 2):
         said.append("always falls through" if facts.taken[pc] == 1 else "always jumps")
     if insn.code == CALL and facts.call_map.get(pc, -1) >= 0:

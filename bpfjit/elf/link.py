@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..btf import BtfExt, RawBtf, parse_btf, parse_btf_ext, validate
+from ..dataclass import replace
 from ..errors import BtfError, LoadError, ObjectError
 from ..uapi import bpf as uapi
 from .code import Linker, sorted_infos
 from .externs import find_externs
 from .fixup import fix_btf
-from .maps import data_maps, declared_maps
+from .maps import ARENA_SECTION, data_maps, declared_maps, place_in_arena
 from .reader import Elf, ElfSection, read_elf
 from .spec import ObjectSpec
 
@@ -52,6 +53,9 @@ def read_object(data: bytes, name: str, file: str) -> ObjectSpec:
             if ref in maps:
                 raise LoadError(f"a map is called like the section {ref}", file=file)
             maps[ref] = spec
+        arena = place_in_arena(elf, maps, file)
+        for prog in progs.values() if arena else ():
+            prog.maps[:] = [replace(m, map_name=arena) if m.map_name == ARENA_SECTION else m for m in prog.maps]
         fixed = fix_btf(btf, elf, externs) if btf is not None else None
     except BtfError as e:
         raise LoadError(e.cause, file=file, section=e.section) from None

@@ -15,6 +15,7 @@ from .reader import STT_NOTYPE, STT_OBJECT, STT_SECTION, Elf, ElfSection
 from .spec import Extern, MapSpec
 
 _LEGACY = ("type", "key_size", "value_size", "max_entries", "flags")
+_PAGE_BYTES = 4096
 _NAME_BYTES = uapi.BPF_OBJ_NAME_LEN - 1
 
 
@@ -208,6 +209,28 @@ def data_maps(elf: Elf, btf: RawBtf | None, object_name: str, file: str) -> dict
             section=s.name,
         )
     return maps
+
+
+ARENA_SECTION = ".addr_space.1"
+
+
+def place_in_arena(elf: Elf, maps: dict[str, MapSpec], file: str) -> str:
+    """Variables in an arena's address space go to its beginning; the arena's name, "" where there are no variables.
+
+    Raises LoadError where the object has no arena, or one that is too small.
+    """
+    section = elf.find(ARENA_SECTION)
+    if section is None or not section.size:
+        return ""
+    arenas = [spec for spec in maps.values() if spec.type == uapi.BPF_MAP_TYPE_ARENA]
+    if len(arenas) != 1:
+        raise LoadError(f"{section.size} bytes of variables, {len(arenas)} arenas", file=file, section=ARENA_SECTION)
+    arena = arenas[0]
+    if section.size > arena.max_entries * _PAGE_BYTES:
+        room = f"arena {arena.name} has {arena.max_entries} pages"
+        raise LoadError(f"{section.size} bytes of variables, {room}", file=file, section=ARENA_SECTION)
+    arena.variables = bytes(section.size) if section.nobits else section.data
+    return arena.name
 
 
 def kconfig_map(externs: dict[str, Extern], btf: Btf | None, object_name: str, config: Config) -> MapSpec | None:

@@ -32,6 +32,7 @@ class MapSpec:
     inner: MapSpec | None = None
     slots: dict[int, str] = field(default_factory=dict)
     section: str = ""
+    variables: bytes = b""  # of an arena: what its first pages hold
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from runtime import ffi
+from runtime import ffi, lib
 
 from ..isa.domain import INTS, Word
 from ..isa.encoding import (
@@ -37,6 +37,7 @@ from ..isa.encoding import (
 from ..isa.ops import (
     ALU_END,
     ATOMIC_OPS,
+    CAST_TO_KERNEL,
     CMPXCHG,
     FETCH,
     JUMP_OPS,
@@ -46,6 +47,7 @@ from ..isa.ops import (
     end_bits,
     is_alu,
     is_atomic,
+    is_cast,
     swaps,
 )
 from ..isa.text import disasm
@@ -206,7 +208,7 @@ class Machine:
     def _step(self, pc: int, insn: Insn, regs: list[int]) -> int:
         cls = insn.code & 7
         if is_alu(insn):
-            regs[insn.dst] = self._alu(insn, regs)
+            regs[insn.dst] = self._alu(insn, regs, narrowed=pc in self.facts.narrowed)
         elif insn.code == LD_IMM64:
             regs[insn.dst] = self._immediate(pc, insn)
             return pc + 2
@@ -216,7 +218,10 @@ class Machine:
             self._atomic(pc, insn, regs)
         elif cls in (2, 3):
             value = regs[insn.src] if cls == STX else insn.imm & U64
-            self._write(pc, self._at(regs[insn.dst], insn.off), insn.size, value)
+            if self.facts.region[pc] & Region.ARENA:
+                self._put(self._arena(regs[insn.dst], insn.off), insn.size, value)
+            else:
+                self._write(pc, self._at(regs[insn.dst], insn.off), insn.size, value)
         elif insn.code == CALL:
             self._call(pc, insn, regs)
         elif insn.code == JA:
@@ -231,8 +236,10 @@ class Machine:
     def _at(base: int, off: int) -> int:
         return (base + off) & U64
 
-    def _alu(self, insn: Insn, regs: list[int]) -> int:
-        width = 64 if insn.code & 7 == ALU64 else 32
+    def _alu(self, insn: Insn, regs: list[int], *, narrowed: bool) -> int:
+        width = 64 if insn.code & 7 == ALU64 and not narrowed else 32
+        if is_cast(insn):
+            return self._cast(insn, regs)
         if insn.code & 0xF0 == ALU_END:
             word = Word(end_bits(insn), regs[insn.dst])
             return (INTS.bswap(word) if swaps(insn) else word).value
@@ -241,6 +248,12 @@ class Machine:
         src = regs[insn.src] if insn.code & X else insn.imm
         result: Word = op.meaning(INTS, width, Word(width, regs[insn.dst]), Word(width, src))
         return result.value
+
+    def _cast(self, insn: Insn, regs: list[int]) -> int:
+        index = next(i for i, m in enumerate(self.program.maps) if m.type.arena)
+        low = regs[insn.src] & 0xFFFFFFFF
+        keeps = insn.imm == CAST_TO_KERNEL or self.program.maps[index].flags & uapi.BPF_F_NO_USER_CONV or not low
+        return low if keeps else self.binding.users[index] & ~0xFFFFFFFF | low
 
     def _taken(self, insn: Insn, regs: list[int]) -> bool:
         width = 32 if insn.code & 7 == JMP32 else 64
@@ -253,6 +266,8 @@ class Machine:
         if ref is not None:
             if ref.value_off is None:
                 return self.binding.maps[ref.map_index]
+            if self.program.maps[ref.map_index].type.arena:
+                return self.binding.users[ref.map_index] + ref.value_off
             return self.binding.values[ref.map_index] + ref.value_off
         if insn.src == uapi.BPF_PSEUDO_FUNC:
             return self._callback(pc + insn.imm + 1)
@@ -351,6 +366,8 @@ class Machine:
             self._check(pc, addr, part.size)
             value = _peek(addr, part.size)
             value = (0xFFFFFFFF if part.none and value == part.none else value) >> part.shift & (1 << insn.size * 8) - 1
+        elif self.facts.region[pc] & Region.ARENA:
+            value = self._probe(self._arena(regs[insn.src], insn.off), insn.size)
         elif self.facts.region[pc] & Region.PROBE:
             value = self._probe(addr, insn.size)
         else:
@@ -366,25 +383,43 @@ class Machine:
         self._check(pc, addr, size)
         ffi.memmove(ffi.cast("char *", addr), (value & (1 << size * 8) - 1).to_bytes(size, "little"), size)
 
+    def _put(self, addr: int, size: int, value: int) -> None:
+        """Store into an arena; what is not there takes nothing."""
+        lib.rt_copy_fault(ffi.cast("void *", addr), (value & (1 << size * 8) - 1).to_bytes(size, "little"), size)
+
+    def _arena(self, reg: int, off: int) -> int:
+        """An address in the window of the program's arena."""
+        index = next(i for i, m in enumerate(self.program.maps) if m.type.arena)
+        return self.binding.values[index] + (reg & 0xFFFFFFFF) + off
+
+    def _there(self, addr: int, size: int) -> bool:
+        return not lib.rt_copy_fault(ffi.new("char[8]"), ffi.cast("void *", addr), size)
+
     def _atomic(self, pc: int, insn: Insn, regs: list[int]) -> None:
         if insn.imm == LOAD_ACQ:
             regs[insn.dst] = self._load(pc, insn, regs)
             return
         addr, size = self._at(regs[insn.dst], insn.off), insn.size
-        self._check(pc, addr, size)
+        in_arena = self.facts.region[pc] & Region.ARENA
+        if in_arena:
+            addr = self._arena(regs[insn.dst], insn.off)
+            if not self._there(addr, size):
+                return  # passed over, registers and all
+        else:
+            self._check(pc, addr, size)
         if insn.imm == STORE_REL:
-            self._write(pc, addr, size, regs[insn.src])
+            self._put(addr, size, regs[insn.src])
             return
         old = _peek(addr, size)
         full = (1 << size * 8) - 1
         if insn.imm == CMPXCHG:
             if old == regs[0] & full:
-                self._write(pc, addr, size, regs[insn.src])
+                self._put(addr, size, regs[insn.src])
             regs[0] = old
             return
         op = ATOMIC_OPS[insn.imm]
         new: Word = op.meaning(INTS, size * 8, Word(size * 8, old), Word(size * 8, regs[insn.src]))
-        self._write(pc, addr, size, new.value)
+        self._put(addr, size, new.value)
         if insn.imm & FETCH:
             regs[insn.src] = old
 

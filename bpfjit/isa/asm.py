@@ -119,6 +119,10 @@ def _alu(m: re.Match[str]) -> Made:
     return (Insn(op.code | cls, _reg(m["dst"]), 0, op.off, _imm(m["imm"])),)
 
 
+def _cast(m: re.Match[str]) -> Made:
+    return (Insn(ALU64 | 0xB0 | X, _reg(m["dst"]), _reg(m["src"]), 1, _number(m["to"]) << 16 | _number(m["of"])),)
+
+
 def _neg(m: re.Match[str]) -> Made:
     return (Insn(0x80 | (ALU if m["w"] == "w" else ALU64), _reg(m["dst"])),)
 
@@ -219,6 +223,7 @@ _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Made | tuple[Made
         (r"exit", lambda m: (Insn(EXIT),)),
         (rf"(?P<w>[rw])(?P<dst>\d+) (?P<op>{_SYMBOLS}) {_OPERAND}(?P<ll> ?ll)?", _alu),
         (rf"(?P<w>[rw])(?P<dst>\d+) (?P<op>= \(s(?:8|16|32)\)) ?{_OPERAND}(?P<ll>)", _alu),
+        (rf"r(?P<dst>\d+) = addr_space_cast\(r(?P<src>\d+), ?(?P<to>{_NUM}), ?(?P<of>{_NUM})\)", _cast),
         (r"(?P<w>[rw])(?P<dst>\d+) = -(?P=w)(?P=dst)", _neg),
         (r"r(?P<dst>\d+) = (?P<kind>bswap|le|be)(?P<bits>16|32|64) r(?P=dst)", _swap),
         (

@@ -156,6 +156,14 @@ def alu_op(insn: Insn) -> AluOp | None:
     return op
 
 
+CAST_TO_KERNEL, CAST_TO_USER = 1, 1 << 16  # an addr_space_cast's imm: the space from, and the one to above bit 16
+
+
+def is_cast(insn: Insn) -> bool:
+    """An addr_space_cast: a move between how programs know an arena's addresses (the lower 32 bits) and how users do."""
+    return insn.code == ALU64 | 0xB0 | X and insn.off == 1
+
+
 def end_bits(insn: Insn) -> int:
     """How many bits a byte-swap instruction takes: 16, 32 or 64."""
     return insn.imm

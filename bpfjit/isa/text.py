@@ -40,6 +40,7 @@ from .ops import (
     alu_op,
     end_bits,
     is_atomic,
+    is_cast,
 )
 
 _SIZE = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
@@ -58,6 +59,8 @@ def _alu(insn: Insn) -> str:
         if insn.code & 7 == ALU64:
             return f"r{insn.dst} = bswap{end_bits(insn)} r{insn.dst}"
         return f"r{insn.dst} = {'be' if insn.code & X else 'le'}{end_bits(insn)} r{insn.dst}"
+    if is_cast(insn):
+        return f"r{insn.dst} = addr_space_cast(r{insn.src}, {insn.imm >> 16}, {insn.imm & 0xFFFF})"
     op = alu_op(insn)
     if op is None:
         return f"BUG_alu_{insn.code:02x}"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ..dataclass import dataclass, field
 from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JCOND, JMP32, LD_IMM64, LDX, MAY_GOTO_ROUNDS, Insn, X, imm64
-from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, swaps
+from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, is_cast, swaps
 from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import calls, mem, packet, tail, throw
+from . import arena, calls, mem, packet, tail, throw
 from .memory import metadata
 from .profile import Points
 from .values import NULL, ZERO, Lines, Value
@@ -116,6 +116,12 @@ class Emitter:
         """What the runtime knows of a structure of the program's own."""
         symbol = f"struct{type_id}"
         self.symbols[symbol] = f"@{symbol} = external global i8, align 8"
+        return Value(f"@{symbol}", 0)
+
+    def map_user(self, index: int) -> Value:
+        """Where the user has an arena, as an address."""
+        symbol = f"map{index}.user"
+        self.symbols[symbol] = f"@{symbol} = external global i8, align 1"
         return Value(f"@{symbol}", 0)
 
     def map_values(self, index: int) -> Value:
@@ -457,6 +463,11 @@ class FunctionEmitter(Lines):
             v = self.trunc(self.int_of(insn.dst), bits)
             self.set(insn.dst, self.zext(self.bswap(v) if swaps(insn) else v, 64))
             return
+        if is_cast(insn):
+            arena.cast(self, insn)
+            return
+        if self.pc in self.facts.narrowed:
+            width = 32
         op = alu_op(insn)
         assert op is not None
         by_reg = bool(insn.code & X)
@@ -493,8 +504,9 @@ class FunctionEmitter(Lines):
         if ref is not None and ref.value_off is None:
             self.set(insn.dst, self.module.map_symbol(ref.map_index))
         elif ref is not None:
-            values = self.module.map_values(ref.map_index)
-            if self.program.maps[ref.map_index].constant is not None:
+            m = self.program.maps[ref.map_index]
+            values = self.module.map_user(ref.map_index) if m.type.arena else self.module.map_values(ref.map_index)
+            if m.constant is not None:
                 self.constant_at[values.text] = (ref.map_index, 0)
             self.set(insn.dst, self.offset(values, ref.value_off or 0))
         elif insn.src == uapi.BPF_PSEUDO_FUNC:

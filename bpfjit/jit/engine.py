@@ -36,6 +36,7 @@ def _configure() -> None:
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
     llvm.set_option("bpfjit", "-two-entry-phi-node-folding-threshold=1")
 
 

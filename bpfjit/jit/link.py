@@ -198,8 +198,8 @@ def addresses(symbols: Sequence[str] | Mapping[str, str], binding: Binding) -> d
         elif name.startswith("struct"):
             found[name] = binding.struct(int(name.removeprefix("struct")))
         elif name.startswith("map"):
-            index, _, values = name[3:].partition(".")
-            found[name] = (binding.values if values else binding.maps)[int(index)]
+            index, _, what = name[3:].partition(".")
+            found[name] = {"": binding.maps, "values": binding.values, "user": binding.users}[what][int(index)]
         else:
             found[name] = binding.helpers[name]
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..isa.encoding import MEMSX, STX, Insn
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, FETCH, LOAD_ACQ, STORE_REL, XCHG
 from ..program import Region, SocketPart
+from . import arena
 from .memory import facts_of
 from .values import Value
 
@@ -25,6 +26,9 @@ def _align(f: FunctionEmitter, size: int) -> int:
 
 def load(f: FunctionEmitter, insn: Insn) -> None:
     size, pc = insn.size, f.pc
+    if f.facts.region[pc] & Region.ARENA:
+        arena.load(f, insn)
+        return
     facts = facts_of(f.facts.region[pc])
     native = f.facts.native_off.get(pc)
     if native is not None:
@@ -71,6 +75,9 @@ def _socket(f: FunctionEmitter, insn: Insn, part: SocketPart) -> None:
 
 def store(f: FunctionEmitter, insn: Insn) -> None:
     size = insn.size
+    if f.facts.region[f.pc] & Region.ARENA:
+        arena.store(f, insn)
+        return
     address = _address(f, insn.dst, insn.off)
     align = _align(f, size)
     if insn.code & 7 == STX:
@@ -95,6 +102,9 @@ def atomic_defs(insn: Insn) -> list[int]:
 
 def atomic(f: FunctionEmitter, insn: Insn) -> None:
     bits, size = insn.size * 8, insn.size
+    if f.facts.region[f.pc] & Region.ARENA:
+        arena.atomic(f, insn)
+        return
     if insn.imm == LOAD_ACQ:
         if f.facts.region[f.pc] & Region.PROBE:
             _probe(f, insn)

@@ -109,8 +109,14 @@ class LiveBpf:
     def close(self, fd: int) -> None:
         os.close(fd)
 
-    def mmap(self, fd: int, size: int, writable: bool, offset: int = 0) -> mmap.mmap:
-        """mmap(2) of a map. Raises OSError."""
+    def mmap(self, fd: int, size: int, writable: bool, offset: int = 0, addr: int = 0) -> mmap.mmap | memoryview:
+        """mmap(2) of a map, at `addr` where that is given (MAP_FIXED_NOREPLACE). Raises OSError."""
+        if addr:
+            at = int(lib.rt_sys_mmap(fd, addr, size, writable))
+            if at < 0:
+                raise OSError(-at, os.strerror(-at))
+            memory = ffi.gc(ffi.cast("char *", at), lambda p: lib.rt_sys_munmap(p, size))
+            return memoryview(ffi.buffer(memory, size))
         return mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0), offset=offset)
 
     def poll(self, fd: int, timeout_ms: int) -> int:

@@ -76,6 +76,8 @@ class LoadedObject:
         self.by_ref, self._around = {}, None
         for link in links.values():
             link.close()
+        for m in maps.values():
+            m.memory = None
         for fd in (*(p.fd for p in progs.values()), *(m.fd for m in maps.values())):
             self.bpf.close(fd)
         if btf_fd:
@@ -144,6 +146,8 @@ class LoadedObject:
         loaded = LoadedMap(self.bpf, fd, spec)
         # Names of 15 bytes may coincide; the section then tells such maps apart.
         self.maps[spec.name if spec.name not in self.maps else ref] = self.by_ref[ref] = loaded
+        if spec.type == uapi.BPF_MAP_TYPE_ARENA:
+            loaded.map_arena(self.spec.file)
         if reused:
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+from typing import Any
 
 from ..elf.spec import MapSpec
 from ..errors import LoadError, describe
@@ -41,6 +42,9 @@ def entries(bpf: Bpf, spec: MapSpec) -> int:
     return spec.max_entries
 
 
+_PAGE_BYTES = 4096
+
+
 class LoadedMap:
     """A map in a kernel."""
 
@@ -49,6 +53,19 @@ class LoadedMap:
         self.fd = fd
         self.spec = spec
         self.name = spec.name
+        self.memory: Any = None  # of an arena: its pages, to be read and written
+
+    def map_arena(self, file: str) -> None:
+        """Map an arena's pages, without which no program takes it, and put its variables there. Raises LoadError."""
+        mmap, size = getattr(self._bpf, "mmap", None), self.spec.max_entries * _PAGE_BYTES
+        if mmap is None:
+            raise LoadError(f"arena {self.name}: this kernel's maps cannot be mapped from here", file=file)
+        try:
+            self.memory = mmap(self.fd, size, True, 0, self.spec.extra)
+        except OSError as e:
+            raise LoadError(f"arena {self.name}: mmap of {size} bytes: {describe(e)}", file=file) from None
+        if self.spec.variables:
+            self.memory[: len(self.spec.variables)] = self.spec.variables
 
     def _elem(self, cmd: int, key: bytes, value: bytearray | bytes | None, flags: int = 0) -> None:
         buffers = Buffers()

@@ -265,7 +265,8 @@ class MapType:
     be addressed by ld_imm64. walk_order: of its elements ("": the keys' own). `tests`: a lookup asks whether the
     value given is there. btf_key: the kind that its key has in BTF, "" any, "none": no BTF at all. offload: a type
     that a device could hold. holds: what its values are, put in by fd and seen by syscalls as ids: "map", "prog",
-    "cgroup". ring: its memory is a ring of records. owner: what a value belongs to, named by an fd. sleepable: programs
+    "cgroup". ring: its memory is a ring of records. arena: its memory is pages
+    that programs reach by 32-bit addresses. owner: what a value belongs to, named by an fd. sleepable: programs
     that sleep may use it. inner: it may be a map's inner map. elem_iterator: iter/bpf_map_elem walks its elements.
     """
 
@@ -293,6 +294,7 @@ class MapType:
     offload: bool = False
     holds: str = ""
     ring: bool = False
+    arena: bool = False
     owner: str = ""
     sleepable: bool = True
     inner: bool = True

@@ -273,6 +273,18 @@ MAP_TYPES: tuple[MapType, ...] = (
         ring=True,
         for_each=False,
     ),
+    MapType(
+        uapi.BPF_MAP_TYPE_ARENA,
+        "arena",
+        uapi.BPF_F_MMAPABLE | uapi.BPF_F_SEGV_ON_FAULT | uapi.BPF_F_NO_USER_CONV,
+        frozenset(),
+        key=_NONE,
+        value=_NONE,
+        required_flags=uapi.BPF_F_MMAPABLE,
+        extra=-4096,  # the user's address: where a page begins
+        for_each=False,
+        arena=True,
+    ),
     _storage(uapi.BPF_MAP_TYPE_TASK_STORAGE, "task_storage", "task", Special.UPTR),
     _storage(uapi.BPF_MAP_TYPE_CGRP_STORAGE, "cgrp_storage", "cgroup"),
     _storage(uapi.BPF_MAP_TYPE_INODE_STORAGE, "inode_storage", "inode"),

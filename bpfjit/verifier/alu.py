@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from . import arena
 from . import state as st
 from .bounds import zero_extend
 from .log import type_name
@@ -97,6 +98,10 @@ def _arithmetic(w: Walk, insn: Op) -> State | None:
             _move_on(insn, dst, src, got)
         w.write(insn.dst, got)
         return other
+    if dst.type == T.ARENA or src.type == T.ARENA:
+        arena.narrow(w)
+        w.write(insn.dst, st.pointer(T.ARENA))
+        return None
     if dst.is_pointer and src.is_pointer:
         if insn.name == "sub" and w.env.privileged:
             w.write(insn.dst, st.scalar())
@@ -122,6 +127,9 @@ def _move(w: Walk, insn: Op) -> None:
         return
     name, width = insn.name, insn.width
     src = w.read(insn.src)
+    if name == "cast":
+        arena.cast(w, insn)
+        return
     if src.is_pointer:
         if name != "mov" or width == 32:
             if not w.env.privileged:

@@ -106,6 +106,8 @@ class Call:
         elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE):
             m = w.program.maps[self.map_index]
             size = m.key_size if kind is ArgKind.MAP_KEY else m.value_size
+            if not size and reg.type == T.STACK:
+                w.reject("invalid zero-sized read")
             writes = kind is ArgKind.UNINIT_MAP_VALUE and not m.type.tests
             mem.helper_memory(w, regno, size, writes=writes, args=self.ctx_args)
             if kind is ArgKind.MAP_KEY and reg.type == T.STACK:

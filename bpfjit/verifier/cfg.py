@@ -42,6 +42,7 @@ from ..isa.ops import (
     XCHG,
     alu_op,
     is_atomic,
+    is_cast,
 )
 from ..program import Program
 from ..uapi import bpf as uapi
@@ -148,6 +149,8 @@ def _alu_problem(insn: Insn, raw: bool) -> str:
         return "" if ok else "BPF_END uses reserved fields"
     if op > 0xD0:
         return f"unknown opcode {insn.code:02x}"
+    if is_cast(insn) and not raw:
+        return ""  # looked at where the walk comes by
     row = alu_op(insn)
     if row is None:
         return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"

@@ -22,7 +22,7 @@ from ..spec.helpers import HELPERS
 from ..spec.kfuncs import Kf
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, calls, cfg, ctx, depth, fields, funcs, held, iters, jump, kfuncs, mem, moves, op, returns
+from . import alu, arena, calls, cfg, ctx, depth, fields, funcs, held, iters, jump, kfuncs, mem, moves, op, returns
 from . import state as st
 from .explored import Counts, Explored
 from .liveness import Liveness
@@ -67,6 +67,7 @@ class Checker:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_INSNS}", errno.E2BIG)
         cfg.check_encoding(program)
         fields.check_maps(program)
+        arena.check(program)
         answer = funcs.exception_callback(program)
         if self.log.level:
             starts, _ = cfg.find_functions(program, answer)
@@ -121,6 +122,8 @@ class Checker:
             self.log.reset(0)  # of what is accepted, only level 2 tells the way
 
     def _fresh(self, reg: Reg) -> Reg:
+        if reg.type == T.ARENA:
+            return st.scalar()  # the function casts it itself
         r = reg.copy()
         if r.flags & OR_NULL or r.type == T.DYNPTR:
             r.id = self.w.new_id()
@@ -477,6 +480,7 @@ class Checker:
             )
             for i, (start, end) in enumerate(zip(starts, ends, strict=True))
         )
+        arena.check_narrowed(w)
         depth.check_depth(self.program, w.cfg, w.stack_bytes)
         depth.check_throws(self.program, w.cfg, [pc for pc, call in w.facts.kfuncs.items() if call.name == "bpf_throw"])
 

@@ -56,7 +56,7 @@ def _tags(btf: Btf, func: int) -> dict[int, frozenset[str]]:
         if t.kind is Kind.DECL_TAG and t.ref == func and t.component >= 0 and t.name.startswith("arg:"):
             found[t.component] = found.get(t.component, frozenset()) | {t.name.removeprefix("arg:")}
     for i, tags in found.items():
-        if unknown := tags - {"ctx", "nonnull", "nullable", "trusted"}:
+        if unknown := tags - {"arena", "ctx", "nonnull", "nullable", "trusted"}:
             raise Refusal(f"arg#{i}: tag arg:{min(unknown)} is not supported by bpfjit yet", errno.EOPNOTSUPP)
     return found
 
@@ -70,6 +70,8 @@ def _tagged(btf: Btf, type_id: int, i: int, tags: frozenset[str], kernel_btf: Bt
         return None
     if "ctx" in tags:
         return st.pointer(T.CTX)
+    if "arena" in tags:
+        return st.pointer(T.ARENA)
     name = btf.resolve(t.ref).name
     if name == "bpf_dynptr":
         r = st.pointer(T.DYNPTR)
@@ -154,6 +156,9 @@ def _check_argument(w: Walk, regno: int, wanted: Reg, args: tuple[ctx.Argument, 
     elif wanted.type == T.CTX:
         if reg.type != T.CTX or reg.off or not reg.is_const:
             w.reject(f"R{regno} type={type_name(reg)} expected=ctx")
+    elif wanted.type == T.ARENA:
+        if reg.type not in (T.ARENA, SCALAR):
+            w.reject(f"R{regno} is not a pointer to arena or scalar.")
     elif wanted.type == T.DYNPTR:
         dynptrs.initialized(w, regno, reg)
     elif reg.type == SCALAR and reg.is_const and reg.value == 0 and wanted.flags & OR_NULL:

@@ -31,7 +31,7 @@ _SCALARS = frozenset({Kind.INT, *ENUMS})
 
 
 # Functions whose rules are not checked yet: nothing is accepted unproved.
-_NOT_YET = ("bpf_crypto_", "bpf_wq_", "bpf_task_work_", "bpf_arena_")
+_NOT_YET = ("bpf_crypto_", "bpf_wq_", "bpf_task_work_")
 
 
 class ArgClass(Enum):
@@ -163,6 +163,8 @@ class KfuncSite:
         kind = self._classify(i, p, t, reg, null and nullable)
         if kind is ArgClass.NULL:
             return False
+        if kind is ArgClass.MAP:
+            self._map(i, p, reg)
         if kind in (ArgClass.BTF, ArgClass.MAP) and (self.trusted_args or self.flags & Kf.RCU):
             self.check_trust(regno, reg)
         self.check_offset(regno, reg)

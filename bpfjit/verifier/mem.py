@@ -40,6 +40,8 @@ def check_alignment(w: Walk, reg: Reg, off: int, size: int, strict: bool = False
     """Stack accesses are aligned, all others where `strict` or the program says so (contexts: see ctx.py). Rejects."""
     if size == 1 or not (strict or w.strict_alignment or reg.type == _STACK):
         return
+    if reg.type == T.ARENA:
+        return
     # The variable part is aligned when its known bits are zero and its unknown ones lie above.
     low = size - 1
     if (st.s64(reg.value) + reg.off + off) & low or reg.mask & low:
@@ -193,7 +195,7 @@ def _flow_keys(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) 
 
 
 # An access through these is compiled for what they are: the same instruction may meet no other kind.
-_APART = frozenset({T.CTX, T.BTF, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
+_APART = frozenset({T.ARENA, T.CTX, T.BTF, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
 
 
 def _one_kind(w: Walk, reg: Reg) -> None:
@@ -234,6 +236,9 @@ def access(
         w.reject(f"R{regno} leaks addr into map")
     if reg.type == T.MAP_VALUE:
         return _map_value(w, reg, regno, off, size, value, value_regno)
+    if reg.type == T.ARENA:
+        w.touch(Region.ARENA)
+        return sized_scalar(size)
     if reg.type in (T.PACKET, T.PACKET_META):
         return _packet(w, reg, regno, off, size, write)
     if reg.type == T.CTX:

@@ -7,7 +7,7 @@ import errno
 from ..isa.encoding import MEMSX, imm64
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, LOAD_ACQ, STORE_REL
 from ..uapi import bpf as uapi
-from . import mem, stack
+from . import arena, mem, stack
 from . import state as st
 from .bounds import sign_extend, truncate
 from .ctx import Argument
@@ -25,6 +25,9 @@ def load_immediate(w: Walk, insn: Op) -> None:
     if ref is not None:
         if ref.value_off is None:
             reg = st.pointer(T.MAP_PTR)
+        elif w.program.maps[ref.map_index].type.arena:
+            w.write(insn.dst, st.scalar())  # the user's address, a number here
+            return
         else:
             reg = st.pointer(T.MAP_VALUE)
             reg.off = ref.value_off
@@ -87,6 +90,8 @@ def atomic(w: Walk, insn: Op, args: tuple[Argument, ...]) -> None:
         # Linux looks at the old value as a helper would, and helpers get no stack of unknown place.
         place = f"var_off={tnum_text(base.value, base.mask)} off={base.off + insn.off} size={insn.size}"
         w.reject(f"R{insn.dst} variable offset stack pointer cannot be passed into helper function; {place}")
+    if base.type == T.ARENA and insn.imm in arena.NO_FETCH:
+        w.reject(f"BPF_ATOMIC stores into R{insn.dst} {type_name(base)} is not allowed")
     old = mem.access(w, base, insn.dst, insn.off, insn.size, args)
     if insn.imm == CMPXCHG:
         w.write(0, _loaded(old, insn.size))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, ST, STX, Insn, X
-from ..isa.ops import ALU_END, JUMP_OPS, alu_op, is_atomic
+from ..isa.ops import ALU_END, JUMP_OPS, alu_op, is_atomic, is_cast
 from .state import Reg, const_scalar
 
 (
@@ -53,7 +53,9 @@ class Op:
         if cls in (4, 7):
             self.width = 64 if cls == ALU64 else 32
             row = alu_op(insn)
-            if insn.code & 0xF0 == ALU_END:
+            if is_cast(insn):
+                self.kind, self.name = MOVE, "cast"
+            elif insn.code & 0xF0 == ALU_END:
                 self.kind = SWAP
             elif row is not None:
                 self.kind = MOVE if row.code == 0xB0 else NEGATE if row.name == "neg" else ARITHMETIC

@@ -136,6 +136,7 @@ POINTERS: dict[int, Callable[[Reg, Reg, Ids], bool]] = {
     T.MAP_KEY: _place_within,
     T.MAP_VALUE: _place_within,
     T.MEM: _place_within,
+    T.ARENA: lambda old, new, ids: True,
     T.PACKET: _packet_within,
     T.PACKET_META: _packet_within,
 }

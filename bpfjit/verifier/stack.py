@@ -212,7 +212,7 @@ def constant_word(w: Walk, reg: Reg, size: int) -> int | None:
     As in Linux the whole constant counts, though the bytes may be its upper ones: as an index it is none the smaller.
     """
     at = reg.off + st.s64(reg.value)
-    if not reg.is_const or at % size:
+    if not size or not reg.is_const or at % size:
         return None
     frame = w.state.frames[reg.frame]
     if _all(frame, ZEROED, at, at + size):

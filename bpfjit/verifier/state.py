@@ -41,6 +41,7 @@ class T(IntEnum):
     DYNPTR = 18
     IRQ_FLAG = 19
     FLOW_KEYS = 20
+    ARENA = 21  # 32 bits of a number that reach into the program's arena, whatever they are
 
 
 NOT_INIT, SCALAR, STACK = int(T.NOT_INIT), int(T.SCALAR), int(T.STACK)

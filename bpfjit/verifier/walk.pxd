@@ -1,7 +1,7 @@
 cimport cython
 from .state cimport Frame, Reg, State, Step
 
-cdef int _SCALAR, _SCALAR_KIND, _POINTER_KIND
+cdef int _SCALAR, _SCALAR_KIND, _POINTER_KIND, _ARENA, _ARENA_KIND
 
 cdef class Walk:
     cdef public object program, insns, env, cfg, log, facts, life

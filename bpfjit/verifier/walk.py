@@ -16,12 +16,13 @@ from .liveness import Liveness
 from .log import Log
 from .op import ops_of
 from .refusal import Refusal
-from .state import OR_NULL, SCALAR, SLOT_BIT, Frame, Reg, State, Step
+from .state import OR_NULL, SCALAR, SLOT_BIT, Frame, Reg, State, Step, T
 
 MAX_VAR_OFF = 1 << 29  # BPF_MAX_VAR_OFF: offsets beyond it are refused before they could overflow
 MAX_PACKET_OFF = 0xFFFF
 # Names with an underscore are C numbers in the compiled module (walk.pxd).
 _SCALAR, _SCALAR_KIND, _POINTER_KIND = SCALAR, int(ValueKind.SCALAR), int(ValueKind.POINTER)
+_ARENA, _ARENA_KIND = int(T.ARENA), int(ValueKind.ARENA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,9 @@ class Walk:
 
 def kind_of(reg: Reg) -> int:
     """A register's ValueKind; nothing for one that was never written."""
-    return _POINTER_KIND if reg.type > _SCALAR else _SCALAR_KIND if reg.type == _SCALAR else 0
+    if reg.type > _SCALAR:
+        return _POINTER_KIND if reg.type != _ARENA else _ARENA_KIND
+    return _SCALAR_KIND if reg.type == _SCALAR else 0
 
 
 def non_null(reg: Reg) -> Reg:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import time
+from typing import Any
 
 from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.uapi import bpf as uapi
@@ -18,11 +19,12 @@ from .fd import ObjectFile, map_of
 _PAGE = 4096
 
 
-def mmap(caller: Caller, fd: int, size: int, writable: bool, offset: int = 0) -> memoryview:
+def mmap(caller: Caller, fd: int, size: int, writable: bool, offset: int = 0, addr: int = 0) -> memoryview:
     """A shared mapping of `size` bytes from `offset` on, read-only unless `writable`; it keeps the map while it is in use.
 
     An array gives its elements (BPF_F_MMAPABLE), a ring buffer a page with the consumer's position, one with the
-    producer's, and its data twice. Raises EBADF, ENODEV for other files, EACCES, EPERM, EINVAL, ENOTSUPP.
+    producer's, and its data twice; an arena, whose user's address is `addr` (0: to be chosen), its pages. Raises EBADF,
+    ENODEV for other files, EACCES, EPERM, EINVAL, E2BIG, ENOTSUPP.
     """
     file = caller.fds.get(fd)
     if isinstance(file, PerfEvent):
@@ -34,12 +36,14 @@ def mmap(caller: Caller, fd: int, size: int, writable: bool, offset: int = 0) ->
         raise refuse(errno.EACCES, f"map fd {fd} does not allow {'writing' if writable else 'reading'}")
     if not size or offset % _PAGE:
         raise refuse(errno.EINVAL, f"{size} bytes from {offset} on, wanted some, from a page's start on")
-    if m.record or not (m.type.ring or m.type.direct):
+    if m.record or not (m.type.ring or m.type.direct or m.type.arena):
         raise refuse(ENOTSUPP, f"a {m.type.name} map{' with special fields' if m.record else ''} has no mapping")
     if not file.may_write:  # such a mapping is not shared, and maps know no other
         raise refuse(errno.EINVAL, f"map {m.name} cannot be mapped through a read-only fd")
     if writable and (m.frozen or m.flags & uapi.BPF_F_RDONLY_PROG):
         raise refuse(errno.EPERM if m.frozen else errno.EACCES, f"map {m.name} cannot be mapped for writing")
+    if m.type.arena:
+        return _arena(m, size, writable, offset, addr)
     start, room = _ring(m, size, writable, offset) if m.type.ring else _array(m)
     if offset + size > -(-room // _PAGE) * _PAGE:
         raise refuse(errno.EINVAL, f"map {m.name}: {size} bytes from {offset} on, there are {room}")
@@ -48,6 +52,26 @@ def mmap(caller: Caller, fd: int, size: int, writable: bool, offset: int = 0) ->
     m.written_through += writable
     view = memoryview(ffi.buffer(memory, size))
     return view if writable else view.toreadonly()
+
+
+def _arena(m: MapObject, size: int, writable: bool, offset: int, addr: int) -> memoryview:
+    if offset:
+        raise refuse(errno.EINVAL, f"arena {m.name} is mapped from its beginning")
+    at = int(lib.rt_arena_mmap(m.native.ptr, addr, size, writable))
+    if at < 0:
+        start, room = m.native.user
+        raise refuse(-at, f"arena {m.name}: {size} bytes at {addr:#x}, wanted {room} at {start:#x}")
+    m.get()
+    m.written_through += writable
+    memory = ffi.gc(ffi.cast("char *", at), lambda p: _unmap_arena(m, p, writable))
+    view = memoryview(ffi.buffer(memory, size))
+    return view if writable else view.toreadonly()
+
+
+def _unmap_arena(m: MapObject, at: Any, writable: bool) -> None:
+    if m.native.ptr != ffi.NULL:  # the garbage collector takes a map and its mapping in any order
+        lib.rt_arena_munmap(m.native.ptr, at)
+    _unmap(m, writable)
 
 
 def _array(m: MapObject) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from bpfjit.isa.encoding import CALL, LD_IMM64, Insn
 from bpfjit.program import MapRef
 from bpfjit.uapi import bpf as uapi
 
-from ..caller import Caller
+from ..caller import CAP_BPF, CAP_PERFMON, Caller
 from ..objects import BtfObject, MapObject, Object
 from .fd import ObjectFile
 
@@ -109,8 +109,19 @@ class References:
         if m not in self.maps:
             if len(self.maps) == MAX_USED_MAPS:
                 _reject(f"The total number of maps per program has reached the limit of {MAX_USED_MAPS}", errno.E2BIG)
+            if m.type.arena:
+                self._check_arena(m)
             self.maps.append(m.get())
         return self.maps.index(m)
+
+    def _check_arena(self, m: MapObject) -> None:
+        cred = self.caller.cred
+        if any(other.type.arena for other in self.maps):
+            _reject("Only one arena per program", errno.EBUSY)
+        if not (cred.capable(CAP_BPF) and cred.capable(CAP_PERFMON)):
+            _reject("CAP_BPF and CAP_PERFMON are required to use arena", errno.EPERM)
+        if not m.native.user[0]:
+            _reject("arena's user address must be set via map_extra or mmap()")
 
     def _map(self, pc: int, insn: Insn, high: int) -> None:
         if insn.src not in _VALUES and high:
@@ -125,9 +136,12 @@ class References:
         if insn.src in _VALUES:
             if high >= MAX_VAR_OFF:
                 _reject(f"direct value offset of {high} is not allowed")
-            if not m.type.direct:
+            if m.type.arena:
+                if high > m.native.user[1]:
+                    _reject(f"invalid access to map value pointer, value_size=0 off={high}", errno.ERANGE)
+            elif not m.type.direct:
                 _reject("no direct value access support for this map type")
-            if high >= m.value_size or m.max_entries != 1:
+            elif high >= m.value_size or m.max_entries != 1:
                 number = ENOTSUPP if m.max_entries != 1 else errno.EINVAL
                 _reject(f"invalid access to map value pointer, value_size={m.value_size} off={high}", number)
         self.refs[pc] = MapRef(index, high if insn.src in _VALUES else None)

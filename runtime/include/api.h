@@ -184,6 +184,11 @@ int rt_ring_event(struct bpf_map *map);
 void rt_ring_seen(struct bpf_map *map);
 int rt_ring_ready(struct bpf_map *map);
 
+/* -- arenas: the user's address and size, 0 until they are known; where a user in this process sees one -- */
+u64 rt_arena_user(struct bpf_map *map, u64 *size);
+s64 rt_arena_mmap(struct bpf_map *map, u64 addr, u64 size, int writable);
+void rt_arena_munmap(struct bpf_map *map, void *at);
+
 /* -- perf events of one CPU: a page with head and tail, then `pages` of records; the eventfd counts what came -- */
 struct rt_perf_event;
 struct rt_perf_event *rt_perf_event_new(struct rt_kernel *k, u32 cpu, u32 pages);
@@ -224,6 +229,8 @@ s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size);
 
 /* -- the live kernel -- */
 s64 rt_sys_bpf(int cmd, void *attr, u32 size);
+s64 rt_sys_mmap(int fd, u64 addr, u64 size, int writable); /* at that address */
+void rt_sys_munmap(void *at, u64 size);
 
 /* -- bare instruction streams -- */
 u64 rt_raw_run(struct rt_kernel *k, u64 fn, void *memory, u64 size);

@@ -145,6 +145,12 @@ u32 bpf_cpumask_any_and_distribute(const struct cpumask *src1, const struct cpum
 u32 bpf_cpumask_weight(const struct cpumask *cpumask);
 int bpf_cpumask_populate(struct cpumask *cpumask, void *src, size_t src__sz);
 
+/* -- arenas ------------------------------------------------------------------------------------ */
+
+void *bpf_arena_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt, int node_id, u64 flags);
+void bpf_arena_free_pages(void *p__map, void *ptr__ign, u32 page_cnt);
+int bpf_arena_reserve_pages(void *p__map, void *ptr__ign, u32 page_cnt);
+
 /* -- dynptrs ------------------------------------------------------------------------------------ */
 
 struct bpf_dynptr {

@@ -313,6 +313,8 @@ void rt_timers_stop(struct rt_kernel *k);
 void rt_timers_free(struct rt_kernel *k);
 void rt_storage_forget(struct rt_kernel *k, void *object);
 
+int rt_arena_fault(u64 addr, int missing);
+int rt_arena_pass_over(void *context);
 s64 rt_probe_read(void *dst, u64 size, const void *src);
 
 /* -- printing -- */

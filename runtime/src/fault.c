@@ -115,14 +115,17 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 	char *pc = (char *)FAULT_PC(uc);
+	int in_arena = info->si_code > 0 ? rt_arena_fault((u64)(uintptr_t)info->si_addr, sig == SIGSEGV) : 0;
 
+	if (in_arena > 1)
+		return; /* the page is there by now */
 	if (pc >= rt_fault_begin && pc < rt_fault_end)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_fault_fixup;
 	else if (pc == rt_fault_copy16_at)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_fault_copy16_fixup;
 	else if (pc == rt_load8_at || pc == rt_load16_at || pc == rt_load32_at || pc == rt_load64_at)
 		FAULT_PC(uc) = (greg_t)(uintptr_t)rt_load_fixup;
-	else
+	else if (!in_arena || !rt_arena_pass_over(uc))
 		hand_on(sig, info, context);
 }
 

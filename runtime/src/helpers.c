@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Helpers that need no object of their own: time, the current task, reads, strings, loops. */
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -331,6 +332,19 @@ s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size)
 }
 
 /* -- the live kernel's bpf(2) -- */
+
+s64 rt_sys_mmap(int fd, u64 addr, u64 size, int writable)
+{
+	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+	void *at = mmap((void *)(uintptr_t)addr, size, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+
+	return at == MAP_FAILED ? -errno : (s64)(uintptr_t)at;
+}
+
+void rt_sys_munmap(void *at, u64 size)
+{
+	munmap(at, size);
+}
 
 s64 rt_sys_bpf(int cmd, void *attr, u32 size)
 {

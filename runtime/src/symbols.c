@@ -170,6 +170,9 @@
 	X(rt_bpf_cpumask_test_cpu)                                                                                     \
 	X(rt_bpf_cpumask_test_and_set_cpu)                                                                             \
 	X(rt_bpf_cpumask_test_and_clear_cpu)                                                                           \
+	X(rt_bpf_arena_alloc_pages)                                                                                   \
+	X(rt_bpf_arena_free_pages)                                                                                    \
+	X(rt_bpf_arena_reserve_pages)                                                                                 \
 	X(rt_bpf_cpumask_setall)                                                                                       \
 	X(rt_bpf_cpumask_clear)                                                                                        \
 	X(rt_bpf_cpumask_and)                                                                                          \

@@ -5,16 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typed_programs import ENGINES, Loader, run, set_global
 
-from bpfjit import live_bpf, open_object
-from bpfjit.loader import LoadedObject
-from bpfjit.loader.bpf import Buffers
-from bpfjit.loader.compile import compile_c
-from bpfjit.uapi import bpf as uapi
+from bpfjit import open_object
 from kernfs_sim import Kernel
 from runtime import lib
 
@@ -100,56 +96,6 @@ EXPECTED = {
     },
 }
 _WITH_PACKETS = ("packets", "dynptrs", "exceptions", "inner_timers", "locks")
-ENGINES = ("jit", "interp", "live")
-Loader = Callable[[str, str], LoadedObject]
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
-    """Objects, each compiled once and loaded once for each engine."""
-    objects: dict[str, Path] = {}
-    done: dict[tuple[str, str], LoadedObject] = {}
-
-    def load(source: str, engine: str) -> LoadedObject:
-        if source not in objects:
-            objects[source] = tmp_path_factory.mktemp("typed") / f"{source}.o"
-            objects[source].write_bytes(compile_c(HERE / f"{source}.bpf.c"))
-        if (source, engine) not in done:
-            if engine == "live":
-                bpf = live_bpf
-            else:
-                kernel = Kernel(2, engine=engine, cache=False)
-                kernel.tasks.create(os.getpid(), "me")
-                bpf = kernel.bpf
-            done[source, engine] = open_object(objects[source]).load(bpf)
-            set_global(done[source, engine], "pid", os.getpid())
-        return done[source, engine]
-
-    yield load
-    for obj in done.values():
-        obj.close()
-
-
-def set_global(loaded: LoadedObject, name: str, value: int) -> None:
-    """Set an int variable of the program's, if it has one of that name."""
-    btf = loaded.spec.btf
-    assert btf is not None
-    for m in loaded.maps.values():
-        for var in btf.type(m.spec.value_type_id).secvars if m.spec.section in (".data", ".bss") else ():
-            if btf.type(var.type_id).name == name:
-                data = m.lookup(bytes(4))
-                m.update(bytes(4), data[: var.offset] + value.to_bytes(4, "little") + data[var.offset + 4 :])
-
-
-def run(loaded: LoadedObject, prog: str, data: bytes = b"", ctx: bytes = b"") -> int:
-    buffers = Buffers()
-    attr = uapi.TestRun(prog_fd=loaded.progs[prog].fd, data_in=buffers.put(data), data_size_in=len(data))
-    if ctx:
-        attr.ctx_in, attr.ctx_size_in = buffers.put(ctx), len(ctx)
-    raw = bytearray(attr.pack())
-    loaded.bpf(uapi.BPF_PROG_TEST_RUN, raw)
-    retval = uapi.TestRun.unpack(raw).retval
-    return retval - (1 << 32) if retval >> 31 else retval
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -6,6 +6,7 @@ lock *(u64 *)(r10 - 8) fetch_add r1     if r1 s> 5 goto out  goto +2            
 r1 = map[name]      r1 = value[name] + 4                     r1 = func[label]
 call map_lookup_elem                    call fn label        call #999           exit
 r0 = packet 16 12                       r0 = packet 8 r2             may_goto out        (LD_ABS, LD_IND)
+r1 = addr_space_cast(r2, 0, 1)
 call kfunc bpf_task_acquire             r2 = struct[task_struct]                 (a BTF id of the kernel's)
 .raw 0500000000000000                   label:
 *(u32 *)(r1 + off(task_struct.pid))     an offset taken from the kernel's BTF
@@ -108,6 +109,10 @@ def _call(a: _Assembler, what: str) -> None:
 
 def _call_kfunc(a: _Assembler, name: str) -> None:
     a.add(Insn(enc.CALL, src=uapi.BPF_PSEUDO_KFUNC_CALL, imm=a.id_of(Kind.FUNC, name)))
+
+
+def _cast(a: _Assembler, dst: str, src: str, to: str, of: str) -> None:
+    a.add(Insn(enc.ALU64 | 0xB0 | enc.X, int(dst), int(src), 1, int(to) << 16 | int(of)))
 
 
 def _struct_id(a: _Assembler, dst: str, name: str) -> None:
@@ -213,6 +218,7 @@ _FORMS: list[tuple[re.Pattern[str], Callable[..., None]]] = [
     (_form(r"call fn (\S+)"), _call_fn),
     (_form(r"call kfunc (\w+)"), _call_kfunc),
     (_form(r"r(\d+) = struct\[(\w+)\]"), _struct_id),
+    (_form(r"r(\d+) = addr_space_cast\(r(\d+), (\d+), (\d+)\)"), _cast),
     (_form(r"goto(l?) (\S+)"), _goto),
     (_form(r"may_goto (\S+)"), _may_goto),
     (_form(rf"r0 = packet (8|16|32) (?:r(\d+)|({_NUM}))"), _packet),

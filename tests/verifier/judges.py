@@ -37,6 +37,7 @@ class MapSpec:
     content: bytes = b""
     members: str = ""
     inner: str = ""
+    extra: int = 0
 
     @property
     def types(self) -> Btf | None:
@@ -72,6 +73,9 @@ MAPS = {
     "sized": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 4, uapi.BPF_F_INNER_MAP),
     "outer_sized": MapSpec(uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, inner="sized"),
     "progs": MapSpec(uapi.BPF_MAP_TYPE_PROG_ARRAY, 4, 4),
+    "arena": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE, extra=1 << 44),
+    "arena2": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE, extra=1 << 44),
+    "arena_nowhere": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE),
     "user_ringbuf": MapSpec(uapi.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096),
 }
 
@@ -184,6 +188,7 @@ class Live:
             make = uapi.MapCreate(
                 map_type=m.type, key_size=m.key, value_size=m.value, max_entries=m.entries, map_flags=m.flags
             )
+            make.map_extra = m.extra
             make.map_name = name.encode()
             if m.inner:
                 make.inner_map_fd = self._map(m.inner)
