@@ -42,6 +42,8 @@ class TaskRow:
     pid_ns: str
     ns_pid: int | None
     net_ns: str
+    kernel_stack: tuple[int, ...]
+    user_stack: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Scenario:
                 if name not in known:
                     raise UsageError(f"{where}: {key} = {name!r}: no such namespace", file=self.file)
             try:
-                kernel.tasks.create(
+                made = kernel.tasks.create(
                     task.pid,
                     task.comm,
                     cgroup,
@@ -109,6 +111,7 @@ class Scenario:
                     ns_pid=task.ns_pid,
                     net_ns=namespaces.net[task.net_ns] if task.net_ns else None,
                 )
+                made.set_stack(task.kernel_stack, task.user_stack)
             except OSError as e:
                 raise UsageError(f"{where}: {e.strerror}", file=self.file) from None
         for build in self.after_tasks:
@@ -262,9 +265,22 @@ def _task_row(t: _Reader) -> TaskRow:
         t.take("pid_ns", str, ""),
         t.integer("ns_pid", 1, MAX_PID),
         t.take("net_ns", str, ""),
+        _addresses(t, "kernel_stack"),
+        _addresses(t, "user_stack"),
     )
     t.done()
     return row
+
+
+_MAX_STACK = 127  # perf_event_max_stack
+
+
+def _addresses(t: _Reader, key: str) -> tuple[int, ...]:
+    """A stack: addresses, innermost first."""
+    found = t.take(key, list, [])
+    if len(found) > _MAX_STACK or any(not isinstance(a, int) or isinstance(a, bool) or not 0 <= a <= U64 for a in found):
+        raise t.fail(f"{key} = {reprlib.repr(found)}, wanted at most {_MAX_STACK} addresses")
+    return tuple(found)
 
 
 def _map_row(t: _Reader) -> MapRow:

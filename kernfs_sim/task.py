@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import refuse
@@ -36,7 +36,7 @@ class Task:
         net: NetNs,
         numbers: dict[PidNs, int],
     ) -> None:
-        native = tasks.native
+        native = self._native = tasks.native
         self.pid = pid
         self.tgid = leader.pid if leader is not None else pid
         self.leader = leader or self
@@ -72,6 +72,13 @@ class Task:
         self.files.share(c)
         self.mm.share(c)
         self.cgroup: Cgroup | None = None
+
+    def set_stack(self, kernel: Sequence[int] = (), user: Sequence[int] = ()) -> None:
+        """What bpf_get_stackid() and its like find of it: addresses, innermost first. Raises E2BIG above 127 of each."""
+        arrays = ffi.new("u64[]", list(kernel)), ffi.new("u64[]", list(user))
+        error = lib.rt_task_stack(self._native.ptr, self.c, arrays[0], len(kernel), arrays[1], len(user))
+        if error:
+            raise refuse(-error, f"task {self.pid}: stacks of {len(kernel)} and {len(user)} addresses")
 
     def rename(self, comm: str) -> None:
         self.comm = comm

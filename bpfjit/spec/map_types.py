@@ -274,6 +274,18 @@ MAP_TYPES: tuple[MapType, ...] = (
         for_each=False,
     ),
     MapType(
+        uapi.BPF_MAP_TYPE_STACK_TRACE,
+        "stack_trace",
+        uapi.BPF_F_NUMA_NODE | uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY | uapi.BPF_F_STACK_BUILD_ID,
+        frozenset({"stack"}),
+        key=(4, 4),
+        value=(8, 127 * 32),
+        entries=(1, 1 << 31),
+        for_each=False,
+        btf_key="none",
+        sleepable=False,
+    ),
+    MapType(
         uapi.BPF_MAP_TYPE_ARENA,
         "arena",
         uapi.BPF_F_MMAPABLE | uapi.BPF_F_SEGV_ON_FAULT | uapi.BPF_F_NO_USER_CONV,

@@ -35,6 +35,8 @@ struct rt_index;
 void rt_kernel_registries(struct rt_kernel *k, struct rt_index *tasks, struct rt_index *cgroups);
 void rt_task_get(struct task_struct *task);
 void rt_task_put(struct rt_kernel *k, struct task_struct *task);
+/* What get_stackid() and its like find: addresses, innermost first, at most 127 of each. */
+int rt_task_stack(struct rt_kernel *k, struct task_struct *task, const u64 *kernel, u32 nkernel, const u64 *user, u32 nuser);
 void rt_cgroup_put(struct rt_kernel *k, struct cgroup *cgroup);
 void rt_rcu_barrier(struct rt_kernel *k);
 

@@ -32,6 +32,7 @@ void rt_task_put(struct rt_kernel *k, struct task_struct *t)
 {
 	if (!put_is_last(&t->usage.refs.counter))
 		return;
+	rt_task_stack(k, t, NULL, 0, NULL, 0);
 	rt_kobj_free_rcu(k, (void *)t->cred, sizeof(*t->cred));
 	rt_kobj_free_rcu(k, t->thread_pid, sizeof(*t->thread_pid) + (t->thread_pid->level + 1) * sizeof(struct upid));
 	rt_kobj_free_rcu(k, t->nsproxy, sizeof(*t->nsproxy));

@@ -51,6 +51,9 @@
 	X(rt_get_smp_processor_id)                                                                                     \
 	X(rt_get_numa_node_id)                                                                                         \
 	X(rt_get_current_task)                                                                                         \
+	X(rt_get_stackid)                                                                                             \
+	X(rt_get_stack)                                                                                               \
+	X(rt_get_task_stack)                                                                                          \
 	X(rt_get_current_pid_tgid)                                                                                     \
 	X(rt_get_current_uid_gid)                                                                                      \
 	X(rt_get_current_comm)                                                                                         \

@@ -76,6 +76,7 @@ MAPS = {
     "arena": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE, extra=1 << 44),
     "arena2": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE, extra=1 << 44),
     "arena_nowhere": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE),
+    "stacks": MapSpec(uapi.BPF_MAP_TYPE_STACK_TRACE, 4, 64),
     "user_ringbuf": MapSpec(uapi.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096),
 }
 

@@ -14,6 +14,7 @@ from .net import NET_HELPERS
 from .objects import OBJECT_HELPERS
 from .rings import RING_HELPERS
 from .sockets import SOCKET_HELPERS
+from .stacks import STACK_HELPERS
 from .storage import STORAGE_HELPERS
 from .syscall import SYSCALL_HELPERS
 from .system import SYSTEM_HELPERS
@@ -29,6 +30,7 @@ _TABLES = (
     OBJECT_HELPERS,
     RING_HELPERS,
     SOCKET_HELPERS,
+    STACK_HELPERS,
     STORAGE_HELPERS,
     SYSCALL_HELPERS,
     SYSTEM_HELPERS,

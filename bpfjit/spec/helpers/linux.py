@@ -117,15 +117,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         INTEGER,
     ),
     _row(
-        27,
-        "get_stackid",
-        "long (*%s)(void *ctx, void *map, __u64 flags)",
-        "kprobe tracepoint perf_event raw_tracepoint raw_tracepoint_writable tracing seq syscall",
-        (CTX, MAP_PTR, ANYTHING),
-        INTEGER,
-        gpl=True,
-    ),
-    _row(
         28,
         "csum_diff",
         "__s64 (*%s)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size, __wsum seed)",
@@ -298,15 +289,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "sched_cls sched_act",
         (CTX, ANYTHING, UNINIT_MEM, SIZE, ANYTHING),
         INTEGER,
-    ),
-    _row(
-        67,
-        "get_stack",
-        "long (*%s)(void *ctx, void *buf, __u32 size, __u64 flags)",
-        "kprobe tracepoint perf_event raw_tracepoint raw_tracepoint_writable tracing seq syscall",
-        (CTX, UNINIT_MEM, SIZE_OR_ZERO, ANYTHING),
-        INTEGER,
-        gpl=True,
     ),
     _row(
         68,
@@ -553,14 +535,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "long (*%s)(struct __sk_buff *skb, __u64 level)",
         "sched_cls sched_act lwt_xmit",
         (CTX, ANYTHING),
-        INTEGER,
-    ),
-    _row(
-        141,
-        "get_task_stack",
-        "long (*%s)(struct task_struct *task, void *buf, __u32 size, __u64 flags)",
-        "all",
-        (btf_ptr("task_struct"), UNINIT_MEM, SIZE_OR_ZERO, ANYTHING),
         INTEGER,
     ),
     _row(
