@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
 
 from .errors import LoadError, describe
 from .sha256 import sha256
@@ -101,14 +101,20 @@ class Map(_Owned, Generic[K, V]):
         attr = uapi.MapElem(map_fd=self.fd, key=memory.put(key), value=memory.put(value), flags=flags)
         self._kernel()(cmd, bytearray(attr.pack()))
 
-    def lookup(self, key: K, value_bytes: int = 0) -> V | None:
-        """The value, None for no such key; `value_bytes` of a per-CPU map's."""
+    @overload
+    def lookup(self, key: K) -> V | None: ...
+    @overload
+    def lookup(self, key: K, value_bytes: int) -> bytes | None: ...
+    def lookup(self, key: K, value_bytes: int = 0) -> V | bytes | None:
+        """The value, None for no such key; of a per-CPU map all `value_bytes` of it."""
         raw = bytearray(value_bytes or ctypes.sizeof(self.value))
         try:
             self._call(uapi.BPF_MAP_LOOKUP_ELEM, _bytes(self.key, key), raw)
         except FileNotFoundError:
             return None
-        found: V = bytes(raw) if value_bytes else _python(self.value, bytes(raw))  # type: ignore[assignment]
+        if value_bytes:
+            return bytes(raw)
+        found: V = _python(self.value, bytes(raw))
         return found
 
     def update(self, key: K, value: V, flags: int = 0) -> None:

@@ -153,16 +153,19 @@ class Btf:
 
     def named(self, name: str) -> list[BtfId]:
         """Every type of that name, of whatever kind, in order of their ids."""
+        return self._all_names().get(name, [])
+
+    def _all_names(self) -> dict[str, list[BtfId]]:
         if self._names is None:
             self._names = self._index()
             for text, ids in self._names.items():
                 if "___" in text:
                     self._flavors.setdefault(essential(text), []).extend(ids)
-        return self._names.get(name, [])
+        return self._names
 
     def flavors(self, name: str) -> list[BtfId]:
         """Every type called `name`, or `name___x`: what CO-RE holds for one type, in order of their ids."""
-        plain = self.named(name)
+        plain = self._all_names().get(name, [])
         flavored = self._flavors.get(name)
         return sorted({*plain, *flavored}) if flavored else plain
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from ..light import Kernel, Skeleton
 from .bpf import Bpf
@@ -28,8 +28,7 @@ class Embedded(Skeleton):
                 spec.max_entries = m.max_entries
                 if m.name in self._sections:
                     spec.contents = bytes(self._sections[m.name].before)
-        kernel: Bpf = bpf  # type: ignore[assignment]  # the ELF loader asks more of a kernel than bpf() and close()
-        loaded = self.loaded = self.object.load(kernel)
+        loaded = self.loaded = self.object.load(cast(Bpf, bpf))  # it asks more of a kernel than bpf() and close()
         for m in self._maps:
             m._open(bpf, loaded.by_ref[refs.get(m.name, f".{m.name}")].fd)
         for p in self._progs:

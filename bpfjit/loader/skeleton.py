@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 import textwrap
 import zlib
 from collections.abc import Mapping
@@ -61,23 +62,7 @@ class _Module:
         sections = {name: self.types.section(name, s.value_type_id) for name, s in self.maps if self._is_section(s)}
         maps = [self._map(name, spec) for name, spec in self.maps]
         progs = [self._prog(p) for p in self.progs]
-        where = "bpfjit.light" if base == "Light" else "bpfjit.loader.embedded"
-        light = "Link, Map, Prog, Section, unpacked"
-        imports = [f"from {where} import {base}", f"from bpfjit.light import {light}"]
-        if base == "Light":
-            imports = [f"from bpfjit.light import Light, {light}"]
-        else:
-            imports.reverse()
         out = [
-            f'"""Skeleton of {self.obj.name}, made by bpfjit gen skeleton: do not edit."""',
-            "",
-            "# ruff: noqa",
-            "from __future__ import annotations",
-            "",
-            "import ctypes",
-            "from typing import cast",
-            "",
-            *imports,
             "",
             "",
             *self.types.lines,
@@ -119,7 +104,24 @@ class _Module:
         links = self.own["Links"]
         out += ["", f"    def attach(self) -> {links}:", f"        return cast({links}, super().attach())"]
         out += ["", "    @property", f"    def links(self) -> {links}:", f"        return cast({links}, self._links)"]
-        return "\n".join(out) + "\n"
+        return "\n".join([*self._head(base, "\n".join(out)), *out]) + "\n"
+
+    def _head(self, base: str, body: str) -> list[str]:
+        """The module's docstring, and imports of what its body uses."""
+        own = ["Light"] if base == "Light" else []
+        names = [n for n in (*own, "Link", "Map", "Prog", "Section", "unpacked") if re.search(rf"\b{n}\b", body)]
+        return [
+            f'"""Skeleton of {self.obj.name}, made by bpfjit gen skeleton: do not edit."""',
+            "",
+            "# ruff: noqa",
+            "from __future__ import annotations",
+            "",
+            *(["import ctypes"] if "ctypes." in body else []),
+            "from typing import cast",
+            "",
+            f"from bpfjit.light import {', '.join(names)}",
+            *([] if base == "Light" else [f"from bpfjit.loader.embedded import {base}"]),
+        ]
 
     def _is_section(self, spec: MapSpec) -> bool:
         return bool(spec.value_type_id) and self.btf.type(spec.value_type_id).kind is Kind.DATASEC

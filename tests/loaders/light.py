@@ -87,9 +87,34 @@ def bpftool(name: str) -> Light:
     object_path = Path(compiled(name))
     path = object_path.with_name(f"{name}.o")  # bpftool names things after the file
     path.write_bytes(object_path.read_bytes())
-    done = subprocess.run(["bpftool", "gen", "skeleton", "-L", str(path)], capture_output=True, text=True, check=False)
+    return read_header(_skeleton(path))
+
+
+def signs() -> bool:
+    """Whether bpftool is one that signs (7.7 and later)."""
+    if shutil.which("bpftool") is None:
+        return False
+    done = subprocess.run(["bpftool", "gen", "help"], capture_output=True, text=True, check=False)
+    return "--sign" in done.stdout + done.stderr
+
+
+def bpftool_signed(name: str, key: Path, cert: Path) -> tuple[Light, bytes]:
+    """bpftool's loader program and its signature over it."""
+    head = _skeleton(Path(compiled(name)), "-S", "-k", str(key), "-i", str(cert))
+    found = re.search(r'opts_sig\[\][^=]* = "((?:\\[\s\S])*?[^"]*)";', head)
+    assert found is not None
+    return read_header(head), _c_string(found[1])
+
+
+def _skeleton(path: Path, *how: str) -> str:
+    argv = ["bpftool", "gen", "skeleton", "-L", *how, str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    head = done.stdout
+    return done.stdout
+
+
+def read_header(head: str) -> Light:
+    """The loader program of a C light skeleton."""
     # Older ones assign the literals, newer ones keep them in arrays.
     literals = re.findall(r'opts[._](data|insn)s?(?:\[\][^=]*)? = (?:\(void \*\))?"((?:\\[\s\S])*?[^"]*)";', head)
     blobs = {what: _c_string(text) for what, text in literals}

@@ -17,11 +17,12 @@ from both import Side, compiled
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from light import bpftool_signed, signs
 
 from bpfjit.cli.main import main
 from bpfjit.errors import errno_name
 from bpfjit.isa.asm import assemble
-from bpfjit.isa.encoding import encode
+from bpfjit.isa.encoding import decode, encode
 from bpfjit.loader.bpf import Buffers
 from bpfjit.loader.sign import message, sign
 from bpfjit.uapi import bpf as uapi
@@ -239,6 +240,25 @@ def test_an_exclusive_map_is_its_programs_alone(side: Side) -> None:
     assert side.load(other, fds=[m]) == -errno.EACCES
     assert "program's hash doesn't match map's excl_prog_hash" in side.log
     assert side.update(m, bytes(8)) == 0  # processes are not programs
+
+
+@pytest.mark.skipif(not signs(), reason="a bpftool that signs")
+@pytest.mark.parametrize("what", ["", "insns", "signature", "stranger"])
+def test_what_bpftool_signed_is_let_in_as_it_was(what: str, strict: Side, keys: dict[str, Key]) -> None:
+    """It signs the instructions alone, and counts no map."""
+    key = keys["stranger" if what == "stranger" else "rsa"]
+    made, signed = bpftool_signed("trip", key.key, key.cert)
+    insns = bytearray(made.insns)
+    if what == "insns":
+        insns[-8] ^= 1
+    if what == "signature":
+        signed = signed[:-1] + bytes([signed[-1] ^ 1])
+    m, keep = strict.map(value=len(made.data)), Buffers()
+    assert strict.update(m, made.data) == 0
+    given = {"signature": keep.put(signed), "signature_size": len(signed)}
+    wanted = {"": "", "stranger": "ENOKEY"}.get(what, "EKEYREJECTED")
+    fd = strict.load(decode(bytes(insns)), uapi.BPF_PROG_TYPE_SYSCALL, fds=[m], license=b"Dual BSD/GPL\0", **given)
+    assert (errno_name(-fd) if fd < 0 else "") == wanted
 
 
 def test_a_kernel_without_the_means_says_so(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,3 +41,8 @@ def test_who_asks_for_many_gets_an_index() -> None:
     for _ in range(40):
         assert btf.find(Kind.STRUCT, "task_struct") == btf.named("task_struct")[0]
     assert btf._names is not None
+
+
+def test_flavors_are_known_from_the_first_question_on() -> None:
+    types = [Type(Kind.VOID, ""), Type(Kind.STRUCT, "pair", 4), Type(Kind.STRUCT, "pair___v2", 8)]
+    assert parse_btf(write_btf(Btf(types))).flavors("pair") == [1, 2]
