@@ -21,4 +21,9 @@ def test_there_are_blocks() -> None:
 def test_a_block_is_what_comes_out(cli: Cli, monkeypatch: pytest.MonkeyPatch, words: str, shown: str) -> None:
     monkeypatch.chdir(ROOT)
     ran = cli(*words.split())
-    assert (ran.code, ran.out) == (0, shown)
+    assert (ran.code, _told(ran.out)) == (0, _told(shown))
+
+
+def _told(text: str) -> str:
+    """Without the bytes of maps and programs, which are those of the runtime's own structures."""
+    return re.sub(r"memlock \d+B", "memlock", text)
