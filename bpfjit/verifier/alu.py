@@ -209,6 +209,7 @@ def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
     else:
         variable = ptr.copy()
         variable.type = SCALAR
+        variable.s32min, variable.s32max, variable.u32min, variable.u32max = st.S32_MIN, st.S32_MAX, 0, _U32  # as in Linux
         moved = transfer(name, 64, variable, off)
         r.value, r.mask = moved.value, moved.mask
         r.smin, r.smax, r.umin, r.umax = moved.smin, moved.smax, moved.umin, moved.umax

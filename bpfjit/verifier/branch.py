@@ -186,6 +186,7 @@ def _set_bits(r: Reg, o: Reg, width: int) -> None:
 def _clear_bits(r: Reg, o: Reg, width: int) -> None:
     v = _View(o, width)
     if not v.mask:
+        r.unbound()  # as in Linux, where the ranges of a way that cannot be taken might contradict the bits
         r.value, r.mask = r.value & ~v.value & _U64, r.mask & ~v.value & _U64
 
 
@@ -253,6 +254,13 @@ def narrowed(r: Reg, before: Reg) -> Reg:
         r.unbound()
         sync(r)
     return r
+
+
+def narrow_alone(name: str, width: int, r: Reg) -> Reg:
+    """A register that was compared with itself, once `r name r` holds: both ends move."""
+    now = r.copy()
+    _take(name, now, now, width)
+    return narrowed(now, r)
 
 
 def narrow(name: str, width: int, a: Reg, b: Reg) -> tuple[Reg, Reg]:

@@ -57,6 +57,10 @@ def refine(
     if dst.type == SCALAR and src.type == SCALAR:
         by_register = insn.by_register and insn.src != insn.dst
         for state, condition in ((taken, name), (w.state, branch.NEGATED[name])):
+            if insn.by_register and not by_register:
+                d = state.frames[-1].regs[insn.dst] = branch.narrow_alone(condition, width, dst)
+                _spread(state, d, linked)
+                continue
             d, s = branch.narrow(condition, width, dst, src)
             state.frames[-1].regs[insn.dst] = d
             if by_register and src.mask:

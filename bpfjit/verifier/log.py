@@ -134,13 +134,13 @@ def _bounds_text(r: Reg) -> list[str]:
     return parts
 
 
-def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
-    """One register as Linux prints it."""
+def reg_text(r: Reg, program: Program, kernel_btf: Btf | None, frame: int = 0) -> str:
+    """One register of a frame as Linux prints it."""
     if r.type == T.SCALAR and not r.mask:
         return _signed_text(st.s64(r.value))
     if r.type == T.STACK and r.is_const:
-        return f"fp{r.off + st.s64(r.value):+d}".replace("+0", "0")
-    name = type_name(r)
+        return f"{_stack_name(r, frame)}{r.off + st.s64(r.value)}"
+    name = _stack_name(r, frame) if r.type == T.STACK else type_name(r)
     btf = program.btf if r.flags & LOCAL else kernel_btf
     if r.type == T.BTF and btf is not None:
         name += btf.type(r.btf_id).name
@@ -167,6 +167,10 @@ def reg_text(r: Reg, program: Program, kernel_btf: Btf | None) -> str:
     return f"{name}({','.join(parts)})"
 
 
+def _stack_name(r: Reg, frame: int) -> str:
+    return "fp" if r.frame == frame else f"fp[{r.frame}]"
+
+
 _SLOT = {st.INVALID: "?", st.SPILL: "r", st.MISC: "m", st.ZEROED: "0"}
 
 
@@ -180,16 +184,16 @@ def object_text(r: Reg, kernel_btf: Btf | None) -> str:
 
 def frame_text(f: Frame, program: Program, kernel_btf: Btf | None) -> str:
     """Registers and stack of a frame, what is not initialised left out."""
-    parts = [f"R{i}={reg_text(r, program, kernel_btf)}" for i, r in enumerate(f.regs) if r.type != st.NOT_INIT]
-    parts += [text for i in sorted(f.stack) if (text := slot_text(i, f.stack[i], program, kernel_btf))]
+    parts = [f"R{i}={reg_text(r, program, kernel_btf, f.number)}" for i, r in enumerate(f.regs) if r.type != st.NOT_INIT]
+    parts += [text for i in sorted(f.stack) if (text := slot_text(i, f.stack[i], program, kernel_btf, f.number))]
     return (f"frame{f.number}: " if f.number else "") + " ".join(parts)
 
 
-def slot_text(index: int, slot: Slot, program: Program, kernel_btf: Btf | None) -> str:
+def slot_text(index: int, slot: Slot, program: Program, kernel_btf: Btf | None, frame: int) -> str:
     """One slot of the stack; nothing where it was not written."""
     what = ""
     if slot.reg is not None and slot.kinds[0] == st.SPILL:
-        what = reg_text(slot.reg, program, kernel_btf)
+        what = reg_text(slot.reg, program, kernel_btf, frame)
         if not slot.is_full_spill:  # the bytes of a narrower spill, highest first
             what = "".join(_SLOT[k] for k in reversed(slot.kinds[slot.spilled_bytes :])) + what
     elif slot.kinds[0] >= st.ITER_SLOT:
@@ -354,13 +358,13 @@ class Log:
         insn = self.program.insns[pc]
         used, left = (0, 1) if insn.code == CALL else uses_defs(insn, 0)
         shown = [
-            f"R{i}={reg_text(r, self.program, self.kernel_btf)}"
+            f"R{i}={reg_text(r, self.program, self.kernel_btf, frame.number)}"
             for i, r in enumerate(frame.regs)
             if (used | left) >> i & 1 and r.type != st.NOT_INIT
         ]
         for i in sorted(frame.stack):
             if frame.stack[i] is not slots.get(i) or i == filled:
-                shown.append(slot_text(i, frame.stack[i], self.program, self.kernel_btf))
+                shown.append(slot_text(i, frame.stack[i], self.program, self.kernel_btf, frame.number))
         text = " ".join(x for x in shown if x)
         if text and self.lines:
             last = self.lines[-1]

@@ -119,8 +119,10 @@ def store(w: Walk, insn: Op, args: tuple[Argument, ...]) -> None:
     else:
         regno = insn.src
         value = w.read(regno)
-        if base.type == _STACK and value.type == _SCALAR:
-            value = w.regs[regno] = w.linked(value)  # the slot and the register are one number
+        if base.type == _STACK and value.type == _SCALAR and value.mask and not base.mask:
+            whole = insn.size == 8 or not value.umax >> insn.size * 8
+            if whole and not (base.off + insn.off + base.smin) % 8:
+                value = w.regs[regno] = w.linked(value)  # the slot and the register are one number
     if base.type != _STACK:
         w.life.wrote(w.state, w.pc, 0)
     mem.access(w, base, insn.dst, insn.off, insn.size, args, value, regno)
