@@ -1,11 +1,11 @@
 cimport cython
 from .op cimport Op
-from .state cimport Reg, State, Step, s32
+from .state cimport Reg, State, make_step, s32
 from .tnum cimport u64
 from .transfer cimport transfer
 from .walk cimport Walk
 
-cdef int _SCALAR, _MOVE, _ARITHMETIC, _SWAP
+cdef int _MAP_PTR, _STACK, _SCALAR, _MOVE, _ARITHMETIC, _SWAP
 cdef long long _MAX_AWAY
 cdef u64 _U64, _U32
 cdef int _ADDED, _ADDED_32
@@ -21,5 +21,6 @@ cdef _move_on(Op insn, Reg dst, Reg src, Reg got)
 cdef State _arithmetic(Walk w, Op insn)
 @cython.locals(width=int, src=Reg, got=Reg, name=str)
 cdef _move(Walk w, Op insn)
-@cython.locals(dst=int, width=int, r=Reg, variable=Reg, moved=Reg, name=str, symbol=str)
+cdef _check_sane(Walk w, Reg ptr, Reg off)
+@cython.locals(dst=int, width=int, sign=cython.longlong, r=Reg, variable=Reg, moved=Reg, name=str, symbol=str)
 cdef _pointer(Walk w, Op insn, Reg ptr, Reg off)

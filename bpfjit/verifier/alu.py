@@ -9,7 +9,7 @@ from . import state as st
 from .bounds import zero_extend
 from .log import type_name
 from .op import ARITHMETIC, MOVE, SWAP, Op
-from .state import ADDED, ADDED_32, OR_NULL, SCALAR, Reg, State, Step, T, s32
+from .state import ADDED, ADDED_32, OR_NULL, SCALAR, Reg, State, T, make_step, s32
 from .tnum import U32, U64
 from .transfer import SIGNIFICANT, byte_swap, transfer
 from .walk import MAX_VAR_OFF, Walk
@@ -19,6 +19,7 @@ _BITWISE = {"and", "or", "xor"}
 # Names with an underscore are C numbers in the compiled module (alu.pxd).
 _SCALAR, _MOVE, _ARITHMETIC, _SWAP = SCALAR, MOVE, ARITHMETIC, SWAP
 _U64, _U32, _ADDED, _ADDED_32 = U64, U32, ADDED, ADDED_32
+_MAP_PTR, _STACK, _PACKETS = int(T.MAP_PTR), int(T.STACK), (int(T.PACKET), int(T.PACKET_META))
 _MAX_AWAY = 1 << 31  # how far a number may lie from its copies and be known by them
 
 
@@ -54,7 +55,7 @@ def _fork(w: Walk, insn: Op, dst: Reg) -> State | None:
     if not is_whole and (dst.s32min != -1 or dst.s32max):
         return None
     other = w.state.copy()
-    other.steps = Step(other.steps, w.pc, w.pc)
+    other.steps = make_step(other.steps, w.pc, w.pc)
     for state, value in ((other, 0), (w.state, _U64)):
         r = dst.copy()
         r.unlink()
@@ -189,7 +190,7 @@ def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
         w.reject(f"R{dst} 32-bit pointer arithmetic prohibited")
     if ptr.flags & OR_NULL:
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited, null-check it first")
-    if ptr.type == T.MAP_PTR and not (off.is_const and off.value == 0 and name == "add"):
+    if ptr.type == _MAP_PTR and not (off.is_const and off.value == 0 and name == "add"):
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited")
     if ptr.type in _NO_ARITHMETIC:
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited")
@@ -198,13 +199,13 @@ def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
         w.reject(f"R{dst} bitwise operator {symbol} on pointer prohibited")
     if name not in ("add", "sub"):
         w.reject(f"R{dst} pointer arithmetic with {symbol} operator prohibited")
-    if name == "sub" and ptr.type == T.STACK:
+    if name == "sub" and ptr.type == _STACK:
         w.reject(f"R{dst} subtraction from stack pointer prohibited")
     sign = 1 if name == "add" else -1
     r = ptr.copy()
     if off.is_const and abs(ptr.off + sign * off.smin) < 1 << 31:
         r.off = ptr.off + sign * off.smin
-        if name == "sub" and ptr.type in (T.PACKET, T.PACKET_META) and off.smin < 0:
+        if name == "sub" and ptr.type in _PACKETS and off.smin < 0:
             r.range = 0
     else:
         variable = ptr.copy()
@@ -214,7 +215,7 @@ def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
         r.value, r.mask = moved.value, moved.mask
         r.smin, r.smax, r.umin, r.umax = moved.smin, moved.smax, moved.umin, moved.umax
         r.s32min, r.s32max, r.u32min, r.u32max = moved.s32min, moved.s32max, moved.u32min, moved.u32max
-        if ptr.type in (T.PACKET, T.PACKET_META):
+        if ptr.type in _PACKETS:
             # The packet's proven range was for another unknown; a new one begins, unless it only grew.
             r.id = w.new_id()
             if name == "sub" or off.smin < 0 or not off.is_const:
@@ -223,6 +224,6 @@ def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
         w.reject(f"{type_name(r)} pointer offset {r.off} is not allowed", errno.EINVAL)
     if r.smin <= -MAX_VAR_OFF:
         w.reject(f"{type_name(r)} pointer and register with unbounded min value is not allowed", errno.EINVAL)
-    if ptr.type == T.STACK and not off.is_const and not w.env.privileged:
+    if ptr.type == _STACK and not off.is_const and not w.env.privileged:
         w.reject(f"R{dst} variable stack access prohibited for !root")
     w.write(dst, r)

@@ -325,7 +325,7 @@ def forget_packet(w: Walk, state: st.State | None = None) -> None:
             if spilled is not None and (
                 spilled.type in (T.PACKET, T.PACKET_META, T.PACKET_END) or spilled.flags & PACKET_SLICE
             ):
-                frame.stack[index] = st.Slot(bytes([st.MISC]) * 8)
+                frame.stack[index] = st.filled(st.MISC)
 
 
 def callback_args(w: Walk, row: Helper, map_index: int, ctx_reg: Reg) -> list[Reg]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..isa.encoding import (
@@ -28,8 +28,6 @@ from ..isa.encoding import (
     MEM,
     MEMSX,
     ST,
-    STX,
-    Insn,
     X,
 )
 from ..isa.ops import (
@@ -39,17 +37,12 @@ from ..isa.ops import (
     JUMP_OPS,
     LOAD_ACQ,
     STORE_REL,
-    XCHG,
-    alu_op,
-    is_atomic,
-    is_cast,
 )
 from ..program import Program
 from ..uapi import bpf as uapi
 from .loops import strong_components
+from .op import CALLS, JUMP, NEGATE, Op
 from .refusal import Refusal
-
-_CALLER_SAVED = 0b111111  # r0-r5
 
 
 @dataclass(slots=True)
@@ -57,8 +50,9 @@ class Cfg:
     """starts: first instruction of each function. subprog_at: function of each instruction. prune: where states
     are compared; checkpoint: where one is always kept. joins: where the instruction run before is not told by the one
     that stands before. live: registers (bits) read before written from here on. loop: which loop an instruction is part
-    of, 0 for none. sources: by target, the jumps there. callbacks: functions that helpers call; calls_back: who does.
-    asks: calls that ask an iterator for its next element. may_goto: conditions that end a loop after a while.
+    of, 0 for none. sources: by target, the jumps there; follow: by instruction, what may come next, fall-through first.
+    edges: by function, those that it calls or takes the address of. callbacks: functions that helpers call; calls_back: who
+    does. asks: calls that ask an iterator for its next element. may_goto: conditions that end a loop after a while.
     """
 
     starts: list[int]
@@ -73,6 +67,8 @@ class Cfg:
     callbacks: set[int]
     asks: bytearray
     may_goto: bytearray
+    follow: list[tuple[int, ...]]
+    edges: list[set[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +84,19 @@ def _refuse(reason: str, pc: int, number: int = errno.EINVAL) -> Refusal:
     return Refusal(reason, number, pc)
 
 
-def check_encoding(program: Program) -> None:
+def check_encoding(program: Program, ops: list[Op]) -> None:
     """Every instruction is one that exists, with reserved fields zero. Raises Refusal."""
-    insns, raw = program.insns, program.type.name == "raw"
-    pc = 0
-    while pc < len(insns):
-        insn = insns[pc]
+    raw = program.type.name == "raw"
+    pc, count = 0, len(ops)
+    while pc < count:
+        insn = ops[pc]
         if insn.dst > 10 or (insn.src > 10 and insn.code != LD_IMM64):
             raise _refuse(f"R{max(insn.dst, insn.src)} is invalid", pc)
         if insn.code == LD_IMM64:
-            if pc + 1 >= len(insns):
+            if pc + 1 >= count:
                 raise _refuse("last insn is not an exit or jmp", pc)
-            if insns[pc + 1][:4] != (0, 0, 0, 0) or insn.off:
+            high = ops[pc + 1]
+            if high.code or high.dst or high.src or high.off or insn.off:
                 raise _refuse("invalid bpf_ld_imm64 insn", pc)
             if insn.dst == 10:
                 raise _refuse("frame pointer is read only", pc, errno.EACCES)
@@ -111,7 +108,7 @@ def check_encoding(program: Program) -> None:
         pc += 1
 
 
-def _encoding_problem(insn: Insn, raw: bool) -> str:
+def _encoding_problem(insn: Op, raw: bool) -> str:
     cls, mode = insn.code & 7, insn.code & 0xE0
     if cls in (4, 7):
         return _alu_problem(insn, raw)
@@ -141,7 +138,7 @@ def _encoding_problem(insn: Insn, raw: bool) -> str:
     return "BPF_STX uses reserved fields" if insn.imm else ""
 
 
-def _alu_problem(insn: Insn, raw: bool) -> str:
+def _alu_problem(insn: Op, raw: bool) -> str:
     op = insn.code & 0xF0
     if op == ALU_END:
         ok = not insn.src and not insn.off and insn.imm in (16, 32, 64)
@@ -149,25 +146,24 @@ def _alu_problem(insn: Insn, raw: bool) -> str:
         return "" if ok else "BPF_END uses reserved fields"
     if op > 0xD0:
         return f"unknown opcode {insn.code:02x}"
-    if is_cast(insn) and not raw:
+    if insn.name == "cast" and not raw:
         return ""  # looked at where the walk comes by
-    row = alu_op(insn)
-    if row is None:
+    if not insn.name or insn.name == "cast":
         return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"
-    if row.name == "neg":
+    if insn.kind == NEGATE:
         return "BPF_NEG uses reserved fields" if insn.imm or insn.src or insn.code & X else ""
     if (insn.code & X and insn.imm) or (not insn.code & X and insn.src):
         return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"
     if not insn.code & X:
         width = 64 if insn.code & 7 == ALU64 else 32
-        if row.code in (0x30, 0x90) and insn.imm == 0 and not raw:
+        if op in (0x30, 0x90) and insn.imm == 0 and not raw:
             return "div by zero"
-        if row.code in (0x60, 0x70, 0xC0) and not 0 <= insn.imm < width and not raw:
+        if op in (0x60, 0x70, 0xC0) and not 0 <= insn.imm < width and not raw:
             return f"invalid shift {insn.imm}"
     return ""
 
 
-def _jump_problem(insn: Insn) -> str:
+def _jump_problem(insn: Op) -> str:
     op, is32 = insn.code & 0xF0, insn.code & 7 == JMP32
     if insn.code == CALL:
         if insn.dst or insn.src > 2 or (insn.off and insn.src != 2):
@@ -187,11 +183,11 @@ def _jump_problem(insn: Insn) -> str:
     return ""
 
 
-def find_functions(program: Program, answers_throws: int = 0) -> tuple[list[int], set[int]]:
+def find_functions(insns: list[Op], answers_throws: int = 0) -> tuple[list[int], set[int]]:
     """Starts of all functions, and which of them are taken by address. Raises Refusal."""
-    insns = program.insns
     starts, callbacks = {0, answers_throws}, set()
-    for pc, insn in enumerate(insns):
+    for pc in range(len(insns)):
+        insn = insns[pc]
         if insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL:
             target = pc + insn.imm + 1
         elif insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC:
@@ -209,56 +205,21 @@ def find_functions(program: Program, answers_throws: int = 0) -> tuple[list[int]
     return sorted(starts), callbacks
 
 
-def successors(insns: Sequence[Insn], pc: int) -> list[int]:
+def successors(insn: Op, pc: int) -> tuple[int, ...]:
     """Where control may go next within the function, fall-through first."""
-    insn = insns[pc]
-    if insn.code == EXIT:
-        return []
+    if insn.code == EXIT or not insn.code:
+        return ()
     if insn.code == JA:
-        return [pc + 1 + insn.off]
+        return (pc + 1 + insn.off,)
     if insn.code == JA32:
-        return [pc + 1 + insn.imm]
+        return (pc + 1 + insn.imm,)
     if insn.code & 7 in (5, 6) and insn.code != CALL:
-        return [pc + 1, pc + 1 + insn.off]
-    return [pc + (2 if insn.code == LD_IMM64 else 1)]
-
-
-def uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
-    """Registers read and written, as bits."""
-    cls, dst, src = insn.code & 7, 1 << insn.dst, 1 << insn.src
-    if cls in (4, 7):
-        op = insn.code & 0xF0
-        used = src if insn.code & X and op != ALU_END else 0
-        return (used if op == 0xB0 else used | dst), dst
-    if insn.code == CALL:
-        return (2 << nargs) - 2, _CALLER_SAVED
-    if insn.code == EXIT:
-        return 1, 0
-    if cls in (5, 6):
-        used = dst | (src if insn.code & X else 0)
-        return (0 if insn.code in (JA, JA32, JCOND) else used), 0
-    if cls == LDX:
-        return src, dst
-    if cls == ST:
-        return dst, 0
-    if is_atomic(insn):
-        if insn.imm == LOAD_ACQ:
-            return src, dst
-        if insn.imm == STORE_REL:
-            return src | dst, 0
-        if insn.imm == CMPXCHG:
-            return src | dst | 1, 1
-        return src | dst, src if insn.imm & 1 or insn.imm == XCHG else 0
-    if cls == STX:
-        return src | dst, 0
-    if insn.code == LD_IMM64:
-        return 0, dst
-    # LD_ABS/IND: the context in r6; r0 is the result and r1-r5 are lost.
-    return 1 << 6 | (src if insn.code & 0xE0 == IND else 0), _CALLER_SAVED
+        return (pc + 1, pc + 1 + insn.off)
+    return (pc + (2 if insn.code == LD_IMM64 else 1),)
 
 
 def build(
-    program: Program,
+    insns: list[Op],
     helper_nargs: dict[int, int],
     calling_back: set[int],
     kfuncs: Mapping[int, Summary],
@@ -269,9 +230,9 @@ def build(
     calling_back: helpers that call back. kfuncs: by BTF id, the kernel functions that are called. answers_throws: where the
     function begins that bpf_throw ends in, 0 for none.
     """
-    insns = program.insns
-    starts, callbacks = find_functions(program, answers_throws)
+    starts, callbacks = find_functions(insns, answers_throws)
     count = len(insns)
+    follow = [successors(insns[pc], pc) for pc in range(count)]
     ends = [*starts[1:], count]
     subprog_at = [0] * count
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
@@ -281,8 +242,8 @@ def build(
         if last.code not in (EXIT, JA, JA32):
             raise _refuse("last insn is not an exit or jmp", end - 1)
     second = bytearray(count)
-    for pc, insn in enumerate(insns):
-        if insn.code == LD_IMM64 and not second[pc]:
+    for pc in range(count):
+        if insns[pc].code == LD_IMM64 and not second[pc]:
             second[pc + 1] = 1
     prune, joins, reached = bytearray(count), bytearray(count), bytearray(count)
     checkpoint, calls_back, asks = bytearray(count), bytearray(count), bytearray(count)
@@ -292,16 +253,19 @@ def build(
         if second[start]:
             raise _refuse(f"jump into the middle of ldimm64 insn {start - 1}", start)
         prune[start] = joins[start] = 1
-        _walk(insns, start, subprog_at, second, sources, reached)
+        _walk(insns, follow, start, subprog_at, second, sources, reached)
     for target in sources:
         prune[target] = joins[target] = 1
-    for pc, insn in enumerate(insns):
+    edges: list[set[int]] = [set() for _ in starts]
+    for pc in range(count):
+        insn = insns[pc]
         if not reached[pc] and not second[pc]:
             raise _refuse(f"unreachable insn {pc}", pc)
         if insn.code == CALL:
             prune[pc + 1] = joins[pc + 1] = 1
             if insn.src == uapi.BPF_PSEUDO_CALL:
                 prune[pc] = 1
+                edges[subprog_at[pc]].add(subprog_at[pc + insn.imm + 1])
             elif insn.src == 0 and insn.imm in calling_back:
                 prune[pc] = joins[pc] = checkpoint[pc] = calls_back[pc] = 1
             elif insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and insn.imm in kfuncs:
@@ -311,17 +275,22 @@ def build(
                     prune[pc] = joins[pc] = checkpoint[pc] = 1
         elif insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC:
             prune[pc] = prune[pc + 2] = joins[pc + 2] = 1
+            edges[subprog_at[pc]].add(subprog_at[pc + insn.imm + 1])
         elif insn.code == JCOND:
             prune[pc] = joins[pc] = checkpoint[pc] = may_goto[pc] = 1
         elif insn.code & 7 in (5, 6) and insn.code not in (EXIT, JA, JA32):
             prune[pc] = 1
-    live = _liveness(insns, helper_nargs, kfuncs, sources)
-    loop = find_loops(insns, sources, calls_back)
-    return Cfg(starts, subprog_at, prune, checkpoint, joins, calls_back, live, loop, sources, callbacks, asks, may_goto)
+    live = _liveness(insns, follow, helper_nargs, kfuncs, sources)
+    loop = find_loops(follow, sources, calls_back)
+    return Cfg(
+        *(starts, subprog_at, prune, checkpoint, joins, calls_back, live),
+        *(loop, sources, callbacks, asks, may_goto, follow, edges),
+    )
 
 
 def _walk(
-    insns: Sequence[Insn],
+    insns: list[Op],
+    follow: list[tuple[int, ...]],
     start: int,
     subprog_at: list[int],
     second: bytearray,
@@ -332,31 +301,30 @@ def _walk(
     reached[start] = 1
     while todo:
         pc = todo.pop()
-        following = successors(insns, pc)
-        for i, target in enumerate(following):
+        following = follow[pc]
+        for i in range(len(following)):
+            target = following[i]
             if not 0 <= target < len(insns) or subprog_at[target] != subprog_at[start]:
                 raise _refuse(f"jump out of range from insn {pc} to {target}", pc)
             if second[target]:
                 raise _refuse(f"jump into the middle of ldimm64 insn {target - 1}", pc)
-            if i == 1 or insns[pc].code in (JA, JA32):
+            if i == 1 or insns[pc].kind == JUMP:
                 sources.setdefault(target, []).append(pc)
             if not reached[target]:
                 reached[target] = 1
                 todo.append(target)
 
 
-def find_loops(insns: Sequence[Insn], sources: dict[int, list[int]], calls_back: bytearray) -> list[int]:
+def find_loops(follow: list[tuple[int, ...]], sources: dict[int, list[int]], calls_back: bytearray) -> list[int]:
     """By instruction, the number of the loop that it is part of; 0 for none. A call that calls back is one."""
-    count = len(insns)
     if not any(calls_back) and all(max(jumps) < target for target, jumps in sources.items()):
-        return [0] * count
-    follow = [successors(insns, pc) if insns[pc].code else [] for pc in range(count)]
+        return [0] * len(follow)
     component = strong_components(follow)
     size = Counter(component)
     return [c + 1 if size[c] > 1 or calls_back[pc] or pc in follow[pc] else 0 for pc, c in enumerate(component)]
 
 
-def _nargs(insn: Insn, helpers: Mapping[int, int], kfuncs: Mapping[int, Summary]) -> int:
+def _nargs(insn: Op, helpers: Mapping[int, int], kfuncs: Mapping[int, Summary]) -> int:
     """How many argument registers a call reads."""
     if insn.src == uapi.BPF_PSEUDO_KFUNC_CALL and insn.imm in kfuncs:
         return min(kfuncs[insn.imm].nargs, 5)
@@ -364,7 +332,11 @@ def _nargs(insn: Insn, helpers: Mapping[int, int], kfuncs: Mapping[int, Summary]
 
 
 def _liveness(
-    insns: Sequence[Insn], nargs: Mapping[int, int], kfuncs: Mapping[int, Summary], sources: dict[int, list[int]]
+    insns: list[Op],
+    follow: list[tuple[int, ...]],
+    nargs: Mapping[int, int],
+    kfuncs: Mapping[int, Summary],
+    sources: dict[int, list[int]],
 ) -> list[int]:
     """Registers live before each instruction: backwards, again where something changed that is jumped back to."""
     count = len(insns)
@@ -378,10 +350,12 @@ def _liveness(
             if not insn.code:
                 continue  # a ld_imm64's second half
             out = 0
-            for t in successors(insns, pc):
+            for t in follow[pc]:
                 out |= live[t]
-            used, defined = uses_defs(insn, _nargs(insn, nargs, kfuncs))
-            new = used | out & ~defined
+            used = insn.uses
+            if insn.kind == CALLS:
+                used = (2 << _nargs(insn, nargs, kfuncs)) - 2
+            new = used | out & ~insn.defs
             if new != live[pc]:
                 live[pc] = new
                 again = again or pc in back

@@ -65,16 +65,17 @@ class Checker:
         count = len(program.insns)
         if not 0 < count <= MAX_INSNS:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_INSNS}", errno.E2BIG)
-        cfg.check_encoding(program)
+        ops = op.ops_of(program.insns)
+        cfg.check_encoding(program, ops)
         fields.check_maps(program)
         arena.check(program)
         answer = funcs.exception_callback(program)
         if self.log.level:
-            starts, _ = cfg.find_functions(program, answer)
+            starts, _ = cfg.find_functions(ops, answer)
             self.functions = len(starts)
             if self.log.level & 2:
                 self.log.functions(starts)
-        graph = cfg.build(program, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
+        graph = cfg.build(ops, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
         self.args = ctx.arguments(program, self.env)
         depth.check_ends_of_functions(program, graph)
         self.packet_changers = depth.packet_changers(program, graph)
@@ -85,7 +86,7 @@ class Checker:
                 raise Refusal("exception cb only supports single integer argument", errno.EINVAL)
         if self.log.level & 2:
             self.log.live_registers(graph.live, graph.loop)
-        w = self.w = self.walk = Walk(program, self.env, graph, self.log)
+        w = self.w = self.walk = Walk(program, self.env, graph, self.log, ops)
         self._walk_function(0)
         for index in self.contracts:
             self.log.say(f"Validating {funcs.name_of(program, graph.starts[index])}() func#{index}...")
@@ -144,12 +145,13 @@ class Checker:
     def _path(self) -> None:
         """Walk until the path ends."""
         w, log, explored = self.w, self.w.log, self.explored
-        watch = self.env.watch
+        told = log.on or self.env.watch is not None
+        limit = MAX_INSNS
         prune, joins, visited, ops = w.cfg.prune, w.cfg.joins, w.facts.visited, w.ops
         while True:
             pc = w.pc
             w.processed += 1
-            if w.processed > MAX_INSNS:
+            if w.processed > limit:
                 raise Refusal(f"BPF program is too large. Processed {w.processed} insn", errno.E2BIG, pc)
             w.own_step = None
             if prune[pc] and explored.seen_before():
@@ -158,19 +160,28 @@ class Checker:
                 return
             if joins[pc]:
                 w.step()
-            if log.on:
-                log.insn(pc, w.state.frame)
             visited[pc] = 1
-            if watch is not None:
-                watch(pc, w.state)
-            frame = w.state.frame
-            slots = frame.stack.copy() if log.on else None
-            following = self._step(ops[pc])
+            if told:
+                following = self._told_step(pc, ops[pc])
+            else:
+                following = self._step(ops[pc])
             if following < 0:
                 return
-            if slots is not None:
-                self._log_changes(pc, frame, slots)
             w.came_from, w.pc = pc, following
+
+    def _told_step(self, pc: int, insn: Op) -> int:
+        """As _step(), where the log tells of it or somebody watches."""
+        w, log, watch = self.w, self.log, self.env.watch
+        if log.on:
+            log.insn(pc, w.state.frame)
+        if watch is not None:
+            watch(pc, w.state)
+        frame = w.state.frame
+        slots = frame.stack.copy() if log.on else None
+        following = self._step(insn)
+        if slots is not None and following >= 0:
+            self._log_changes(pc, frame, slots)
+        return following
 
     def _log_changes(self, pc: int, frame: Frame, slots: dict[int, Slot]) -> None:
         w = self.w
@@ -184,7 +195,7 @@ class Checker:
         state.branches = 1
         if state.parent is not None:
             state.parent.branches += 1
-        self.todo.append((state, pc, w.pc, self.log.mark()))
+        self.todo.append((state, pc, w.pc, self.log.mark() if self.log.on else 0))
         if len(self.todo) > MAX_JUMP_SEQUENCE:
             raise Refusal(f"The sequence of {MAX_JUMP_SEQUENCE + 1} jumps is too complex.", errno.EFAULT, w.pc)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ..isa.encoding import ABS, CALL, IND, LD, LD_IMM64
+from ..isa.encoding import ABS, CALL, IND, LD
 from ..program import Program
 from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
@@ -16,16 +16,6 @@ from .state import MAX_FRAMES, STACK_BYTES
 _GRANULE_BYTES = 16  # a frame takes a multiple of this in native code, one at least
 
 
-def call_graph(program: Program, cfg: Cfg) -> list[set[int]]:
-    """By function: the functions that it calls or takes the address of."""
-    edges: list[set[int]] = [set() for _ in cfg.starts]
-    for pc, insn in enumerate(program.insns):
-        pseudo_func = insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC
-        if pseudo_func or (insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL):
-            edges[cfg.subprog_at[pc]].add(cfg.subprog_at[pc + insn.imm + 1])
-    return edges
-
-
 def packet_changers(program: Program, cfg: Cfg) -> set[int]:
     """Functions in which, or below which, a helper may move the packet."""
     found = set()
@@ -34,7 +24,7 @@ def packet_changers(program: Program, cfg: Cfg) -> set[int]:
             row = HELPER_BY_ID.get(insn.imm)
             if row is not None and row.changes_packet:
                 found.add(cfg.subprog_at[pc])
-    edges = call_graph(program, cfg)
+    edges = cfg.edges
     while more := {i for i, below in enumerate(edges) if below & found} - found:
         found |= more
     return found
@@ -55,7 +45,7 @@ def check_ends_of_functions(program: Program, cfg: Cfg) -> None:
 
 def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:
     """No chain of calls needs more than 512 bytes of stack or 8 frames; no function calls itself. Raises Refusal."""
-    edges = call_graph(program, cfg)
+    edges = cfg.edges
     sizes = [max(_GRANULE_BYTES, -(-n // _GRANULE_BYTES) * _GRANULE_BYTES) for n in stack_bytes]
     memo: dict[int, tuple[int, int]] = {}
 
@@ -80,7 +70,7 @@ def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:
 
 def check_throws(program: Program, cfg: Cfg, throws: list[int]) -> None:
     """No function that a helper calls back, and none below it, throws. Raises Refusal."""
-    edges = call_graph(program, cfg)
+    edges = cfg.edges
     below = {cfg.subprog_at[start] for start in cfg.callbacks}
     while more := {j for i in below for j in edges[i]} - below:
         below |= more

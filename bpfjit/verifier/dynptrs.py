@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..btf.types import Param
 from . import held, mem, stack
 from . import state as st
-from .state import DYNPTR_SLOT, PACKET_SLICE, RDONLY, Reg, Slot, T
+from .state import DYNPTR_SLOT, EMPTY, PACKET_SLICE, RDONLY, Reg, T, filled
 from .walk import Walk
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def make(w: Walk, regno: int, reg: Reg, kind: Kind, ref: int = 0) -> None:
         r.size, r.frame = kind, k
         if k == 0:
             r.id, r.ref = number, ref
-        frame.stack[index - k] = Slot(bytes([DYNPTR_SLOT]) * 8, r)
+        frame.stack[index - k] = filled(DYNPTR_SLOT, r)
 
 
 def initialized(w: Walk, regno: int, reg: Reg, kind: Kind | None = None, *, mutates: bool = False) -> Reg:
@@ -77,7 +77,7 @@ def initialized(w: Walk, regno: int, reg: Reg, kind: Kind | None = None, *, muta
         index = stack.object_slot(w, reg, "dynptr", wanted)
         slots = [w.state.frames[reg.frame].stack.get(index - k) for k in range(2)]
         for k, slot in enumerate(slots):
-            made = slot.reg if slot is not None and slot.kinds[0] == DYNPTR_SLOT else None
+            made = slot.reg if slot is not None and slot.top == DYNPTR_SLOT else None
             if made is None or made.frame != k:
                 w.reject(wanted, errno.EINVAL)
         first = slots[0]
@@ -103,7 +103,7 @@ def check_released(w: Walk, regno: int, reg: Reg, kind: Kind) -> int:
     slot = None
     if reg.type == T.STACK and reg.is_const and not (reg.off + reg.smin) % 8:
         slot = w.state.frames[reg.frame].stack.get(-(reg.off + reg.smin) // 8 - 1)
-    if slot is None or slot.reg is None or slot.kinds[0] != DYNPTR_SLOT or not slot.reg.ref:
+    if slot is None or slot.reg is None or slot.top != DYNPTR_SLOT or not slot.reg.ref:
         w.reject(f"arg {regno} is an unacquired reference", errno.EINVAL)
     return initialized(w, regno, reg, kind).ref
 
@@ -112,8 +112,8 @@ def release(w: Walk, ref: int) -> None:
     """A reserved record is given back: all dynptrs of it go, and what was taken from them."""
     for frame in w.state.frames:
         for index, slot in list(frame.stack.items()):
-            if slot.kinds[0] == DYNPTR_SLOT and slot.reg is not None and slot.reg.ref == ref:
-                frame.stack[index] = frame.stack[index - 1] = Slot(bytes(8))
+            if slot.top == DYNPTR_SLOT and slot.reg is not None and slot.reg.ref == ref:
+                frame.stack[index] = frame.stack[index - 1] = EMPTY
     held.release(w, ref)
 
 

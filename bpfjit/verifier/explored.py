@@ -47,11 +47,12 @@ class Explored:
         self.w = w
         self.counts = counts
         self.cfg: Cfg = w.cfg
+        self.live = w.live
         self.checkpoint = w.cfg.checkpoint
         self.log: Log = w.log
         self.watched = w.env.watch is not None
         self.loops = Loops(w.cfg.loop)
-        self.kept: dict[tuple[int, int], list[_Kept]] = {}
+        self.kept: dict[int, list[_Kept]] = {}  # by instruction and the call under way
         self.last_processed = w.processed  # as the last state was kept
         self.last_jumps = w.jumps
 
@@ -64,17 +65,19 @@ class Explored:
         jumps, insns = w.jumps - self.last_jumps, w.processed - self.last_processed
         add = forced or long or (jumps >= 2 and insns >= 8)
         innermost = current.frames[-1]
-        kept = self.kept.get((pc, innermost.call_site))
+        place = pc << 21 | innermost.call_site + 1
+        kept = self.kept.get(place)
         if kept is None:
             if add:
-                kept = self.kept[pc, innermost.call_site] = []
+                kept = self.kept[place] = []
                 self._keep(kept, current, pc)
             return False
         seen = len(kept)
-        for entry in reversed(kept[:]):
+        for i in range(seen - 1, -1, -1):
+            entry = kept[i]
             old = entry.state
             if old.branches:
-                found = self._comes_back(old, current, pc)
+                found = self._comes_back(old, current, pc, forced)
                 if found is not None:
                     entry.hits += 1
                     self._hit(old, current, pc, found, loop=True)
@@ -85,7 +88,7 @@ class Explored:
                 loop = self.loops.open(old)
                 if not old.clean and not loop:
                     forget_dead_slots(old, w.life.alive(old, pc))
-                found = state_covers(old, current, pc, self.cfg, _WITHIN if loop or self.watched else _NOT)
+                found = state_covers(old, current, pc, self.live, _WITHIN if loop or self.watched else _NOT)
                 if found is not None:
                     entry.hits += 1
                     self._hit(old, current, pc, found, loop=loop)
@@ -94,7 +97,7 @@ class Explored:
                 entry.misses += 1
             n = _KEEP_CHECKPOINT if forced and old.branches else _KEEP
             if entry.misses > entry.hits * n + n:
-                kept.remove(entry)  # it costs more than it saves
+                del kept[i]  # it costs more than it saves
                 old.evicted = True
                 if not old.branches:
                     self.counts.alive -= 1
@@ -104,19 +107,20 @@ class Explored:
             self._keep(kept, current, pc)
         return False
 
-    def _comes_back(self, old: State, current: State, pc: int) -> Ids | None:
+    def _comes_back(self, old: State, current: State, pc: int, forced: bool) -> Ids | None:
         """The old state is still under way. How this one, a later round of its loop, shows nothing new. Rejects."""
-        if self.cfg.calls_back[pc]:
-            return state_covers(old, current, pc, self.cfg, _WITHIN)
-        if self.cfg.asks[pc]:
-            # Another element of an iterator; with the last one the loop around it ends by itself.
-            return state_covers(old, current, pc, self.cfg, _WITHIN) if iters.is_active(current) else None
-        if self.cfg.may_goto[pc] and old.may_gotos != current.may_gotos:
-            found = state_covers(old, current, pc, self.cfg, _WITHIN)
-            if found is not None:
-                return found
+        if forced:
+            if self.cfg.calls_back[pc]:
+                return state_covers(old, current, pc, self.live, _WITHIN)
+            if self.cfg.asks[pc]:
+                # Another element of an iterator; with the last one the loop around it ends by itself.
+                return state_covers(old, current, pc, self.live, _WITHIN) if iters.is_active(current) else None
+            if self.cfg.may_goto[pc] and old.may_gotos != current.may_gotos:
+                found = state_covers(old, current, pc, self.live, _WITHIN)
+                if found is not None:
+                    return found
         same = old.may_gotos == current.may_gotos and old.unrolled == current.unrolled and looks_alike(old, current)
-        if same and not iters.depths_differ(old, current) and state_covers(old, current, pc, self.cfg, _SAME) is not None:
+        if same and not iters.depths_differ(old, current) and state_covers(old, current, pc, self.live, _SAME) is not None:
             raise Refusal(
                 f"infinite loop detected at insn {pc}\n"
                 f"cur state: {self.log.frame_text(current.frame)}\nold state: {self.log.frame_text(old.frame)}",
@@ -125,9 +129,10 @@ class Explored:
             )
         return None
 
-    def _hit(self, old: State, current: State, pc: int, found: Ids, *, loop: bool) -> None:
-        for subprog in found.unwritten:
-            self.w.zero_stack[subprog] = 1
+    def _hit(self, old: State, current: State, pc: int, found: Ids, loop: bool) -> None:
+        if found.unwritten is not None:
+            for subprog in found.unwritten:
+                self.w.zero_stack[subprog] = 1
         if self.cfg.joins[pc]:
             self.w.step()
         precision.carry(self.w, old, current, pc)
@@ -140,7 +145,8 @@ class Explored:
         counts = self.counts
         counts.total += 1
         counts.alive += 1
-        counts.peak = max(counts.peak, counts.alive)
+        if counts.peak < counts.alive:
+            counts.peak = counts.alive
         self.last_processed, self.last_jumps = self.w.processed, self.w.jumps
         saved = current.copy()
         saved.last_pc, saved.pc, saved.is_kept = self.w.came_from, pc, True

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from . import state as st
 from .refs import LOCKS, Held, Ref, RefKind
-from .state import ALLOC, DYNPTR_SLOT, LOCAL, NON_OWN, OR_NULL, RCU, TRUSTED, UNTRUSTED, Frame, Reg, Slot, State, T
+from .state import ALLOC, DYNPTR_SLOT, EMPTY, LOCAL, NON_OWN, OR_NULL, RCU, TRUSTED, UNTRUSTED, Frame, Reg, Slot, State, T
 from .walk import Walk
 
 TRUST = ALLOC | TRUSTED | NON_OWN  # flags of pointers that are sure to be good
@@ -85,9 +85,9 @@ def change_regs(frames: list[Frame], change: Callable[[Reg], Reg]) -> None:
 def _slot(slot: Slot, now: Reg) -> Slot:
     if now.type > st.SCALAR:
         return Slot(slot.kinds, now)
-    if slot.kinds[0] != st.SPILL:
-        return Slot(bytes(8))
-    return Slot(bytes([st.MISC]) * 8) if now.type != st.SCALAR or now.mask else Slot(slot.kinds, now)
+    if slot.top != st.SPILL:
+        return EMPTY
+    return st.filled(st.MISC) if now.type != st.SCALAR or now.mask else Slot(slot.kinds, now)
 
 
 def leave_rcu(w: Walk) -> None:
@@ -137,7 +137,7 @@ def destroy_dynptr(w: Walk, number: int, index: int) -> None:
     """A slot is written over: the dynptr in it, and the memory taken from it, are gone. Rejects one with a reference."""
     frame = w.state.frames[number]
     slot = frame.stack.get(index)
-    if slot is None or slot.kinds[0] != DYNPTR_SLOT or slot.reg is None:
+    if slot is None or slot.top != DYNPTR_SLOT or slot.reg is None:
         return
     first = index + slot.reg.frame
     there = frame.stack[first].reg
@@ -145,5 +145,5 @@ def destroy_dynptr(w: Walk, number: int, index: int) -> None:
     if there.ref:
         w.reject("cannot overwrite referenced dynptr", errno.EINVAL)
     for i in (first, first - 1):
-        frame.stack[i] = Slot(bytes(8))
+        frame.stack[i] = EMPTY
     change_regs(w.state.frames, lambda r: invalid(w) if r.ref == there.id and r.type == T.MEM else r)

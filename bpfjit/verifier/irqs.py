@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..btf.types import Param
 from . import held, reslocks, stack
 from .refs import RefKind
-from .state import IRQ_SLOT, Reg, Slot, T
+from .state import EMPTY, IRQ_SLOT, Reg, T, filled
 
 if TYPE_CHECKING:
     from .kfuncs import KfuncSite
@@ -31,15 +31,15 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
     frame = w.state.frames[reg.frame]
     slot = frame.stack.get(index)
     if saves:
-        if slot is not None and slot.kinds[0] == IRQ_SLOT:
+        if slot is not None and slot.top == IRQ_SLOT:
             w.reject(wanted, errno.EINVAL)
         stack.check_range(w, reg, i + 1, 0, 8, "write to")
         stack.clobber(w, reg, 8)
         made = Reg(T.IRQ_FLAG)
         made.size, made.ref = int(by_lock), held.acquire(w, RefKind.IRQ)
-        frame.stack[index] = Slot(bytes([IRQ_SLOT]) * 8, made)
+        frame.stack[index] = filled(IRQ_SLOT, made)
         return
-    if slot is None or slot.kinds[0] != IRQ_SLOT or slot.reg is None:
+    if slot is None or slot.top != IRQ_SLOT or slot.reg is None:
         w.reject(wanted, errno.EINVAL)
     stack.note_read(w, reg, 8)
     flags = slot.reg
@@ -53,4 +53,4 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
             f"cannot restore irq state out of order, expected id={last.id} acquired at insn_idx={last.pc}", errno.EACCES
         )
     held.drop(w.state, flags.ref)
-    frame.stack[index] = Slot(bytes(8))
+    frame.stack[index] = EMPTY

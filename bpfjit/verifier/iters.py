@@ -13,7 +13,7 @@ from ..btf.types import Param
 from ..spec.kfuncs import Kf
 from . import held, stack
 from . import state as st
-from .state import ITER_SLOT, RCU, UNTRUSTED, Reg, Slot, State, T
+from .state import EMPTY, ITER_SLOT, RCU, UNTRUSTED, Reg, State, T, filled
 
 if TYPE_CHECKING:
     from .kfuncs import KfuncSite
@@ -40,7 +40,7 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
     if site.flags & Kf.ITER_NEW:
         for k in range(nslots):
             found = frame.stack.get(index - k)
-            if found is not None and found.kinds[0] == ITER_SLOT:
+            if found is not None and found.top == ITER_SLOT:
                 w.reject(wanted, errno.EINVAL)
         stack.check_range(w, reg, i + 1, 0, nslots * 8, "write to")
         stack.clobber(w, reg, nslots * 8)
@@ -48,7 +48,7 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
         return
     slots = [frame.stack.get(index - k) for k in range(nslots)]
     for k, slot in enumerate(slots):
-        there = slot.reg if slot is not None and slot.kinds[0] == ITER_SLOT else None
+        there = slot.reg if slot is not None and slot.top == ITER_SLOT else None
         if there is None or there.btf_id != btf_id or there.frame != k:
             w.reject(wanted, errno.EINVAL)
     stack.note_read(w, reg, nslots * 8)
@@ -61,7 +61,7 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
     if site.flags & Kf.ITER_DESTROY:
         held.release(w, first.reg.ref)
         for k in range(nslots):
-            frame.stack[index - k] = Slot(bytes(8))
+            frame.stack[index - k] = EMPTY
 
 
 def _make(site: KfuncSite, reg: Reg, index: int, nslots: int, btf_id: int) -> None:
@@ -75,7 +75,7 @@ def _make(site: KfuncSite, reg: Reg, index: int, nslots: int, btf_id: int) -> No
             r.ref = ref
             if site.flags & Kf.RCU_PROTECTED:
                 r.flags = RCU if held.in_rcu(w) else UNTRUSTED
-        frame.stack[index - k] = Slot(bytes([ITER_SLOT]) * 8, r)
+        frame.stack[index - k] = filled(ITER_SLOT, r)
 
 
 def iterator_of(state: State, place: tuple[int, int]) -> Reg:
@@ -91,7 +91,7 @@ def set_state(state: State, place: tuple[int, int], how: int, asked: int = 0) ->
     r = iterator_of(state, place).copy()
     r.size = how
     r.range += asked
-    frame.stack[place[1]] = Slot(bytes([ITER_SLOT]) * 8, r)
+    frame.stack[place[1]] = filled(ITER_SLOT, r)
 
 
 def is_active(state: State) -> bool:
@@ -100,14 +100,14 @@ def is_active(state: State) -> bool:
     if r1.type != T.STACK or not r1.is_const:
         return False
     slot = state.frames[r1.frame].stack.get(-(r1.off + r1.smin) // 8 - 1)
-    return slot is not None and slot.kinds[0] == ITER_SLOT and slot.reg is not None and slot.reg.size == ACTIVE
+    return slot is not None and slot.top == ITER_SLOT and slot.reg is not None and slot.reg.size == ACTIVE
 
 
 def depths_differ(old: State, new: State) -> bool:
     """An active iterator was asked in between: the way here is no endless loop, whatever else is the same."""
     for o, n in zip(old.frames, new.frames, strict=True):
         for index, slot in o.stack.items():
-            if slot.kinds[0] != ITER_SLOT or slot.reg is None or slot.reg.size != ACTIVE or slot.reg.frame:
+            if slot.top != ITER_SLOT or slot.reg is None or slot.reg.size != ACTIVE or slot.reg.frame:
                 continue
             other = n.stack.get(index)
             if other is not None and other.reg is not None and other.reg.range != slot.reg.range:

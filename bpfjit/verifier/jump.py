@@ -6,17 +6,17 @@ from . import branch, fields, held, objects
 from . import state as st
 from .bounds import zero_extend
 from .op import Op
-from .state import ADDED, ADDED_32, AT_END, BEYOND_END, OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T
+from .state import ADDED, ADDED_32, AT_END, BEYOND_END, OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T, make_slot
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
 
 # Names with an underscore are C numbers in the compiled module (jump.pxd).
-_SCALAR, _SLOT_BIT, _ADDED_32, _BOTH = SCALAR, SLOT_BIT, ADDED_32, ADDED | ADDED_32
+_SCALAR, _SPILL, _SLOT_BIT, _ADDED_32, _BOTH = SCALAR, SPILL, SLOT_BIT, ADDED_32, ADDED | ADDED_32
 
 
 def decide(w: Walk, name: str, width: int, dst: Reg, src: Reg) -> bool | None:
     """Whether the jump is always taken, never, or (None) either."""
-    if dst.type == SCALAR and src.type == SCALAR:
+    if dst.type == _SCALAR and src.type == _SCALAR:
         return branch.decide(name, width, dst, src)
     if name in ("jeq", "jne") and width == 64:
         for p, other in ((dst, src), (src, dst)):
@@ -54,7 +54,7 @@ def refine(
     w: Walk, insn: Op, name: str, width: int, dst: Reg, src: Reg, taken: State, linked: tuple[tuple[int, int], ...]
 ) -> None:
     """Narrow both ways: `taken` is the state at the target, w.state falls through; `linked` as note_linked() has it."""
-    if dst.type == SCALAR and src.type == SCALAR:
+    if dst.type == _SCALAR and src.type == _SCALAR:
         by_register = insn.by_register and insn.src != insn.dst
         for state, condition in ((taken, name), (w.state, branch.NEGATED[name])):
             if insn.by_register and not by_register:
@@ -129,11 +129,11 @@ def _collect(w: Walk, number: int, found: list[tuple[int, int]]) -> None:
             continue
         for index, slot in sorted(frame.stack.items()):
             spilled = slot.reg
-            if spilled is not None and spilled.id == number and spilled.type == _SCALAR and slot.kinds[0] == SPILL:
+            if spilled is not None and spilled.id == number and spilled.type == _SCALAR and slot.top == _SPILL:
                 if len(found) < _MAX_LINKED:
                     found.append((frame.number, SLOT_BIT + index))
                 else:
-                    frame.stack[index] = Slot(slot.kinds, _alone(spilled))
+                    frame.stack[index] = make_slot(slot.kinds, _alone(spilled))
 
 
 def _alone(r: Reg) -> Reg:
@@ -158,7 +158,7 @@ def _spread(state: State, now: Reg, linked: tuple[tuple[int, int], ...]) -> None
             spilled = slot.reg
             assert spilled is not None
             if spilled.id == now.id and spilled is not now:
-                frame.stack[bit - _SLOT_BIT] = Slot(slot.kinds, _linked(spilled, now))
+                frame.stack[bit - _SLOT_BIT] = make_slot(slot.kinds, _linked(spilled, now))
 
 
 def _linked(r: Reg, now: Reg) -> Reg:
@@ -223,7 +223,7 @@ def _packet_ranges(insn: Op, name: str, dst: Reg, src: Reg, taken: State, fallen
                 frame.regs[i] = _reaching(r, p, reach)
             for index, slot in frame.stack.items():
                 if slot.reg is not None:
-                    frame.stack[index] = Slot(slot.kinds, _reaching(slot.reg, p, reach))
+                    frame.stack[index] = make_slot(slot.kinds, _reaching(slot.reg, p, reach))
         return
 
 

@@ -8,17 +8,18 @@ walked, so nothing that they need is missing then. A mask has 64 bits a frame: b
 from __future__ import annotations
 
 from ..isa.encoding import ST, STX, Insn
-from .cfg import Cfg, successors
+from .cfg import Cfg
 from .state import Frame, State
 
 SLOTS = 64  # bits a frame; its 64 slots of 8 bytes
 _EVERYTHING = -1
+_ALL = (1 << SLOTS) - 1
 
 
 class Instance:
     """One function along one chain of calls."""
 
-    __slots__ = ("caller", "end", "live", "reads", "start", "todo", "writes")
+    __slots__ = ("caller", "depth", "end", "live", "reads", "start", "todo", "writes")
 
     def __init__(self, start: int, end: int, insns: tuple[Insn, ...], caller: tuple[Instance, int] | None) -> None:
         self.start, self.end = start, end
@@ -28,6 +29,7 @@ class Instance:
         self.live = [0] * (end - start)
         self.todo: list[int] = []
         self.caller = caller
+        self.depth: int = caller[0].depth + 1 if caller is not None else 0
 
 
 class Liveness:
@@ -36,6 +38,7 @@ class Liveness:
     def __init__(self, insns: tuple[Insn, ...], cfg: Cfg) -> None:
         self.insns = insns
         self.cfg = cfg
+        self.follow = cfg.follow
         self.instances: dict[tuple[int, ...], Instance] = {}
         self.changed: list[Instance] = []
 
@@ -77,14 +80,14 @@ class Liveness:
 
     def _settle(self) -> None:
         """Carry what is new backwards, out of called functions too."""
-        sources = self.cfg.sources
+        sources, follow = self.cfg.sources, self.follow
         while self.changed:
             at = self.changed.pop()
             todo, at.todo = at.todo, []
             while todo:
                 pc = todo.pop()
                 out = 0
-                for t in successors(self.insns, pc):
+                for t in follow[pc]:
                     out |= at.live[t - at.start]
                 new = at.reads.get(pc, 0) | (out & ~at.writes.get(pc, 0))
                 if not new & ~at.live[pc - at.start]:
@@ -92,18 +95,20 @@ class Liveness:
                 at.live[pc - at.start] |= new
                 todo += sources.get(pc, ())
                 before = pc - 1
-                if before > at.start and not self.insns[before].code:
-                    before -= 1  # a ld_imm64's second half
-                if before >= at.start and pc in successors(self.insns, before)[:1]:
+                if before > at.start and not follow[before] and follow[before - 1] and follow[before - 1][0] == pc:
+                    before -= 1  # a ld_imm64 of two halves
+                if before >= at.start and follow[before] and follow[before][0] == pc:
                     todo.append(before)
             if at.caller is not None:
                 caller, site = at.caller
-                depth = _depth(at)
-                self._add_read(caller, site, at.live[0] & ((1 << depth * SLOTS) - 1))
+                self._add_read(caller, site, at.live[0] & ((1 << at.depth * SLOTS) - 1))
 
     def alive(self, state: State, pc: int) -> list[int]:
         """By frame, the slots that may be read from `pc` on."""
         self._settle()
+        if len(state.frames) == 1:
+            only = _life(state.frames[0])
+            return [only.live[pc - only.start] & _ALL]
         masks = []
         for number, frame in enumerate(state.frames):
             at = _life(frame)
@@ -126,11 +131,3 @@ class Liveness:
 def _life(frame: Frame) -> Instance:
     assert isinstance(frame.life, Instance)
     return frame.life
-
-
-def _depth(at: Instance) -> int:
-    depth = 0
-    while at.caller is not None:
-        at, _ = at.caller
-        depth += 1
-    return depth

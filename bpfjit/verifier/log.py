@@ -12,7 +12,7 @@ from ..program import LOG_FIXED, LOG_STATS, Program, Stats
 from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
 from . import state as st
-from .cfg import uses_defs
+from .op import uses_defs
 from .state import (
     LOCAL,
     NON_OWN,
@@ -192,16 +192,16 @@ def frame_text(f: Frame, program: Program, kernel_btf: Btf | None) -> str:
 def slot_text(index: int, slot: Slot, program: Program, kernel_btf: Btf | None, frame: int) -> str:
     """One slot of the stack; nothing where it was not written."""
     what = ""
-    if slot.reg is not None and slot.kinds[0] == st.SPILL:
+    if slot.reg is not None and slot.top == st.SPILL:
         what = reg_text(slot.reg, program, kernel_btf, frame)
-        if not slot.is_full_spill:  # the bytes of a narrower spill, highest first
-            what = "".join(_SLOT[k] for k in reversed(slot.kinds[slot.spilled_bytes :])) + what
-    elif slot.kinds[0] >= st.ITER_SLOT:
+        if not slot.is_full_spill():  # the bytes of a narrower spill, highest first
+            what = "".join(_SLOT[slot.byte(i)] for i in range(7, slot.spilled_bytes() - 1, -1)) + what
+    elif slot.top >= st.ITER_SLOT:
         if slot.reg is not None and not slot.reg.frame:
             what = object_text(slot.reg, kernel_btf)
-    elif any(slot.kinds):
+    elif slot.kinds:
         # Linux prints the byte at the highest address first.
-        what = "".join(_SLOT[k] for k in reversed(slot.kinds))
+        what = "".join(_SLOT[slot.byte(i)] for i in range(7, -1, -1))
     return f"fp-{(index + 1) * 8}={what}" if what else ""
 
 

@@ -54,7 +54,7 @@ def strong_components(follow: Sequence[Sequence[int]]) -> list[int]:
     return component
 
 
-class _Visit:
+class Visit:
     """One stay in a loop: the state that entered it, and the ways back that were not walked again."""
 
     __slots__ = ("entry", "ways_back")
@@ -69,7 +69,8 @@ class Loops:
 
     def __init__(self, loop: list[int]) -> None:
         self.loop = loop
-        self.visits: dict[Place, _Visit] = {}
+        self.visits: dict[Place, Visit] = {}
+        self.none = not any(loop)
 
     def _place(self, state: State) -> Place | None:
         frames = state.frames
@@ -81,16 +82,20 @@ class Loops:
 
     def enter(self, kept: State) -> None:
         """A state is kept: the first one in a loop stays its entry until all of its continuations have ended."""
+        if self.none:
+            return
         place = self._place(kept)
         if place is not None:
-            visit = self.visits.setdefault(place, _Visit())
+            visit = self.visits.get(place)
+            if visit is None:
+                visit = self.visits[place] = Visit()
+            kept.visit = visit
             if visit.entry is None:
                 visit.entry = kept
 
     def leave(self, kept: State, carry: Callable[[State, State], bool]) -> None:
         """All continuations of a kept state have ended; `carry` takes what its first argument needs to the second."""
-        place = self._place(kept)
-        visit = self.visits.get(place) if place is not None else None
+        visit = _visit(kept)
         if visit is None or visit.entry is not kept:
             return
         visit.entry = None
@@ -103,12 +108,17 @@ class Loops:
 
     def way_back(self, old: State, state: State) -> None:
         """`state` has come back to `old` and is covered by it."""
-        place = self._place(old)
-        if place is not None:
-            self.visits[place].ways_back.append((old, state))
+        visit = _visit(old)
+        if visit is not None:
+            visit.ways_back.append((old, state))
 
     def open(self, kept: State) -> bool:
         """Whether a kept state may still turn out to need more than it is marked with."""
-        place = self._place(kept)
-        visit = self.visits.get(place) if place is not None else None
+        visit = _visit(kept)
         return visit is not None and bool(visit.ways_back)
+
+
+def _visit(kept: State) -> Visit | None:
+    found = kept.visit
+    assert found is None or isinstance(found, Visit)
+    return found

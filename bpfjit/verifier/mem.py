@@ -32,6 +32,9 @@ _SIZED = {size: _sized(size) for size in (1, 2, 4, 8)}
 # Names with an underscore are C numbers in the compiled module (mem.pxd).
 _STACK, _SCALAR, _OR_NULL, _STACK_REGION = int(T.STACK), int(T.SCALAR), OR_NULL, int(Region.STACK)
 
+_MAP_VALUE, _PACKET, _PACKET_META, _CTX = int(T.MAP_VALUE), int(T.PACKET), int(T.PACKET_META), int(T.CTX)
+_MAP_REGION, _MAX_VAR_OFF = int(Region.MAP_VALUE), MAX_VAR_OFF
+
 # What a helper's memory argument may be, as Linux lists it.
 MEMORY_TYPES = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
 
@@ -65,6 +68,12 @@ def _check_region(w: Walk, reg: Reg, regno: int, off: int, size: int, limit: int
 
 
 def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg | None, value_regno: int) -> Reg:
+    limit = w.plain_values[reg.map]
+    if limit >= 0 and reg.smin > -_MAX_VAR_OFF and reg.umax < _MAX_VAR_OFF:
+        low = reg.off + off + reg.smin
+        if low >= 0 and low + size <= limit and reg.off + off + reg.umax + size <= limit:
+            w.touch(_MAP_REGION)
+            return sized_scalar(size)
     m, write = w.program.maps[reg.map], value is not None
     if write and m.flags & uapi.BPF_F_RDONLY_PROG:
         w.reject(f"write into map forbidden, value_size={m.value_size} off={reg.off + off} size={size}")
@@ -234,14 +243,14 @@ def access(
         return stack.read(w, reg, regno, off, size)
     if value is not None and value.type != _SCALAR and not w.env.privileged:
         w.reject(f"R{regno} leaks addr into map")
-    if reg.type == T.MAP_VALUE:
+    if reg.type == _MAP_VALUE:
         return _map_value(w, reg, regno, off, size, value, value_regno)
     if reg.type == T.ARENA:
         w.touch(Region.ARENA)
         return sized_scalar(size)
-    if reg.type in (T.PACKET, T.PACKET_META):
+    if reg.type == _PACKET or reg.type == _PACKET_META:
         return _packet(w, reg, regno, off, size, write)
-    if reg.type == T.CTX:
+    if reg.type == _CTX:
         return _context(w, reg, regno, off, size, write, args)
     if reg.type == T.MEM:
         return _memory(w, reg, regno, off, size, write)

@@ -2,15 +2,16 @@
 
 The fields of isa.Insn by the same names, and: kind, what to do with it; name, symbol and width of arithmetic and of
 conditions; by_register: the second operand is a register; by_value: a register is stored; const: its immediate operand
-as a number; adds: an addition or subtraction; forks: 0 and -1 are walked apart (alu.py).
+as a number; adds: an addition or subtraction; uses, defs: registers read and written (bits; of a call without
+its arguments); forks: 0 and -1 are walked apart (alu.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JMP32, LD_IMM64, LDX, ST, STX, Insn, X
-from ..isa.ops import ALU_END, JUMP_OPS, alu_op, is_atomic, is_cast
+from ..isa.encoding import ALU64, CALL, EXIT, IND, JA, JA32, JCOND, JMP32, LD_IMM64, LDX, ST, STX, Insn, X
+from ..isa.ops import ALU_END, CMPXCHG, JUMP_OPS, LOAD_ACQ, STORE_REL, XCHG, alu_op, is_atomic, is_cast
 from .state import Reg, const_scalar
 
 (
@@ -30,10 +31,47 @@ from .state import Reg, const_scalar
 ) = range(13)
 
 
+_CALLER_SAVED = 0b111111  # r0-r5
+
+
+def uses_defs(insn: Insn, nargs: int) -> tuple[int, int]:
+    """Registers read and written, as bits."""
+    cls, dst, src = insn.code & 7, 1 << insn.dst, 1 << insn.src
+    if cls in (4, 7):
+        op = insn.code & 0xF0
+        used = src if insn.code & X and op != ALU_END else 0
+        return (used if op == 0xB0 else used | dst), dst
+    if insn.code == CALL:
+        return (2 << nargs) - 2, _CALLER_SAVED
+    if insn.code == EXIT:
+        return 1, 0
+    if cls in (5, 6):
+        used = dst | (src if insn.code & X else 0)
+        return (0 if insn.code in (JA, JA32, JCOND) else used), 0
+    if cls == LDX:
+        return src, dst
+    if cls == ST:
+        return dst, 0
+    if is_atomic(insn):
+        if insn.imm == LOAD_ACQ:
+            return src, dst
+        if insn.imm == STORE_REL:
+            return src | dst, 0
+        if insn.imm == CMPXCHG:
+            return src | dst | 1, 1
+        return src | dst, src if insn.imm & 1 or insn.imm == XCHG else 0
+    if cls == STX:
+        return src | dst, 0
+    if insn.code == LD_IMM64:
+        return 0, dst
+    # LD_ABS/IND: the context in r6; r0 is the result and r1-r5 are lost.
+    return 1 << 6 | (src if insn.code & 0xE0 == IND else 0), _CALLER_SAVED
+
+
 class Op:
     __slots__ = (
-        *("adds", "by_register", "by_value", "code", "const", "dst", "forks", "imm"),
-        *("kind", "name", "off", "size", "src", "symbol", "width"),
+        *("adds", "by_register", "by_value", "code", "const", "defs", "dst", "forks", "imm"),
+        *("kind", "name", "off", "size", "src", "symbol", "uses", "width"),
     )
 
     def __init__(self, insn: Insn) -> None:
@@ -46,6 +84,7 @@ class Op:
         self.size = insn.size
         self.width = 64
         self.const: Reg | None = None
+        self.uses, self.defs = uses_defs(insn, 0)
         self._look_up(insn)
 
     def _look_up(self, insn: Insn) -> None:

@@ -16,6 +16,7 @@ from ..uapi import bpf as uapi
 from . import op as ops
 from .op import Op
 from .state import MAX_FRAMES, SCALAR, SLOT_BIT, SPILL, Frame, State, Step
+from .tnum import U64
 
 if TYPE_CHECKING:
     from .walk import Walk
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 # Names with an underscore are C numbers in the compiled module (precision.pxd).
 _ARGUMENTS = 0b111110  # r1-r5
 _REGISTERS = (1 << 10) - 1
-_SLOT_BIT = SLOT_BIT
+_SLOT_BIT, _SCALAR, _SPILL = SLOT_BIT, SCALAR, SPILL
+_ONE, _ALL_SLOTS = 1, U64
 _MOVE, _ARITHMETIC, _NEGATE, _SWAP = ops.MOVE, ops.ARITHMETIC, ops.NEGATE, ops.SWAP
 _LOAD, _ATOMIC, _STORE, _BRANCH = ops.LOAD, ops.ATOMIC, ops.STORE, ops.BRANCH
 _CALLS, _EXITS, _LOAD_IMMEDIATE, _OTHER = ops.CALLS, ops.EXITS, ops.LOAD_IMMEDIATE, ops.OTHER
@@ -33,7 +35,7 @@ class _Lost(Exception):
     """The way back cannot be followed."""
 
 
-class _Wanted:
+class Wanted:
     """What is looked for on the way back.
 
     now: registers of the innermost frame, `frame`. regs: those of the frames around it; slots: of all. others: there is
@@ -42,20 +44,26 @@ class _Wanted:
 
     __slots__ = ("frame", "now", "others", "regs", "slots")
 
-    def __init__(self, masks: list[int]) -> None:
-        self.frame = len(masks) - 1
+    def __init__(self) -> None:
+        self.frame = self.now = 0
         self.regs = [0] * MAX_FRAMES
         self.slots = [0] * MAX_FRAMES
         self.others = False
-        for i, mask in enumerate(masks):
-            self.regs[i] = mask & _REGISTERS
-            self.slots[i] = mask >> SLOT_BIT
-        self.now = self.regs[self.frame]
-        self.regs[self.frame] = 0
-        self.look()
+
+    def begin(self, frame: int) -> None:
+        """Nothing is wanted yet, and `frame` is the innermost."""
+        self.frame = frame
+        self.now = 0
+        self.others = False
+        for i in range(MAX_FRAMES):
+            self.regs[i] = self.slots[i] = 0
 
     def look(self) -> None:
-        self.others = any(self.regs) or any(self.slots)
+        for i in range(self.frame + 1):
+            if self.regs[i] or self.slots[i]:
+                self.others = True
+                return
+        self.others = False
 
     def enter(self) -> None:
         if self.frame + 1 >= MAX_FRAMES:
@@ -75,55 +83,52 @@ class _Wanted:
         self.regs[self.frame] = 0
         self.look()
 
-    def of(self, frame: int) -> int:
-        """All of one frame, as Frame.precise has it."""
-        regs: int = self.now if frame == self.frame else self.regs[frame]
-        slots: int = self.slots[frame]
-        return regs | slots << SLOT_BIT
-
-    def put(self, frame: int, mask: int) -> None:
+    def add(self, frame: int, regs: int, slots: int) -> None:
+        """Registers and slots of a frame (bits) are wanted too."""
         if frame == self.frame:
-            self.now = mask & _REGISTERS
-        else:
-            self.regs[frame] = mask & _REGISTERS
-        self.slots[frame] = mask >> SLOT_BIT
+            self.now |= regs
+        elif regs:
+            self.regs[frame] |= regs
+            self.others = True
+        if slots:
+            self.slots[frame] |= slots
+            self.others = True
+
+    def has(self, frame: int, bit: int) -> bool:
+        if bit >= _SLOT_BIT:
+            return bool(self.slots[frame] >> bit - _SLOT_BIT & 1)
+        return bool((self.now if frame == self.frame else self.regs[frame]) >> bit & 1)
 
 
-def scalars_of(frame: Frame, mask: int) -> int:
-    """Those of the registers and slots in `mask` that hold scalars."""
-    found = 0
-    bits = mask
-    while bits:
-        low = bits & -bits
-        bits ^= low
-        i = low.bit_length() - 1
-        if i < SLOT_BIT:
-            holds = frame.regs[i].type == SCALAR
-        else:
-            slot = frame.stack.get(i - SLOT_BIT)
-            holds = slot is not None and slot.reg is not None and slot.kinds[0] == SPILL and slot.reg.type == SCALAR
-        if holds:
-            found |= low
-    return found
+def need(w: Walk, frame: int, regs: int, slots: int) -> None:
+    """Numbers in registers and slots (bits) of a frame of the present state are relied upon."""
+    wanted = w.wanted
+    wanted.begin(len(w.state.frames) - 1)
+    wanted.add(frame, regs, slots)
+    _require(w, w.state, w.pc, wanted)
 
 
-def need(w: Walk, frame: int, bits: int) -> None:
-    """Numbers in registers and slots of a frame of the present state are relied upon."""
-    masks = [0] * len(w.state.frames)
-    masks[frame] = bits
-    require(w, w.state, w.pc, masks)
+def carry(w: Walk, old: State, state: State, pc: int) -> bool:
+    """What an old state is known to need, the state that it covers at `pc` needs as well. Whether any mark is new."""
+    wanted = w.wanted
+    wanted.begin(len(old.frames) - 1)
+    for frame in old.frames:
+        wanted.add(frame.number, frame.precise, frame.precise_slots)
+    return _require(w, state, pc, wanted)
 
 
-def require(w: Walk, state: State, pc: int, masks: list[int]) -> bool:
-    """Mark what the registers and slots in `masks` (by frame) at `pc` came from. Returns whether any mark is new."""
+def _require(w: Walk, state: State, pc: int, wanted: Wanted) -> bool:
+    """Mark what is wanted at `pc` and what it came from. Returns whether any mark is new."""
+    if not wanted.now and not wanted.others:
+        return False
     try:
-        return _go_back(w, state, pc, _Wanted(masks))
+        return _go_back(w, state, pc, wanted)
     except _Lost:
         return _mark_all(state)
 
 
-def _go_back(w: Walk, state: State, pc: int, wanted: _Wanted) -> bool:
-    """As require(). Raises _Lost where the way ends or cannot be followed; marks made on the way stay."""
+def _go_back(w: Walk, state: State, pc: int, wanted: Wanted) -> bool:
+    """As _require(). Raises _Lost where the way ends or cannot be followed; marks made on the way stay."""
     program, changed = w.ops, False
     after, first = -1, True
     at = state
@@ -149,15 +154,8 @@ def _go_back(w: Walk, state: State, pc: int, wanted: _Wanted) -> bool:
             break
         if len(kept.frames) - 1 != wanted.frame:
             raise _Lost
-        for frame in kept.frames:
-            bits = wanted.of(frame.number)
-            if bits:
-                bits = scalars_of(frame, bits) & ~frame.precise
-                if bits:
-                    frame.precise |= bits
-                    changed = True
-                wanted.put(frame.number, bits)
-        wanted.look()
+        if _mark(kept, wanted):
+            changed = True
         if not wanted.now and not wanted.others:
             return changed
         at, i = kept, kept.last_pc
@@ -167,28 +165,67 @@ def _go_back(w: Walk, state: State, pc: int, wanted: _Wanted) -> bool:
     return changed
 
 
+def _mark(kept: State, wanted: Wanted) -> bool:
+    """Mark the scalars wanted of a kept state; what is no scalar, or was marked before, is wanted no longer."""
+    changed = False
+    for frame in kept.frames:
+        number = frame.number
+        inner = number == wanted.frame
+        regs = wanted.now if inner else wanted.regs[number]
+        slots = wanted.slots[number]
+        if regs:
+            regs = _scalar_regs(frame, regs) & ~frame.precise
+            if regs:
+                frame.precise |= regs
+                changed = True
+            if inner:
+                wanted.now = regs
+            else:
+                wanted.regs[number] = regs
+        if slots:
+            slots = _scalar_slots(frame, slots) & ~frame.precise_slots
+            if slots:
+                frame.precise_slots |= slots
+                changed = True
+            wanted.slots[number] = slots
+    if wanted.others:
+        wanted.look()
+    return changed
+
+
+def _scalar_regs(frame: Frame, mask: int) -> int:
+    """Those of the registers in `mask` that hold scalars."""
+    found = 0
+    for i in range(10):
+        if mask >> i & 1 and frame.regs[i].type == _SCALAR:
+            found |= 1 << i
+    return found
+
+
+def _scalar_slots(frame: Frame, mask: int) -> int:
+    found = 0
+    for index, slot in frame.stack.items():
+        if mask >> index & 1 and slot.top == _SPILL and slot.reg is not None and slot.reg.type == _SCALAR:
+            found |= _ONE << index
+    return found
+
+
 def _mark_all(state: State) -> bool:
     changed = False
     kept = state.parent
     while kept is not None:
         for frame in kept.frames:
-            everything = _REGISTERS
-            for index in frame.stack:
-                everything |= 1 << SLOT_BIT + index
-            bits = scalars_of(frame, everything) & ~frame.precise
-            if bits:
-                frame.precise |= bits
+            regs = _scalar_regs(frame, _REGISTERS) & ~frame.precise
+            slots = _scalar_slots(frame, _ALL_SLOTS) & ~frame.precise_slots
+            if regs or slots:
+                frame.precise |= regs
+                frame.precise_slots |= slots
                 changed = True
         kept = kept.parent
     return changed
 
 
-def carry(w: Walk, old: State, state: State, pc: int) -> bool:
-    """What an old state is known to need, the state that it covers at `pc` needs as well."""
-    return require(w, state, pc, [frame.precise for frame in old.frames])
-
-
-def _back_over(w: Walk, op: Op, pc: int, after: int, step: Step | None, wanted: _Wanted) -> None:
+def _back_over(w: Walk, op: Op, pc: int, after: int, step: Step | None, wanted: Wanted) -> None:
     """What is wanted after the instruction becomes what is wanted before it; `after` is the one run next."""
     if step is not None and step.linked:
         _together(step, wanted)
@@ -228,16 +265,18 @@ def _back_over(w: Walk, op: Op, pc: int, after: int, step: Step | None, wanted: 
         _together(step, wanted)
 
 
-def _together(step: Step, wanted: _Wanted) -> None:
+def _together(step: Step, wanted: Wanted) -> None:
     """Scalars that were one number when a jump narrowed them are wanted together."""
     for frame, bit in step.linked:
-        if wanted.of(frame) >> bit & 1:
+        if wanted.has(frame, bit):
             break
     else:
         return
     for frame, bit in step.linked:
-        wanted.put(frame, wanted.of(frame) | 1 << bit)
-    wanted.look()
+        if bit < _SLOT_BIT:
+            wanted.add(frame, 1 << bit, 0)
+        else:
+            wanted.add(frame, 0, _ONE << bit - _SLOT_BIT)
 
 
 def _fetched(op: Op) -> int:
@@ -249,20 +288,20 @@ def _fetched(op: Op) -> int:
     return op.src if op.imm != STORE_REL and (op.imm & 1 or op.imm == XCHG) else -1
 
 
-def _fill(step: Step | None, wanted: _Wanted, loaded: int) -> None:
+def _fill(step: Step | None, wanted: Wanted, loaded: int) -> None:
     if wanted.now & loaded:
         wanted.now &= ~loaded
         if step is not None and step.slot >= 0:
-            wanted.slots[step.frame] |= 1 << step.slot
+            wanted.slots[step.frame] |= _ONE << step.slot
             wanted.others = True
 
 
-def _spill(op: Op, step: Step | None, wanted: _Wanted) -> None:
+def _spill(op: Op, step: Step | None, wanted: Wanted) -> None:
     if wanted.now & 1 << op.dst:
         raise _Lost  # a pointer wanted as a number: pointers were subtracted
     if step is None or step.slot < 0 or not wanted.others:
         return
-    slot = 1 << step.slot
+    slot = _ONE << step.slot
     if wanted.slots[step.frame] & slot:
         wanted.slots[step.frame] &= ~slot
         if op.by_value:
@@ -270,7 +309,7 @@ def _spill(op: Op, step: Step | None, wanted: _Wanted) -> None:
         wanted.look()
 
 
-def _call(w: Walk, op: Op, pc: int, after: int, wanted: _Wanted) -> None:
+def _call(w: Walk, op: Op, pc: int, after: int, wanted: Wanted) -> None:
     if after == pc + 1:
         wanted.now &= ~1
         if wanted.now & _ARGUMENTS:
@@ -293,7 +332,7 @@ def _call(w: Walk, op: Op, pc: int, after: int, wanted: _Wanted) -> None:
         raise _Lost
 
 
-def _exit(w: Walk, after: int, wanted: _Wanted) -> None:
+def _exit(w: Walk, after: int, wanted: Wanted) -> None:
     calls_back = after >= 0 and bool(w.cfg.calls_back[after])
     if calls_back:
         wanted.now &= ~_ARGUMENTS  # set by the helper that called back

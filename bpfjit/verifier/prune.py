@@ -11,18 +11,17 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from . import tnum
-from .cfg import Cfg
 from .refs import same
 from .state import (
     DYNPTR_SLOT,
-    INVALID,
     IRQ_SLOT,
     ITER_SLOT,
     MISC,
     NOT_INIT,
+    NOTHING,
     SCALAR,
-    SLOT_BIT,
     SPILL,
+    SPILLED,
     Frame,
     Reg,
     Slot,
@@ -43,8 +42,11 @@ class Exact(IntEnum):
 
 # Names with an underscore are C numbers in the compiled module (prune.pxd).
 _NOT, _WITHIN, _SAME = int(Exact.NOT), int(Exact.WITHIN), int(Exact.SAME)
-_NOT_INIT, _SCALAR, _REGISTERS = NOT_INIT, SCALAR, (1 << 10) - 1
-_DATA, _NOTHING = bytes([INVALID, MISC]), bytes([INVALID])
+_NOT_INIT, _SCALAR = NOT_INIT, SCALAR
+# Bytes that are neither INVALID nor MISC have one of these bits.
+_NOT_DATA = ~(MISC * 0x0101010101010101) & 0xFFFFFFFFFFFFFFFF
+_LOW7, _HIGH1 = 0x7F7F7F7F7F7F7F7F, 0x8080808080808080
+_SPILL, _SPILLED, _ITER_SLOT, _NOT_KNOWN = SPILL, SPILLED, ITER_SLOT, scalar()
 
 
 class Ids:
@@ -56,16 +58,19 @@ class Ids:
     __slots__ = ("to_new", "to_old", "unnamed", "unwritten")
 
     def __init__(self) -> None:
-        self.to_new: dict[int, int] = {}
-        self.to_old: dict[int, int] = {}
+        self.to_new: dict[int, int] | None = None
+        self.to_old: dict[int, int] | None = None
         self.unnamed = 0
-        self.unwritten: set[int] = set()
+        self.unwritten: set[int] | None = None
 
     def match(self, old: int, new: int) -> bool:
         if old == 0 and new == 0:
             return True
         if old == 0 or new == 0:
             return False
+        if self.to_new is None or self.to_old is None:
+            self.to_new, self.to_old = {old: new}, {new: old}
+            return True
         return self.to_new.setdefault(old, new) == new and self.to_old.setdefault(new, old) == old
 
     def match_scalars(self, old: int, new: int) -> bool:
@@ -180,33 +185,39 @@ SLOTS: dict[int, Callable[[Slot, Slot, Ids], bool]] = {
 
 def _as_scalar(slot: Slot) -> Reg | None:
     """The number that a load of all eight bytes gives: a full spill of one, or nothing known (as far as it is data)."""
-    if slot.kinds[0] == SPILL:
-        return slot.reg if slot.is_full_spill and slot.reg is not None and slot.reg.type == SCALAR else None
-    return scalar() if not slot.kinds.strip(_DATA) and slot.kinds.strip(_NOTHING) else None
+    if slot.top == _SPILL:
+        return slot.reg if slot.kinds == _SPILLED and slot.reg is not None and slot.reg.type == _SCALAR else None
+    return _NOT_KNOWN if slot.kinds and not slot.kinds & _NOT_DATA else None
 
 
 def _slot_covers(old: Slot, new: Slot | None, ids: Ids, exact: int, precise: bool) -> bool:
     if exact != _NOT and (new is None or old.kinds != new.kinds):
         return False
     if new is None:
-        return not old.kinds.strip(_DATA)
+        return not old.kinds & _NOT_DATA
     o, n = _as_scalar(old), _as_scalar(new)
     if o is not None and n is not None:
         return covers(o, n, ids, exact, precise)
-    for i in range(8):
+    kinds, others = old.kinds, new.kinds
+    while kinds:
         # The privileged may read what was not written: data is covered by anything.
-        if old.kinds[i] not in _DATA and old.kinds[i] != new.kinds[i]:
+        if kinds & 0xFF & _NOT_DATA and kinds & 0xFF != others & 0xFF:
             return False
-    top = old.kinds[0]
-    if top == SPILL and new.kinds[0] == SPILL:
+        kinds >>= 8
+        others >>= 8
+    if old.top == _SPILL and new.top == _SPILL:
         assert old.reg is not None and new.reg is not None
         return covers(old.reg, new.reg, ids, exact, precise)
-    return top not in SLOTS or SLOTS[top](old, new, ids)
+    return old.top < _ITER_SLOT or SLOTS[old.top](old, new, ids)
+
+
+def _has_unwritten(kinds: int) -> bool:
+    """Whether a byte is INVALID."""
+    return (kinds + _LOW7) & _HIGH1 != _HIGH1
 
 
 def _frame_covers(old: Frame, new: Frame, live: int, ids: Ids, exact: int) -> bool:
-    marks = old.precise
-    relied = marks & _REGISTERS
+    relied, marks = old.precise, old.precise_slots
     olds, news = old.regs, new.regs
     for i in range(10):
         if live >> i & 1:
@@ -215,9 +226,11 @@ def _frame_covers(old: Frame, new: Frame, live: int, ids: Ids, exact: int) -> bo
                 return False
     for index, slot in old.stack.items():
         fresh = new.stack.get(index)
-        if not _slot_covers(slot, fresh, ids, exact, bool(marks >> SLOT_BIT + index & 1)):
+        if not _slot_covers(slot, fresh, ids, exact, bool(marks >> index & 1)):
             return False
-        if fresh is not slot and (fresh is None or INVALID in fresh.kinds):
+        if fresh is not slot and (fresh is None or _has_unwritten(fresh.kinds)):
+            if ids.unwritten is None:
+                ids.unwritten = set()
             ids.unwritten.add(new.subprog)
     return exact != _SAME or new.stack.keys() <= old.stack.keys()
 
@@ -235,23 +248,24 @@ def looks_alike(old: State, new: State) -> bool:
     return True
 
 
-def state_covers(old: State, new: State, pc: int, cfg: Cfg, exact: int) -> Ids | None:
+def state_covers(old: State, new: State, pc: int, live_at: list[int], exact: int) -> Ids | None:
     """How walking `new` from `pc` can show nothing that walking `old` did not; None if it can."""
     if len(old.frames) != len(new.frames):
         return None
     ids = Ids()
-    if not same(old.held, new.held, ids.match):
+    if (old.held is not new.held or old.held is not NOTHING) and not same(old.held, new.held, ids.match):
         return None
     last = len(old.frames) - 1
-    for i, (o, n) in enumerate(zip(old.frames, new.frames, strict=True)):
+    for i in range(last + 1):
+        o, n = old.frames[i], new.frames[i]
         if o.call_site != n.call_site or o.subprog != n.subprog or o.callback != n.callback:
             return None
         if i == last:
-            live = cfg.live[pc]
+            live = live_at[pc]
         else:
             above = old.frames[i + 1]
             # A callback returns to the call itself, which runs again; other calls to what follows.
-            live = cfg.live[above.call_site] if above.callback else cfg.live[above.call_site + 1] & ~1
+            live = live_at[above.call_site] if above.callback else live_at[above.call_site + 1] & ~1
         if not _frame_covers(o, n, live, ids, exact):
             return None
     return ids
@@ -273,9 +287,9 @@ def widen(old: State, state: State) -> None:
                 now.regs[i] = scalar()
         for index, slot in now.stack.items():
             was = before.stack.get(index)
-            if was is None or was is slot or slot.reg is None or not slot.is_full_spill or not was.is_full_spill:
+            if was is None or was is slot or slot.reg is None or not slot.is_full_spill() or not was.is_full_spill():
                 continue
-            if was.reg is not None and not before.precise >> SLOT_BIT + index & 1 and _changed(was.reg, slot.reg):
+            if was.reg is not None and not before.precise_slots >> index & 1 and _changed(was.reg, slot.reg):
                 now.stack[index] = Slot(slot.kinds, scalar())
 
 

@@ -7,22 +7,42 @@ import errno
 from . import held
 from . import state as st
 from .bounds import truncate
-from .state import DYNPTR_SLOT, INVALID, ITER_SLOT, MISC, SCALAR, SPILL, STACK_BYTES, ZEROED, Frame, Reg, Slot, T
+from .state import (
+    DYNPTR_SLOT,
+    INVALID,
+    ITER_SLOT,
+    MISC,
+    SCALAR,
+    SPILL,
+    SPILLED,
+    STACK_BYTES,
+    ZEROED,
+    Frame,
+    Reg,
+    T,
+    make_slot,
+)
+from .tnum import U64
 from .walk import Walk
+
+# Names with an underscore are C numbers in the compiled module (stack.pxd).
+_U64, _EACH, _SPILLED = U64, 0x0101010101010101, SPILLED
+_INVALID, _SPILL, _MISC, _ZEROED, _ITER_SLOT, _DYNPTR_SLOT = INVALID, SPILL, MISC, ZEROED, ITER_SLOT, DYNPTR_SLOT
+_SCALAR, _STACK, _STACK_BYTES = SCALAR, int(T.STACK), STACK_BYTES
 
 
 def check_range(w: Walk, reg: Reg, regno: int, off: int, size: int, what: str) -> tuple[int, int]:
     """The lowest and highest offset (from the frame's top) that the access may begin at. Rejects what leaves the stack."""
     if reg.is_const:
         low = high = reg.off + off + reg.smin
-        if low < -STACK_BYTES or low + size > 0:
-            number = errno.EINVAL if -STACK_BYTES <= low < 0 else errno.EACCES
+        if low < -_STACK_BYTES or low + size > 0:
+            number = errno.EINVAL if -_STACK_BYTES <= low < 0 else errno.EACCES
             w.reject(f"invalid {what} stack R{regno} off={low} size={size}", number)
         return low, high
     if reg.smin <= -(1 << 29) or reg.smax >= 1 << 29:
         w.reject(f"invalid unbounded variable-offset {what} stack R{regno}")
     low, high = reg.off + off + reg.smin, reg.off + off + reg.smax
-    if low < -STACK_BYTES or high + size > 0:
+    if low < -_STACK_BYTES or high + size > 0:
         w.reject(
             f"invalid variable-offset {what} stack R{regno} var_off=({reg.value:#x}; {reg.mask:#x}) off={off} size={size}",
             errno.EINVAL,
@@ -32,39 +52,52 @@ def check_range(w: Walk, reg: Reg, regno: int, off: int, size: int, what: str) -
 
 def _byte(frame: Frame, off: int) -> int:
     slot = frame.stack.get((-off - 1) // 8)
-    return slot.kinds[off & 7] if slot is not None else INVALID
+    return slot.byte(off & 7) if slot is not None else _INVALID
 
 
 def _all(frame: Frame, kind: int, low: int, end: int) -> bool:
     """Whether all bytes [low, end) are of one kind."""
-    return all(_byte(frame, at) == kind for at in range(low, end))
+    at = low
+    while at < end:
+        if _byte(frame, at) != kind:
+            return False
+        at += 1
+    return True
 
 
-def _as_data(kinds: bytes) -> bytes:
+def _as_data(kinds: int) -> int:
     """What is left of bytes whose spilled register or object is partly overwritten."""
-    return bytes(MISC if k == SPILL or k >= ITER_SLOT else k for k in kinds)
+    found = 0
+    for i in range(8):
+        kind = kinds >> i * 8 & 0xFF
+        if kind == _SPILL or kind >= _ITER_SLOT:
+            kind = _MISC
+        found |= kind << i * 8
+    return found
 
 
 def _set_bytes(frame: Frame, off: int, size: int, kind: int) -> None:
     """Make bytes [off, off+size) `kind`; what was spilled there before is only data now."""
-    end = off + size
-    while off < end:
-        index, start = (-off - 1) // 8, off & 7
-        n = min(8 - start, end - off)
-        old = frame.stack.get(index, st.EMPTY)
-        kinds = bytearray(_as_data(old.kinds))
-        for i in range(start, start + n):
-            kinds[i] = kind
-        frame.stack[index] = Slot(bytes(kinds))
-        off += n
+    end, at = off + size, off
+    while at < end:
+        index, start = (-at - 1) // 8, at & 7
+        n = min(8 - start, end - at)
+        if n == 8:
+            frame.stack[index] = make_slot(kind * _EACH, None)
+        else:
+            old = frame.stack.get(index)
+            mask = (_U64 >> 64 - n * 8) << start * 8
+            kinds = _as_data(old.kinds) if old is not None else 0
+            frame.stack[index] = make_slot(kinds & ~mask & _U64 | kind * _EACH & mask, None)
+        at += n
 
 
 def _slots(low: int, high: int) -> int:
     """The slots (bits) that bytes [low, high) lie in."""
-    mask = 0
-    for index in range((-high) // 8, (-low - 1) // 8 + 1):
-        mask |= 1 << index
-    return mask
+    first, last = (-high) // 8, (-low - 1) // 8
+    if high <= low or last < 0:
+        return 0
+    return (2 << last) - (1 << max(first, 0))
 
 
 def _note_read(w: Walk, frame: Frame, low: int, high: int) -> None:
@@ -72,7 +105,7 @@ def _note_read(w: Walk, frame: Frame, low: int, high: int) -> None:
 
 
 def _is_null(value: Reg) -> bool:
-    return value.type == SCALAR and not value.mask and not value.value
+    return value.type == _SCALAR and not value.mask and not value.value
 
 
 def clobber(w: Walk, reg: Reg, size: int) -> None:
@@ -80,7 +113,7 @@ def clobber(w: Walk, reg: Reg, size: int) -> None:
     frame = w.state.frames[reg.frame]
     low = reg.off + reg.smin
     w.need_stack(frame, low)
-    _set_bytes(frame, low, size, MISC)
+    _set_bytes(frame, low, size, _MISC)
 
 
 def object_slot(w: Walk, reg: Reg, what: str, wanted: str) -> int:
@@ -104,23 +137,24 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_
     frame = w.state.frames[reg.frame]
     low, high = check_range(w, reg, regno, off, size, "write to")
     w.need_stack(frame, low)
-    for i in range((-(high + size)) // 8, (-low - 1) // 8 + 1):
-        if i in frame.stack and frame.stack[i].kinds[0] == DYNPTR_SLOT:
+    first, index = (-(high + size)) // 8, (-low - 1) // 8
+    for i in range(first, index + 1):
+        old = frame.stack.get(i)
+        if old is not None and old.top == _DYNPTR_SLOT:
             held.destroy_dynptr(w, reg.frame, i)
     if low != high:
         w.wrote_slots(frame, 0)
         _write_somewhere(w, frame, low, high + size, value, value_regno)
         return
-    index = (-low - 1) // 8
-    if value.type == T.STACK and reg.frame != w.state.frames[-1].number:
+    if value.type == _STACK and reg.frame != w.state.frames[-1].number:
         w.reject("cannot spill pointers to stack into stack frame of the caller", errno.EINVAL)
-    if value.type != SCALAR and size != 8:
+    if value.type != _SCALAR and size != 8:
         w.reject("invalid size of register spill")
-    if value.type != SCALAR and low % 8:
+    if value.type != _SCALAR and low % 8:
         w.reject(f"attempt to corrupt spilled pointer on stack off={low}")
     w.wrote_slots(frame, 1 << index if size == 8 else 0)
     if low % 8 == 0 and size == 8:
-        frame.stack[index] = Slot(st.SPILLED, value)
+        frame.stack[index] = make_slot(_SPILLED, value)
         w.touch_slot(frame.number, index)
     elif low % 8 == 0 and size in (1, 2, 4):
         stored = value
@@ -128,15 +162,16 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_
             # As in Linux the whole number is kept: what of it is in memory is for who reads it to say.
             stored = value.copy()
             stored.unlink()
-        old = frame.stack.get(index, st.EMPTY)
-        rest = _as_data(old.kinds[size:])
-        frame.stack[index] = Slot(bytes([SPILL]) * size + rest, stored)
+        old = frame.stack.get(index)
+        rest = _as_data(old.kinds) if old is not None else 0
+        mask = _U64 >> 64 - size * 8
+        frame.stack[index] = make_slot(rest & ~mask & _U64 | _SPILLED & mask, stored)
         w.touch_slot(frame.number, index)
     else:
         zero = _is_null(value)
         if zero and value_regno >= 0:
             w.precise(value_regno)  # the way back does not lead through zeroes in the stack
-        _set_bytes(frame, low, size, ZEROED if zero else MISC)
+        _set_bytes(frame, low, size, _ZEROED if zero else _MISC)
 
 
 def _write_somewhere(w: Walk, frame: Frame, low: int, end: int, value: Reg, value_regno: int) -> None:
@@ -147,11 +182,11 @@ def _write_somewhere(w: Walk, frame: Frame, low: int, end: int, value: Reg, valu
     for at in range(low, end):
         slot = frame.stack.get((-at - 1) // 8)
         if zero and slot is not None:
-            kind = slot.kinds[at & 7]
-            if kind == ZEROED or (kind == SPILL and slot.reg is not None and _is_null(slot.reg)):
+            kind = slot.byte(at & 7)
+            if kind == _ZEROED or (kind == _SPILL and slot.reg is not None and _is_null(slot.reg)):
                 relied = True
                 continue
-        _set_bytes(frame, at, 1, MISC)
+        _set_bytes(frame, at, 1, _MISC)
     if relied and value_regno >= 0:
         w.precise(value_regno)
 
@@ -169,13 +204,13 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
         return r
     index = (-low - 1) // 8
     slot = frame.stack.get(index)
-    if slot is not None and slot.reg is not None and slot.kinds[0] == SPILL:
+    if slot is not None and slot.reg is not None and slot.top == _SPILL:
         spilled = slot.reg
-        if spilled.type != SCALAR:
+        if spilled.type != _SCALAR:
             if size != 8 or low % 8:
                 w.reject("invalid size of register fill")
             return spilled
-        if low % 8 == 0 and size <= slot.spilled_bytes:
+        if low % 8 == 0 and size <= slot.spilled_bytes():
             w.touch_slot(frame.number, index)
             if size == 8 or (not spilled.mask and not spilled.umax >> size * 8):
                 return spilled
@@ -184,11 +219,11 @@ def read(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
                 r.unlink()
             truncate(r, size)
             return r
-        if _is_null(spilled) and _all(frame, SPILL, low, low + size):
+        if _is_null(spilled) and _all(frame, _SPILL, low, low + size):
             w.touch_slot(frame.number, index)
             return st.ZERO
     check_initialised(w, frame, low, size, regno)
-    if _all(frame, ZEROED, low, low + size):
+    if _all(frame, _ZEROED, low, low + size):
         return st.ZERO
     r = st.unknown_scalar()
     truncate(r, size)
@@ -201,7 +236,7 @@ def whole(w: Walk, reg: Reg, off: int, size: int) -> Reg | None:
         return None
     low = reg.off + off + reg.smin
     slot = w.state.frames[reg.frame].stack.get((-low - 1) // 8)
-    if slot is None or slot.reg is None or slot.kinds[0] != SPILL or low % 8 or size > slot.spilled_bytes:
+    if slot is None or slot.reg is None or slot.top != _SPILL or low % 8 or size > slot.spilled_bytes():
         return None
     return slot.reg
 
@@ -215,15 +250,14 @@ def constant_word(w: Walk, reg: Reg, size: int) -> int | None:
     if not size or not reg.is_const or at % size:
         return None
     frame = w.state.frames[reg.frame]
-    if _all(frame, ZEROED, at, at + size):
+    if _all(frame, _ZEROED, at, at + size):
         return 0
     slot = frame.stack.get((-at - 1) // 8)
-    if slot is None or slot.reg is None or slot.kinds[0] != SPILL:
+    if slot is None or slot.reg is None or slot.top != _SPILL:
         return None
-    rest = slot.kinds[at & 7 :]
-    if len(rest) - len(rest.lstrip(st.SPILLED[:1])) != size:
+    if slot.spilled_bytes() - (at & 7) != size:
         return None
-    return slot.reg.value if slot.reg.type == SCALAR and slot.reg.is_const else None
+    return slot.reg.value if slot.reg.type == _SCALAR and slot.reg.is_const else None
 
 
 def need_word(w: Walk, reg: Reg) -> None:
@@ -231,17 +265,18 @@ def need_word(w: Walk, reg: Reg) -> None:
     frame = w.state.frames[reg.frame]
     index = (-(reg.off + st.s64(reg.value)) - 1) // 8
     slot = frame.stack.get(index)
-    if slot is not None and slot.reg is not None and slot.kinds[0] == SPILL:
+    if slot is not None and slot.reg is not None and slot.top == _SPILL:
         w.precise_slot(reg.frame, index)
 
 
-def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int, *, by_helper: bool = False) -> None:
+def check_initialised(w: Walk, frame: Frame, low: int, size: int, regno: int, by_helper: bool = False) -> None:
     """Every byte must have been written; the privileged may read others (which are zero here)."""
-    for i, at in enumerate(range(low, low + size)):
-        if _byte(frame, at) >= ITER_SLOT:
+    for i in range(size):
+        kind = _byte(frame, low + i)
+        if kind >= _ITER_SLOT:
             where = f" R{regno}" if by_helper else ""
             w.reject(f"invalid read from stack{where} off {low}+{i} size {size}")
-        if _byte(frame, at) == INVALID:
+        if kind == _INVALID:
             if not w.env.privileged:
                 w.reject(f"invalid read from stack off {low}+{i} size {size}")
             w.zero_stack[frame.subprog] = 1
@@ -256,17 +291,17 @@ def helper_access(w: Walk, reg: Reg, regno: int, size: int, *, writes: bool) -> 
     w.need_stack(frame, low)
     if writes:
         for at in range(low, high + size):
-            if _byte(frame, at) == DYNPTR_SLOT:
+            if _byte(frame, at) == _DYNPTR_SLOT:
                 w.reject(f"potential write to dynptr at off={at} disallowed")
         if low == high:
-            _set_bytes(frame, low, size, MISC)
+            _set_bytes(frame, low, size, _MISC)
         else:
             for at in range(low, high + size):
-                _set_bytes(frame, at, 1, MISC)
+                _set_bytes(frame, at, 1, _MISC)
         return
     for at in range(low, high + size, 8):
         slot = frame.stack.get((-at - 1) // 8)
-        if slot is not None and slot.reg is not None and slot.kinds[0] == SPILL and slot.reg.type != SCALAR:
+        if slot is not None and slot.reg is not None and slot.top == _SPILL and slot.reg.type != _SCALAR:
             if not w.env.privileged:
                 w.reject(f"leaking pointer from stack off {at}", errno.EACCES)
     _note_read(w, frame, low, high + size)

@@ -207,48 +207,73 @@ NOTHING = Held()
 UNINIT = Reg(NOT_INIT)
 ZERO = const_scalar(0)
 
-# Bytes of the stack.
+# What a byte of the stack is; eight of them are one number (Slot.kinds), the byte at the lowest address lowest.
 INVALID, SPILL, MISC, ZEROED = 0, 1, 2, 3
 # Slots that a kernel function keeps an object of its own in: all eight bytes are of the kind.
 ITER_SLOT, DYNPTR_SLOT, IRQ_SLOT = 4, 5, 6
-SPILLED = bytes([SPILL]) * 8
-_INVALID = bytes(8)
+_EACH = 0x0101010101010101
+SPILLED = SPILL * 0x0101010101010101
+_SPILL, _SPILLED, _INVALID = SPILL, SPILLED, 0
 
 
 class Slot:
-    """Eight bytes of stack: what each byte is, and the register spilled into them (its low bytes if fewer)."""
+    """Eight bytes of stack: what each byte is, and the register spilled into them (its low bytes if fewer).
 
-    __slots__ = ("kinds", "reg")
+    top: what the lowest byte is; of a spill or an object it tells which.
+    """
 
-    def __init__(self, kinds: bytes, reg: Reg | None = None) -> None:
+    __slots__ = ("kinds", "reg", "top")
+
+    def __init__(self, kinds: int, reg: Reg | None = None) -> None:
         self.kinds = kinds
+        self.top = kinds & 0xFF
         self.reg = reg
 
-    @property
     def is_full_spill(self) -> bool:
-        return self.kinds == SPILLED
+        return self.kinds == _SPILLED
 
-    @property
     def spilled_bytes(self) -> int:
-        return self.kinds.count(SPILL)
+        kinds, count = self.kinds, 0
+        while kinds & 0xFF == _SPILL:
+            kinds >>= 8
+            count += 1
+        return count
+
+    def byte(self, index: int) -> int:
+        """What the byte at the slot's address and `index` is."""
+        return self.kinds >> index * 8 & 0xFF
 
 
-EMPTY = Slot(_INVALID)
+def make_slot(kinds: int, reg: Reg | None) -> Slot:
+    """As Slot(), without the detour that a compiled module's call of a class is."""
+    slot = Slot.__new__(Slot)
+    slot.kinds = kinds
+    slot.top = kinds & 0xFF
+    slot.reg = reg
+    return slot
 
 
-# Which registers and slots of a frame are meant, as one number: bit i for r0-r9, bit SLOT_BIT + i for slot i.
+def filled(kind: int, reg: Reg | None = None) -> Slot:
+    """A slot whose bytes are all of one kind."""
+    return make_slot(kind * _EACH, reg)
+
+
+EMPTY = Slot(0)
+
+
+# A register or slot of a frame as one number: r0-r9 by theirs, slot i as SLOT_BIT + i.
 SLOT_BIT = 16
 
 
 class Frame:
     """One function's registers r0-r10 and stack: slot i holds bytes [-8*(i+1), -8*i) below r10.
 
-    call_site: the call instruction, -1 at the bottom. precise: in a kept state, which scalars something behind it
-    depended on (bits as above); the others may be anything. rounds: how often the callbacks of the call under way have run.
-    life: what is known of the stack's liveness in this call of the function (liveness.py).
+    call_site: the call instruction, -1 at the bottom. precise, precise_slots: in a kept state, which registers and slots
+    hold scalars that something behind it depended on (bits); the others may be anything. rounds: how often the callbacks
+    of the call under way have run. life: what is known of the stack's liveness in this call of the function (liveness.py).
     """
 
-    __slots__ = ("call_site", "callback", "life", "number", "precise", "regs", "rounds", "stack", "subprog")
+    __slots__ = ("call_site", "callback", "life", "number", "precise", "precise_slots", "regs", "rounds", "stack", "subprog")
 
     def __init__(self, number: int, subprog: int, call_site: int) -> None:
         self.number = number
@@ -256,6 +281,7 @@ class Frame:
         self.call_site = call_site
         self.callback = False
         self.precise = 0
+        self.precise_slots = 0
         self.rounds = 0
         self.life: object = None
         self.regs: list[Reg] = [UNINIT] * 11
@@ -271,6 +297,7 @@ class Frame:
         f.call_site = self.call_site
         f.callback = self.callback
         f.precise = 0
+        f.precise_slots = 0
         f.rounds = self.rounds
         f.life = self.life
         f.regs = self.regs[:]
@@ -297,6 +324,19 @@ class Step:
         self.linked: tuple[tuple[int, int], ...] = ()
 
 
+def make_step(before: Step | None, pc: int, came_from: int) -> Step:
+    """As Step(), without the detour that a compiled module's call of a class is."""
+    step = Step.__new__(Step)
+    step.before = before
+    step.count = before.count + 1 if before is not None else 1
+    step.pc = pc
+    step.came_from = came_from
+    step.frame = 0
+    step.slot = -1
+    step.linked = ()
+    return step
+
+
 class State:
     """One path's state: the frames, and where it comes from.
 
@@ -304,8 +344,8 @@ class State:
     their end yet. steps: the way from the parent to here, last step first; first_pc: where that way begins; last_pc: in a
     kept state (is_kept), the last instruction on it. pc: where it was kept. clean: what no continuation reads is gone.
     evicted: no longer compared with others. unrolled: how many rounds of callbacks lie on the way here,
-    may_gotos: of loops that end by themselves. held: what must be
-    given back.
+    may_gotos: of loops that end by themselves. held: what must be given back. visit: of a kept state, the stay in a loop
+    that it belongs to (loops.py).
     """
 
     __slots__ = (
@@ -322,6 +362,7 @@ class State:
         "pc",
         "steps",
         "unrolled",
+        "visit",
     )
 
     def __init__(self, frames: list[Frame]) -> None:
@@ -338,13 +379,15 @@ class State:
         self.is_kept = False
         self.unrolled = 0
         self.may_gotos = 0
+        self.visit: object = None
 
     @property
     def frame(self) -> Frame:
         return self.frames[-1]
 
     def copy(self) -> State:
-        s = State([f.copy() for f in self.frames])
+        frames = self.frames
+        s = State([frames[0].copy()] if len(frames) == 1 else [f.copy() for f in frames])
         s.parent = self.parent
         s.held = self.held
         s.steps = self.steps

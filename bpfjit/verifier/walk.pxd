@@ -1,11 +1,15 @@
 cimport cython
-from .state cimport Frame, Reg, State, Step
+from .liveness cimport Liveness
+from .precision cimport Wanted
+from .state cimport Frame, Reg, State, Step, make_step
 
 cdef int _SCALAR, _SCALAR_KIND, _POINTER_KIND, _ARENA, _ARENA_KIND
 
 cdef class Walk:
-    cdef public object program, insns, env, cfg, log, facts, life
-    cdef public list ops, live, stack_bytes
+    cdef public object program, insns, env, cfg, log, facts
+    cdef public Liveness life
+    cdef public Wanted wanted
+    cdef public list ops, live, plain_values, stack_bytes
     cdef public bytearray zero_stack, pointer_at, results
     cdef public list regions
     cdef public bint strict_alignment
@@ -25,5 +29,11 @@ cdef class Walk:
     cpdef Reg linked(self, Reg reg)
     cpdef leave(self, Reg reg)
     cpdef touch(self, int region)
+    cpdef int new_id(self)
+    @cython.locals(step=Step)
+    cpdef touch_slot(self, int frame, int slot)
+    cpdef wrote_slots(self, Frame frame, object slots)
+    cpdef precise_slot(self, int frame, int slot)
+    cpdef need_stack(self, Frame frame, long long low)
 
 cpdef int kind_of(Reg reg)

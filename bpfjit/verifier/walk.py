@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ..btf import Btf
-from ..program import Facts, Program, ValueKind
+from ..program import Facts, MapInfo, Program, ValueKind
 from ..spec.targets import FUNCTION_BY_NAME, TARGET_BY_FUNC, Function, Target
+from ..uapi import bpf as uapi
 from . import precision
 from .cfg import Cfg
 from .liveness import Liveness
 from .log import Log
-from .op import ops_of
+from .op import Op
 from .refusal import Refusal
-from .state import OR_NULL, SCALAR, SLOT_BIT, Frame, Reg, State, Step, T
+from .state import OR_NULL, SCALAR, Frame, Reg, State, Step, T, make_step
 
 MAX_VAR_OFF = 1 << 29  # BPF_MAX_VAR_OFF: offsets beyond it are refused before they could overflow
 MAX_PACKET_OFF = 0xFFFF
@@ -49,10 +50,10 @@ class Env:
 class Walk:
     """The verifier's working state; see check.py for the walk itself."""
 
-    def __init__(self, program: Program, env: Env, cfg: Cfg, log: Log) -> None:
+    def __init__(self, program: Program, env: Env, cfg: Cfg, log: Log, ops: list[Op]) -> None:
         self.program = program
         self.insns = program.insns
-        self.ops = ops_of(program.insns)
+        self.ops = ops
         self.env = env
         self.cfg = cfg
         self.log = log
@@ -62,6 +63,8 @@ class Walk:
         self.facts.entry_kinds = [[0] * 6 for _ in cfg.starts]
         self.facts.exit_kinds = [0] * len(cfg.starts)
         self.live = cfg.live
+        # By map, the size of values that are bytes and nothing else, any of which may be read and written; -1 for others.
+        self.plain_values = [m.value_size if _is_plain(m) else -1 for m in program.maps]
         self.stack_bytes = [0] * len(cfg.starts)
         self.pointer_at = bytearray(count)  # by load or store: the type of pointer that it goes through
         self.strict_alignment = program.strict_alignment
@@ -73,6 +76,7 @@ class Walk:
         self.jumps = 0
         self.ids = 0
         self.own_step: Step | None = None
+        self.wanted = precision.Wanted()
         self.life = Liveness(program.insns, cfg)
 
     def new_id(self) -> int:
@@ -83,7 +87,7 @@ class Walk:
         """The step that stands for the instruction under way on the path; made where there is none yet."""
         step = self.state.steps
         if step is None or step.pc != self.pc or step is not self.own_step:
-            step = Step(step, self.pc, self.came_from)
+            step = make_step(step, self.pc, self.came_from)
             self.own_step = step
             self.state.steps = step
         return step
@@ -120,11 +124,11 @@ class Walk:
         frame = self.state.frames[-1]
         reg = frame.regs[regno]
         if reg.type == _SCALAR:
-            precision.need(self, len(self.state.frames) - 1, 1 << regno)
+            precision.need(self, len(self.state.frames) - 1, 1 << regno, 0)
 
     def precise_slot(self, frame: int, slot: int) -> None:
         """The number spilled to a stack slot is relied upon."""
-        precision.need(self, frame, 1 << SLOT_BIT + slot)
+        precision.need(self, frame, 0, 1 << slot)
 
     @property
     def regs(self) -> list[Reg]:
@@ -161,7 +165,12 @@ class Walk:
 
     def need_stack(self, frame: Frame, low: int) -> None:
         """Frame `frame` uses its stack down to offset `low` (negative)."""
-        self.stack_bytes[frame.subprog] = max(self.stack_bytes[frame.subprog], -low)
+        if self.stack_bytes[frame.subprog] < -low:
+            self.stack_bytes[frame.subprog] = -low
+
+
+def _is_plain(m: MapInfo) -> bool:
+    return not (m.record.fields or m.flags & (uapi.BPF_F_RDONLY_PROG | uapi.BPF_F_WRONLY_PROG) or m.constant)
 
 
 def kind_of(reg: Reg) -> int:
