@@ -263,7 +263,7 @@ def _symbols(kernel: Kernel, remote: Remote, code: int, number: int, payload: by
     names = _json(payload)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise refuse(errno.EINVAL, "names of symbols are a list of strings")
-    return 0, json.dumps(dict(kernel.bpf.symbols(set(names)))).encode()
+    return 0, json.dumps(dict(kernel.caller_bpf(remote).symbols(set(names)))).encode()
 
 
 def _known(kernel: Kernel, remote: Remote, code: int, number: int, payload: bytes) -> tuple[int, bytes]:

@@ -6,10 +6,8 @@ OSError with the kernel's errno. The simulated kernel's end is kernfs_sim.Kernel
 
 from __future__ import annotations
 
-import gzip
 import mmap
 import os
-import platform
 import re
 import select
 from collections.abc import Mapping, Set
@@ -135,7 +133,9 @@ class LiveBpf:
 
     def config(self) -> Mapping[str, int | str]:
         """From /proc/config.gz or /boot/config-RELEASE, as far as they are there."""
-        release = platform.release()
+        import gzip  # late: whoever asks for the configuration wants it
+
+        release = os.uname().release
         try:
             text = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode("utf-8", "replace")
         except OSError:

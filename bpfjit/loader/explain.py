@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..dataclass import dataclass
 from ..spec.advice import advice_for
 from .log import reason_of
 
@@ -37,6 +37,8 @@ class Explanation:
     advice: str
 
     def as_json(self) -> dict[str, Any]:
+        from dataclasses import asdict
+
         return asdict(self)
 
     def __str__(self) -> str:

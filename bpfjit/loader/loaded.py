@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from ..btf import CoreRelo, Kind
+from ..dataclass import dataclass
 from ..elf.externs import missing_config
 from ..elf.maps import kconfig_map
 from ..elf.spec import MapSpec, ProgSpec
@@ -15,7 +15,6 @@ from ..errors import LoadError, VerifierError, describe
 from ..isa.encoding import Insn, encode
 from ..uapi import bpf as uapi
 from .bpf import Bpf, Buffers, kernel_btf
-from .explain import explain
 from .link import Link, attach, attach_type
 from .log import LoadStats, log_text, parse_stats, poisoned_call, reason_of
 from .map import LoadedMap, create_map, entries, object_name, pin, reuse_map
@@ -39,10 +38,10 @@ class LoadedProg:
     fd: int
     spec: ProgSpec
     stats: LoadStats
-    name: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.name = self.spec.name
+    @property
+    def name(self) -> str:
+        return self.spec.name
 
 
 class LoadedObject:
@@ -205,6 +204,8 @@ class LoadedObject:
             with suppress(OSError):  # once more, for its reasons
                 fd = self._prog_load(attr, buffers, 1, log)
         if fd < 0:
+            from .explain import explain  # late: few programs are refused
+
             text = log_text(log)
             cause = self._missing(attr, buffers, resolved, text) or reason_of(text) or describe(refusal)
             raise VerifierError(

@@ -14,7 +14,6 @@ from ..elf.link import object_name, read_object
 from ..elf.spec import ObjectSpec
 from ..errors import ObjectError
 from .bpf import Bpf, kernel_btf
-from .compile import compile_c
 from .loaded import LoadedObject
 
 _MAX_FILE = 256 << 20
@@ -87,7 +86,11 @@ def open_object(
 def source_bytes(source: str | Path, *, include: Sequence[str] = ()) -> bytes:
     """The object file's bytes, of a `.bpf.c` compiled. Raises ObjectError, CompileError."""
     path = Path(source)
-    return compile_c(path, include=include) if path.suffix == ".c" else _read(path)
+    if path.suffix != ".c":
+        return _read(path)
+    from .compile import compile_c  # late: objects need no compiler
+
+    return compile_c(path, include=include)
 
 
 def open_bytes(data: bytes, source: str | Path, *, name: str = "") -> Object:

@@ -13,7 +13,7 @@ from bpfjit.errors import refuse
 from bpfjit.uapi import bpf as uapi
 from runtime import ffi, lib
 
-from ..caller import Caller, InKernel
+from ..caller import CAP_SYSLOG, Caller, InKernel
 from . import commands
 
 if TYPE_CHECKING:
@@ -139,4 +139,7 @@ class Upcalls:
 
     def _symbol(self, addr: int, _b: int, _c: int) -> int:
         name = ffi.string(ffi.cast("char *", addr)).decode("utf-8", "replace")
+        run = self._run.caller
+        if run is not None and not run.cred.capable(CAP_SYSLOG):
+            raise refuse(errno.EPERM, "kernel addresses want CAP_SYSLOG")
         return self._kernel.bpf.symbols({name}).get(name, 0)

@@ -26,12 +26,9 @@ class SymbolTable(Held):
     """Every symbol in the structure that programs are shown, by its place in the list."""
 
     def __init__(self, kernel: Any) -> None:
-        from bpfjit.spec.helpers import HELPERS  # late: few ask for symbols
-
         super().__init__(kernel.native)
         self.index = Index(kernel.native)
-        addresses = kernel.symbols
-        own = sorted({(addresses[h.symbol], f"bpf_{h.name}") for h in HELPERS if h.symbol in addresses})
+        own = own_symbols(kernel)
         progs = sorted((p.native.addr, f"bpf_prog_{p.tag.hex()}" + (f"_{p.name}" if p.name else "")) for p in kernel.progs)
         rows = [(value, name, "", "T") for value, name in own] + [(value, name, "bpf", "t") for value, name in progs]
         for pos, (value, name, module, letter) in enumerate(rows):
@@ -41,3 +38,11 @@ class SymbolTable(Held):
             if module:
                 sym.pos_mod_end = sym.pos_ftrace_mod_end = len(own)
             self.index.add(pos, sym)
+
+
+def own_symbols(kernel: Any) -> list[tuple[int, str]]:
+    """The kernel's own symbols by address, those of programs left out: what has an address here are helpers."""
+    from bpfjit.spec.helpers import HELPERS  # late: few ask for symbols
+
+    addresses = kernel.symbols
+    return sorted({(addresses[h.symbol], f"bpf_{h.name}") for h in HELPERS if h.symbol in addresses})

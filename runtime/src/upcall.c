@@ -48,6 +48,8 @@ s64 rt_kallsyms_lookup_name(const char *name, u64 size, u64 flags, u64 *res)
 	if ((u32)flags || !is_name(name, size))
 		return -EINVAL;
 	addr = upcall(RT_UP_SYMBOL, (u64)(uintptr_t)name, 0, 0);
+	if ((u64)addr >= (u64)-4095)
+		return addr;
 	*res = (u64)addr;
 	return addr ? 0 : -ENOENT;
 }

@@ -13,7 +13,7 @@ from bpfjit import open_object
 from bpfjit.loader.bpf import Buffers
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
-from kernfs_sim.caller import Cred, FdTable, InProcess
+from kernfs_sim.caller import CAP_BPF, CAP_PERFMON, Cred, FdTable, InProcess
 
 SYSCALL = uapi.BPF_PROG_TYPE_SYSCALL
 CTX_BYTES = 24
@@ -197,6 +197,33 @@ def test_symbols_that_are_not_there(name: bytes, size: int, flags: int, sim: Sid
         "r4 = r10\nr4 += -24\ncall bpf_kallsyms_lookup_name\nr1 = *(u64 *)(r10 -24)\nif r1 == 0 goto +1\nr0 = 77\nexit"
     )
     assert answers(sim, real, text)[1] < 0
+
+
+def kallsyms(name: str) -> str:
+    """A program that returns what looking a name up does, 1 where it gives an address."""
+    raw = name.encode() + bytes(1)
+    at = -16 - -(-len(raw) // 8) * 8
+    return (
+        f"{words(raw, at)}\n*(u64 *)(r10 -8) = 9\nr1 = r10\nr1 += {at}\nr2 = {len(raw)}\nr3 = 0\nr4 = r10\nr4 += -8\n"
+        "call bpf_kallsyms_lookup_name\nif r0 != 0 goto +3\nr1 = *(u64 *)(r10 -8)\nif r1 == 0 goto +1\nr0 = 1\nexit"
+    )
+
+
+@pytest.mark.parametrize("name", ["bpf_map_lookup_elem", "bpf_ktime_get_ns", "bpf_seq_printf"])
+def test_functions_of_the_kernel_have_addresses(name: str, sim: Side, real: Side) -> None:
+    assert answers(sim, real, kallsyms(name))[1] == 1
+    assert sim.bpf.symbols({name, "nobody"}).keys() == {name} and real.bpf.symbols({name}).keys() == {name}
+
+
+def test_addresses_are_not_for_everyone() -> None:
+    with Kernel() as kernel:
+        side = Side(kernel.bpf, kernel)
+        fd = side.load(kallsyms("bpf_ktime_get_ns"), SYSCALL)
+        who = InProcess(Cred(1000, 1000, frozenset({CAP_BPF, CAP_PERFMON})))
+        mine = who.fds.install(kernel.caller.fds.get(fd).get())
+        user = Side(kernel.caller_bpf(who), kernel)
+        assert user.run(mine)[:2] == (0, -EPERM) and side.run(fd)[:2] == (0, 1)
+        assert not kernel.caller_bpf(who).symbols({"bpf_ktime_get_ns"})
 
 
 def test_commands_have_the_rights_of_who_runs_the_program() -> None:
