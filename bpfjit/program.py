@@ -52,7 +52,7 @@ class Program:
 
     `map_refs` is by instruction number. `attach_name` is the BTF name attached to ("btf_trace_x",
     "bpf_iter_task"). `memory_bytes` is the size behind r1 of a raw program. structs: its types that have special
-    fields.
+    fields. is_extension: it takes the place of a function of a program of this type, and has that function's arguments.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Program:
     memory_bytes: int = 0
     strict_alignment: bool = False
     structs: Mapping[BtfId, Record] = field(default_factory=dict)
+    is_extension: bool = False
 
 
 class Region(IntFlag):
@@ -143,14 +144,14 @@ class Facts:
 
     visited: reached on some path. region: what memory instructions touch. result: the kind of the value an instruction
     leaves in its destination (r0 for calls). native_off: where a context field lies in the runtime's context.
-    socket_parts: by load, where a member of a socket lies in the kernel's structure. call_map: the one map that a
-    helper call's map argument is (-1: several; a template: whichever a map of maps holds). kfuncs: what each call of a
-    kernel function is. may_goto: functions with loops that end by themselves. narrowed: arithmetic on an arena's
-    pointers, done on 32 bits. taken: for a conditional jump, 1 fall-through seen | 2 jump seen. live: registers (bits)
-    read later on. entry_kinds: by function, the kinds of r0-r5 at its entry; exit_kinds: of what it returns.
-    egress_only: a cgroup_skb program that on some path returns 2 or 3 and nothing else. answers_throws: the function
-    whose result is the program's when it throws, -1 none: what was thrown is. max_*_access: how far it reaches into an
-    iterator's key and value buffers.
+    packet_changers: functions after which packet pointers are no good. socket_parts: by load, where a member of a socket
+    lies in the kernel's structure. call_map: the one map that a helper call's map argument is (-1: several; a template:
+    whichever a map of maps holds). kfuncs: what each call of a kernel function is. may_goto: functions with loops that
+    end by themselves. narrowed: arithmetic on an arena's pointers, done on 32 bits. taken: for a conditional jump, 1
+    fall-through seen | 2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of r0-r5 at
+    its entry; exit_kinds: of what it returns. egress_only: a cgroup_skb program that on some path returns 2 or 3 and
+    nothing else. answers_throws: the function whose result is the program's when it throws, -1 none: what was thrown is.
+    max_*_access: how far it reaches into an iterator's key and value buffers.
     """
 
     visited: bytearray
@@ -159,6 +160,7 @@ class Facts:
     taken: bytearray
     native_off: dict[int, int] = field(default_factory=dict)
     socket_parts: dict[int, SocketPart] = field(default_factory=dict)
+    packet_changers: set[int] = field(default_factory=set)
     call_map: dict[int, int] = field(default_factory=dict)
     kfuncs: dict[int, KfuncCall] = field(default_factory=dict)
     may_goto: set[int] = field(default_factory=set)

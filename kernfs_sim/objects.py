@@ -211,6 +211,7 @@ class ProgObject(Object):
         self.uid = 0
         self.attach_btf_id = 0
         self.load_flags = 0
+        self.extends: tuple[ProgObject, int] | None = None  # the program and function that it was loaded for, until attached
         self.c: Any = None  # struct bpf_prog, from when it has an id on
         self.fn = own.enter_at(native.addr)
         self.load_time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -219,6 +220,11 @@ class ProgObject(Object):
     @property
     def name(self) -> str:
         return self.program.name
+
+    @property
+    def type_id(self) -> int:
+        """BPF_PROG_TYPE_*: an extension is no program of the type that it extends."""
+        return uapi.BPF_PROG_TYPE_EXT if self.program.is_extension else self.program.type.id
 
     def optimise(self) -> None:
         """Have the best code there is before the next run, where that is not so yet."""
@@ -245,6 +251,8 @@ class ProgObject(Object):
         else:
             self.native.close()
             self.own.close()
+        if self.extends is not None:
+            self.extends[0].put()
         for m in self.maps:
             m.put()
         for btf in (self.btf, *self.fd_btfs):

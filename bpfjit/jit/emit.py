@@ -6,13 +6,15 @@ where every way in brings one. What no path reached is not emitted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..dataclass import dataclass, field
 from ..isa.encoding import ALU64, CALL, EXIT, JA, JA32, JCOND, JMP32, LD_IMM64, LDX, MAY_GOTO_ROUNDS, Insn, X, imm64
 from ..isa.ops import ALU_END, JUMP_OPS, alu_op, end_bits, is_alu, is_atomic, is_cast, swaps
 from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
-from . import arena, calls, mem, packet, tail, throw
+from . import arena, calls, extension, mem, packet, tail, throw
 from .memory import metadata
 from .profile import Points
 from .values import NULL, ZERO, Lines, Value
@@ -287,18 +289,27 @@ class FunctionEmitter(Lines):
 
     def _arg_width(self, regno: int) -> int:
         if self.index == 0:
-            return 0 if regno == 1 else 64
+            return 0 if regno == 1 and not self.program.is_extension else 64
         return self.module.param_width(self.index, regno)
+
+    def _params(self, raw: bool) -> Sequence[int]:
+        if self.index or self.program.is_extension:
+            return range(1, 6)
+        return (1, 2) if raw else (1,)
 
     def text(self) -> str:
         raw = self.program.type.ctx is CtxKind.MEMORY
-        params = [(r, self._arg_width(r)) for r in (range(1, 6) if self.index else (1, 2) if raw else (1,))]
+        params = [(r, self._arg_width(r)) for r in self._params(raw)]
         # Nobody but the program touches the context while it runs, and only through r1.
-        ctx = " noalias nonnull align 8" if self.index == 0 and not raw else ""
+        ctx = " noalias nonnull align 8" if self.index == 0 and not raw and not self.program.is_extension else ""
         signature = ", ".join(f"{Value('', w).type}{ctx} %r{r}" for r, w in params)
         ret = Value("", self.module.return_width(self.index)).type
         linkage = "internal " if self.index else ""
-        head = f"define {linkage}{ret} @{self.module.function_name(self.entry, self.index)}({signature}) nounwind {{"
+        name = self.module.function_name(self.entry, self.index)
+        if self.index and extension.is_replaceable(self.program, self.function.start):
+            self.module.library[f"{name}.own"] = extension.front(self.module, name, ret, self.index, params)
+            name += ".own"
+        head = f"define {linkage}{ret} @{name}({signature}) nounwind {{"
         order = self._order()
         widths = self._phi_widths(order)
         entry_regs = {r: Value(f"%r{r}", w) for r, w in params}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -50,7 +51,9 @@ class LoadedObject:
     A context manager; close() lets go of all.
     """
 
-    def __init__(self, obj: Object, bpf: Bpf, *, core_in_kernel: bool = False) -> None:
+    def __init__(
+        self, obj: Object, bpf: Bpf, *, core_in_kernel: bool = False, targets: Mapping[str, int] | None = None
+    ) -> None:
         self.object = obj
         self.spec = obj.spec
         self.bpf = bpf
@@ -60,6 +63,7 @@ class LoadedObject:
         self.btf_fd = 0
         self.by_ref: dict[str, LoadedMap] = {}
         self._core_in_kernel = core_in_kernel
+        self._targets = dict(targets or {})
         self._around: Surroundings | None = None
 
     def __enter__(self) -> Self:
@@ -262,6 +266,7 @@ class LoadedObject:
         )
         if row.btf_attach:
             attr.attach_btf_id = self._attach_id(prog)
+            attr.attach_prog_fd = self._targets.get(prog.name, 0)
         if self.btf_fd and prog.funcs:
             attr.prog_btf_fd = self.btf_fd
             funcs = b"".join(_FUNC_INFO.pack(f.insn_off, f.type_id) for f in prog.funcs)
@@ -285,10 +290,25 @@ class LoadedObject:
         assert row is not None
         if not prog.target:
             raise LoadError("no target: the section names none")
+        if row.prog_type == "EXT":
+            return self._function_of(prog)
         kind = Kind.TYPEDEF if row.btf_kind == "typedef" else Kind.FUNC
         found = kernel_btf(self.bpf).find(kind, row.btf_prefix + prog.target)
         if found is None:
             raise LoadError(f"unknown {_TARGETS.get(row.attach, 'target')} '{prog.target}'")
+        return found
+
+    def _function_of(self, prog: ProgSpec) -> int:
+        """The function of another program that an freplace program takes the place of, in that program's BTF."""
+        from .inspect import btf_by_id, get_info
+
+        fd = self._targets.get(prog.name)
+        if fd is None:
+            raise LoadError("the program that it changes is not given (targets)")
+        number = get_info(self.bpf, fd, "prog")["btf_id"]
+        found = btf_by_id(self.bpf, number).find(Kind.FUNC, prog.target) if number else None
+        if found is None:
+            raise LoadError(f"its target has no function '{prog.target}'")
         return found
 
     # -- attaching -------------------------------------------------------------------------------------

@@ -46,13 +46,21 @@ class Object:
         """The types that CO-RE relocates against."""
         return self._btf or kernel_btf(bpf)
 
-    def load(self, bpf: Bpf, *, only: Sequence[str] | None = None, core_in_kernel: bool = False) -> LoadedObject:
+    def load(
+        self,
+        bpf: Bpf,
+        *,
+        only: Sequence[str] | None = None,
+        core_in_kernel: bool = False,
+        targets: Mapping[str, int] | None = None,
+    ) -> LoadedObject:
         """Create the maps and load the programs (those named, else all that want to be).
 
-        core_in_kernel: hand the CO-RE relocations to the kernel, which applies them by its own types.
+        core_in_kernel: hand the CO-RE relocations to the kernel, which applies them by its own types. targets: of freplace
+        programs, the fd of the program that has the function which the section names.
         Raises LoadError, VerifierError, or OSError for a refused map; nothing is left behind then.
         """
-        loaded = LoadedObject(self, bpf, core_in_kernel=core_in_kernel)
+        loaded = LoadedObject(self, bpf, core_in_kernel=core_in_kernel, targets=targets)
         try:
             loaded.create_maps()
             for prog in self.progs.values():

@@ -115,7 +115,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("netfilter", "NETFILTER", "NETFILTER"),
     Section("struct_ops", "STRUCT_OPS", unsupported="struct_ops programs are not supported"),
     Section("struct_ops.s", "STRUCT_OPS", unsupported="struct_ops programs are not supported"),
-    Section("freplace", "EXT", unsupported="programs that replace functions of others (freplace) are not supported"),
+    Section("freplace", "EXT", attach="function", btf_attach=True),
 )
 _BY_PREFIX = {row.prefix: row for row in SECTIONS}
 

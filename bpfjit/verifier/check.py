@@ -87,8 +87,9 @@ class Checker:
         if self.log.level & 2:
             self.log.live_registers(graph.live, graph.loop)
         w = self.w = self.walk = Walk(program, self.env, graph, self.log, ops)
+        w.facts.packet_changers = set(self.packet_changers)
         self._walk_function(0)
-        for index in self.contracts:
+        for index in filter(None, self.contracts):
             self.log.say(f"Validating {funcs.name_of(program, graph.starts[index])}() func#{index}...")
             self._walk_function(index)
             name = funcs.name_of(program, graph.starts[index])
@@ -98,7 +99,7 @@ class Checker:
 
     def _walk_function(self, index: int) -> None:
         w, frame = self.w, Frame(0, index, -1)
-        if index:
+        if index or self.program.is_extension:
             for i, reg in enumerate(self.contracts[index]):
                 frame.regs[i + 1] = self._fresh(reg)
         elif self.program.type.ctx is CtxKind.MEMORY:

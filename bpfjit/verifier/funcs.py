@@ -20,7 +20,7 @@ from .walk import Walk, non_null
 
 
 def global_functions(program: Program, starts: list[int], kernel_btf: Btf | None) -> dict[int, tuple[Reg, ...]]:
-    """By subprog index (main aside): the argument registers each global function is verified with."""
+    """By subprog index (main aside, but of an extension): the argument registers each global function is verified with."""
     btf = program.btf
     if btf is None:
         return {}
@@ -28,7 +28,7 @@ def global_functions(program: Program, starts: list[int], kernel_btf: Btf | None
     found: dict[int, tuple[Reg, ...]] = {}
     for index, start in enumerate(starts):
         type_id = by_off.get(start)
-        if index == 0 or type_id is None:
+        if (index == 0 and not program.is_extension) or type_id is None:
             continue
         func = btf.type(type_id)
         if func.kind is not Kind.FUNC or func.linkage != 1:

@@ -353,7 +353,7 @@ def prog_attach(kernel: Kernel, caller: Caller, attr: uapi.ProgAttach) -> int:
 
 def _prog_for(caller: Caller, fd: int, attach_type: int) -> ProgObject:
     prog = prog_of(caller, fd)
-    if prog.program.type.id != CGROUP_ATTACH_TYPES[attach_type]:
+    if prog.type_id != CGROUP_ATTACH_TYPES[attach_type]:
         raise refuse(errno.EINVAL, f"a {prog.program.type.name} program as attach type {attach_type}")
     return prog
 

@@ -14,7 +14,7 @@ Rows = list[tuple[str, object]]
 def _prog(prog: ProgObject) -> Rows:
     insn_bytes = 8 * len(prog.program.insns)
     return [
-        ("prog_type", prog.program.type.id),
+        ("prog_type", prog.type_id),
         ("prog_jited", 1),
         ("prog_tag", prog.tag.hex()),
         ("memlock", -(-insn_bytes // _PAGE) * _PAGE),

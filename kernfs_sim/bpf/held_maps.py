@@ -53,6 +53,8 @@ def _map(caller: Caller, m: MapObject, fd: int) -> tuple[Object, Any]:
 
 def _prog(caller: Caller, m: MapObject, fd: int) -> tuple[Object, Any]:
     prog = prog_of(caller, fd)
+    if prog.program.is_extension:
+        raise refuse(errno.EINVAL, f"program {prog.id} is an extension, which takes a function's arguments")
     claim(m, prog)
     return prog, ffi.cast("void *", prog.native.tail_addr)
 

@@ -112,6 +112,10 @@ def publish(kernel: Kernel, caller: Caller, link: LinkObject) -> int:
 def raw_tracepoint_open(kernel: Kernel, caller: Caller, attr: uapi.RawTracepointOpen) -> int:
     """Attach a raw_tp program to the tracepoint named, or a tp_btf program to its own. Raises EINVAL, ENOENT."""
     prog = prog_of(caller, attr.prog_fd)
+    if prog.program.is_extension and not attr.name:
+        from . import extensions
+
+        return publish(kernel, caller, extensions.new_link(caller, prog, 0, 0, attr.cookie))
     if prog.program.type.id == uapi.BPF_PROG_TYPE_TRACING:
         if not attr.name and prog.program.attach_type in FUNCTION_ATTACH_TYPES:
             return publish(kernel, caller, TracingLink(kernel, prog, attr.cookie))
@@ -134,6 +138,13 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
     """BPF_LINK_CREATE for views, iterators and tp_btf programs. Raises EINVAL, ENOENT for an unknown view target."""
     attr = uapi.LinkCreate.unpack(raw)
     prog = prog_of(caller, attr.prog_fd)
+    if prog.program.is_extension:
+        from . import extensions  # late, as few have any
+
+        how = uapi.LinkCreateTracing.unpack(raw)
+        if attr.attach_type or attr.flags:
+            raise refuse(errno.EINVAL, f"attach type {attr.attach_type}, flags {attr.flags:#x} of an extension")
+        return publish(kernel, caller, extensions.new_link(caller, prog, how.target_fd, how.target_btf_id, how.cookie))
     if prog.program.type.id in _CGROUP_TYPES and prog.program.attach_type != uapi.BPF_LSM_MAC:
         from . import cgroup_attach
 

@@ -45,7 +45,7 @@ def fill(kernel: Kernel, info: Info, prog: ProgObject) -> None:
     """Raises EINVAL for record sizes that are not Linux's, EFAULT for an array that cannot be written."""
     program, caller = prog.program, info.caller
     info.data[:] = info.given  # what has no value here stays as the caller had it
-    info.put("type", program.type.id)
+    info.put("type", prog.type_id)
     info.put("id", prog.id)
     info.put("tag", prog.tag)
     info.put("name", prog.name.encode().ljust(uapi.BPF_OBJ_NAME_LEN, b"\0"))

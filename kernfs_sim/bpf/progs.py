@@ -37,7 +37,7 @@ _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/
 
 def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     """Verify and compile a program; its fd. Raises EINVAL, EACCES, EPERM, E2BIG, ENOSPC (a log that does not fit)."""
-    _check(kernel, caller, attr)
+    target = _check(kernel, caller, attr)
     raw = caller.read(attr.insns, attr.insn_cnt * 8)
     insns = decode(raw)
     name = object_name(attr.prog_name)
@@ -54,7 +54,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
         if kept is not None:
             verified, native, digest = kept.verified, kept.native, kept.digest
         else:
-            verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl)
+            verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl, target)
             digest = digest_of(insns)
             native = kernel.compile(verified, tuple(used.maps), own, btf)
             if kernel.kept and key:
@@ -70,6 +70,8 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     prog.uid = caller.cred.uid
     prog.attach_btf_id = attr.attach_btf_id
     prog.load_flags = attr.prog_flags
+    if target is not None:
+        prog.extends = target.get(), attr.attach_btf_id
     try:
         for m in maps:
             if m.type.holds == "prog":
@@ -102,7 +104,7 @@ def _key_of_kept(
     gpl: bool,
 ) -> str:
     """By what the program's verdict is found on disk; "" where it is not to be looked for: a log tells of verifying."""
-    if kernel.kept is None or attr.log_level:
+    if kernel.kept is None or attr.log_level or attr.attach_prog_fd:
         return ""
     try:
         used.resolve(insns)
@@ -123,6 +125,7 @@ def _verify(
     used: References,
     btf: BtfObject | None,
     gpl: bool,
+    target: ProgObject | None,
 ) -> Verified:
     """What the verifier says, its log handed over. Raises the refusal's errno, or the log's own (UserLog.hand_over)."""
     from bpfjit.verifier import Env, verify  # late: a program whose verdict is kept needs none of this
@@ -145,7 +148,12 @@ def _verify(
             core_relos.apply(caller, attr, insns, btf.types, kernel.btf.types)
         used.resolve(insns)
         used.check_exclusive(digest_of(insns))
-        verified = verify(_program(kernel, caller, attr, name, insns, tuple(used.maps), used.refs, btf, gpl), env)
+        program = _program(kernel, caller, attr, name, insns, tuple(used.maps), used.refs, btf, gpl, target)
+        verified = verify(program, env)
+        if target is not None:
+            from . import extensions
+
+            extensions.check_verified(verified, target, attr.attach_btf_id)
         text, stats = verified.log, verified.stats
     except Rejected as e:
         refusal = refuse(e.errno, f"program {name or 'without name'}: {e.reason.splitlines()[0]}")
@@ -161,10 +169,17 @@ def _verify(
     return verified
 
 
-def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> None:
+def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject | None:
+    """Whether such a program may be loaded at all; the program that it extends, if it does."""
     if attr.prog_flags & ~_FLAGS:
         raise refuse(errno.EINVAL, f"prog_flags {attr.prog_flags:#x}, known are {_FLAGS:#x}")
     _may_load(kernel, caller.cred, attr)
+    if attr.attach_prog_fd or attr.prog_type == uapi.BPF_PROG_TYPE_EXT:
+        from . import extensions
+
+        target = extensions.target_of(kernel, caller, attr)
+        if target is not None:
+            return target
     row = PROG_TYPE_BY_ID.get(attr.prog_type)
     if row is None:
         raise refuse(errno.EINVAL, f"program type {attr.prog_type} is unknown or not simulated yet")
@@ -175,6 +190,7 @@ def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> None:
     sleepable = attr.prog_flags & uapi.BPF_F_SLEEPABLE
     if attr.prog_type == uapi.BPF_PROG_TYPE_SYSCALL and not sleepable:
         raise refuse(errno.EINVAL, "syscall programs can only be sleepable")
+    return None
 
 
 def _may_load(kernel: Kernel, cred: Cred, attr: uapi.ProgLoad) -> None:
@@ -215,21 +231,27 @@ def _program(
     refs: dict[int, MapRef],
     btf: BtfObject | None,
     gpl: bool,
+    target: ProgObject | None,
 ) -> Program:
-    row = PROG_TYPE_BY_ID[attr.prog_type]
-    attach_name = ""
-    if row.ctx is CtxKind.BTF_ARGS:
+    row, attach_type = PROG_TYPE_BY_ID.get(attr.prog_type), attr.expected_attach_type
+    if target is not None:  # an extension is judged as what it extends
+        row, attach_type = target.program.type, target.program.attach_type
+    assert row is not None, "load() has looked"
+    attach_name = target.program.attach_name if target is not None else ""
+    if target is not None:
+        pass
+    elif row.ctx is CtxKind.BTF_ARGS:
         attach_name = _attach_name(kernel.btf.types, attr.attach_btf_id, attr.expected_attach_type)
     elif attr.attach_btf_id:
         raise refuse(errno.EINVAL, f"a {row.name} program attaches to no BTF id")
     from . import prog_records
 
     funcs, lines = prog_records.read(caller, attr, insns, btf)
-    return Program(
+    program = Program(
         name,
         row,
         tuple(insns),
-        attr.expected_attach_type,
+        attach_type,
         attach_name,
         map_infos(maps),
         refs,
@@ -241,7 +263,13 @@ def _program(
         0,
         bool(attr.prog_flags & uapi.BPF_F_STRICT_ALIGNMENT),
         btf.structs if btf is not None else {},
+        target is not None,
     )
+    if target is not None:
+        from . import extensions
+
+        extensions.function_of(program, target, attr.attach_btf_id)
+    return program
 
 
 def _attach_name(types: RawBtf, btf_id: int, attach_type: int) -> str:

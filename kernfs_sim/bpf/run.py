@@ -57,7 +57,7 @@ def test_run(kernel: Kernel, caller: Caller, attr: uapi.TestRun) -> int:
     prog = prog_of(caller, attr.prog_fd)
     if bool(attr.ctx_size_in) != bool(attr.ctx_in) or bool(attr.ctx_size_out) != bool(attr.ctx_out):
         raise refuse(errno.EINVAL, "a context's size and address go together")
-    runner = _RUNNERS.get(prog.program.type.id)
+    runner = _RUNNERS.get(prog.type_id)
     if runner is None:
         raise refuse(ENOTSUPP, f"{prog.program.type.name} programs have no test run")
     prog.get()  # it may close its own fd

@@ -60,7 +60,7 @@ def describe_map(native: KernelHandle, m: MapObject) -> Structures:
 def describe_prog(native: KernelHandle, prog: ProgObject) -> Structures:
     program, c, aux = prog.program, native.new("struct bpf_prog"), native.new("struct bpf_prog_aux")
     name = os.fsencode(program.attach_name.removeprefix("btf_trace_"))
-    c.type, c.expected_attach_type, c.len = program.type.id, program.attach_type, len(encode(program.insns)) // 8
+    c.type, c.expected_attach_type, c.len = prog.type_id, program.attach_type, len(encode(program.insns)) // 8
     c.tag, c.aux, c.jited, c.gpl_compatible, c.sleepable = prog.tag, aux, 1, program.gpl, program.sleepable
     c.jited_len = getattr(prog.native, "object_bytes", 0)
     aux.id, aux.name, aux.attach_btf_id, aux.prog = prog.id, os.fsencode(prog.name)[:15], prog.attach_btf_id, c

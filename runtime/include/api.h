@@ -75,6 +75,7 @@ struct rt_stream {
  * at an event of its own, who is in it on each CPU, what it said. `fn` is its entry, known from rt_prog_code() on.
  */
 struct rt_prog {
+	void **replaced; /* first: atomic, by its functions the code of other programs that stands for them; NULL for none */
 	struct rt_prog *next;
 	rt_prog_fn fn;
 	u64 runs, ns, misses;
@@ -84,6 +85,8 @@ struct rt_prog {
 struct rt_prog *rt_prog_new(struct rt_kernel *k);
 void rt_prog_code(struct rt_kernel *k, struct rt_prog *p, rt_prog_fn fn);
 void rt_prog_free(struct rt_kernel *k, struct rt_prog *p);
+/* Where `from` stood for a function `to` does from now on (NULL: the function itself); -EBUSY where something else stands. */
+int rt_prog_replace(struct rt_prog *p, u32 function, void *from, void *to);
 /* One reader of a program at a time peeks, and drops what he could make use of. */
 s64 rt_stream_peek(struct rt_prog *prog, u32 id, char *buf, u64 size);
 void rt_stream_drop(struct rt_prog *prog, u32 id, u64 size);

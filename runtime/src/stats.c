@@ -36,6 +36,23 @@ void rt_prog_code(struct rt_kernel *k, struct rt_prog *p, rt_prog_fn fn)
 	pthread_mutex_unlock(&k->lock);
 }
 
+#define MAX_FUNCTIONS 256 /* BPF_MAX_SUBPROGS */
+
+int rt_prog_replace(struct rt_prog *p, u32 function, void *from, void *to)
+{
+	if (function >= MAX_FUNCTIONS)
+		return -EINVAL;
+	if (!p->replaced) {
+		void **none = NULL, **fresh = calloc(MAX_FUNCTIONS, sizeof(void *));
+
+		if (!fresh)
+			return -ENOMEM;
+		if (!__atomic_compare_exchange_n(&p->replaced, &none, fresh, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			free(fresh);
+	}
+	return __atomic_compare_exchange_n(&p->replaced[function], &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? 0 : -EBUSY;
+}
+
 static void release(struct rt_kernel *k, void *obj, size_t size)
 {
 	struct rt_prog *p = obj;
@@ -43,6 +60,7 @@ static void release(struct rt_kernel *k, void *obj, size_t size)
 	(void)k;
 	(void)size;
 	rt_streams_free(p);
+	free(p->replaced);
 	free(p->active);
 	free(p);
 }

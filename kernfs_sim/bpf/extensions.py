@@ -1,0 +1,131 @@
+"""Programs of type EXT (freplace): loaded for a function of another program, and put into its place by a link."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from bpfjit.errors import ENOTSUPP, refuse
+from bpfjit.isa.encoding import CALL
+from bpfjit.program import Program, Verified
+from bpfjit.uapi import bpf as uapi
+from bpfjit.verifier.extension import check_target
+from bpfjit.verifier.refusal import Refusal
+from runtime import ffi, lib
+
+from ..caller import Caller
+from ..objects import BtfObject, LinkObject, ProgObject, Told
+from .fd import prog_of
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+
+
+def target_of(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject | None:
+    """The program that another one is loaded for. Raises EINVAL for what extends nothing, EBADF, ENOTSUPP for tracing."""
+    if not attr.attach_prog_fd:
+        if attr.prog_type == uapi.BPF_PROG_TYPE_EXT:
+            words = "Cannot replace kernel functions" if attr.attach_btf_id else "Tracing programs must provide btf_id"
+            raise refuse(errno.EINVAL, words)
+        return None
+    if attr.prog_type not in (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_EXT):
+        raise refuse(errno.EINVAL, f"a program of type {attr.prog_type} extends no other")
+    found = getattr(caller.fds.get(attr.attach_prog_fd), "object", None)
+    if isinstance(found, BtfObject) and found.is_kernel:  # the same member names the types that attach_btf_id is of
+        return None
+    target = prog_of(caller, attr.attach_prog_fd)
+    if attr.prog_type == uapi.BPF_PROG_TYPE_TRACING:
+        raise refuse(ENOTSUPP, "fentry and fexit of programs are not simulated yet")
+    if attr.expected_attach_type:
+        raise refuse(errno.EINVAL, f"an extension for attach type {attr.expected_attach_type}")
+    if not attr.attach_btf_id:
+        raise refuse(errno.EINVAL, "Tracing programs must provide btf_id")
+    if attr.prog_flags & uapi.BPF_F_SLEEPABLE:
+        raise refuse(errno.EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable")
+    if kernel.engine == "interp":
+        raise refuse(errno.EINVAL, "Extension programs should be JITed")
+    return target
+
+
+def function_of(program: Program, target: ProgObject, btf_id: int) -> int:
+    """Which function of the target a program may stand for. Raises EINVAL with the reason."""
+    own = program.funcs[0].type_id if program.funcs else 0
+    try:
+        return check_target(program.btf, own, target.program, btf_id)
+    except Refusal as e:
+        raise refuse(e.number, e.reason) from None
+
+
+def check_verified(verified: Verified, target: ProgObject, btf_id: int) -> None:
+    """What the target's verifier relied upon of its function. Raises EINVAL, ENOTSUPP."""
+    index = function_of(verified.program, target, btf_id)
+    if 0 in verified.facts.packet_changers and index not in target.verified.facts.packet_changers:
+        raise refuse(errno.EINVAL, "Extension program changes packet data, while original does not")
+    insns = verified.program.insns
+    tails = any(insn.code == CALL and not insn.src and insn.imm == uapi.BPF_FUNC_tail_call for insn in insns)
+    if tails or any(call.name == "bpf_throw" for call in verified.facts.kfuncs.values()):
+        raise refuse(ENOTSUPP, "tail calls and exceptions of extensions are not simulated yet")
+
+
+class ExtensionLink(LinkObject):
+    """A program in the place of a function of another, until the link goes."""
+
+    type = uapi.BPF_LINK_TYPE_TRACING
+    type_name = "tracing"
+
+    def __init__(self, prog: ProgObject, target: ProgObject, btf_id: int, cookie: int) -> None:
+        check_verified(prog.verified, target, btf_id)
+        self._index = function_of(prog.program, target, btf_id)
+        fn = ffi.cast("void *", prog.native.addr)
+        if lib.rt_prog_replace(target.own.ptr, self._index, ffi.NULL, fn) < 0:
+            raise refuse(errno.EBUSY, f"the function of program {target.id} has been replaced already")
+        super().__init__(prog, target.name)
+        self.attach_type = 0
+        self._extended = target.get()
+        self._btf_id = btf_id
+        self.cookie = cookie
+
+    def fdinfo(self) -> list[tuple[str, object]]:
+        return [
+            ("attach_type", 0),
+            ("target_obj_id", self._extended.id),
+            ("target_btf_id", self._btf_id),
+            ("cookie", self.cookie),
+        ]
+
+    def tell(self, info: Told) -> None:
+        info.put("tracing.target_obj_id", self._extended.id)
+        info.put("tracing.target_btf_id", self._btf_id)
+        info.put("tracing.cookie", self.cookie)
+
+    def let_go(self) -> None:
+        own = self._extended.own
+        lib.rt_prog_replace(own.ptr, self._index, ffi.cast("void *", self.prog.native.addr), ffi.NULL)
+        lib.rt_rcu_barrier(own.kernel.ptr)
+        self._extended.put()
+
+
+def new_link(caller: Caller, prog: ProgObject, target_fd: int, btf_id: int, cookie: int) -> ExtensionLink:
+    """Put an extension into its place: that which it was loaded for, once, or the one that is named.
+
+    Raises EINVAL where neither is there or the function is of another kind, EBUSY where one stands there already.
+    """
+    if bool(target_fd) != bool(btf_id):
+        raise refuse(errno.EINVAL, f"target fd {target_fd}, BTF id {btf_id}: both or none")
+    waiting = prog.extends
+    if target_fd:
+        target = prog_of(caller, target_fd)
+        same = target.program.type.id == prog.program.type.id and target.program.attach_type == prog.program.attach_type
+        if not same:
+            raise refuse(
+                errno.EINVAL, f"program {target.id} is a {target.program.type.name} program, not one for this extension"
+            )
+    elif waiting is None:
+        raise refuse(errno.EINVAL, f"program {prog.id} has been attached: what it extends now has to be named")
+    else:
+        target, btf_id = waiting
+    link = ExtensionLink(prog, target, btf_id, cookie)
+    if waiting is not None:
+        prog.extends = None
+        waiting[0].put()
+    return link
