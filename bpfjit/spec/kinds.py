@@ -30,6 +30,7 @@ class ArgKind(Enum):
     ALLOC_SIZE = auto()  # a constant number of bytes, 0 too: the size of the memory returned
     SPIN_LOCK = auto()  # a bpf_spin_lock in a map's value or an object
     KPTR_SLOT = auto()  # where a value or an object keeps a pointer that it owns
+    PERCPU = auto()  # memory that each CPU has its own of
     KPTR = auto()  # a pointer that fits there, with its reference
     TIMER = auto()  # a bpf_timer in a map's value
     RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
@@ -101,6 +102,8 @@ class RetKind(Enum):
     SOCKET_OR_NULL = auto()
     SOCK_COMMON_OR_NULL = auto()
     TCP_SOCK_OR_NULL = auto()
+    CPUS_OWN = auto()  # what one CPU has of the PERCPU argument
+    CPUS_OWN_OR_NULL = auto()
     KPTR_OR_NULL = auto()  # what the KPTR_SLOT argument held
 
 

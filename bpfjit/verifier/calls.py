@@ -63,6 +63,7 @@ class Call:
         self.shared_ref = 0
         self.dynptr: Reg | None = None
         self.released_dynptr = 0
+        self.percpu: Reg | None = None
         self.kptr: objects.Slot | None = None  # what is exchanged with the second argument
 
     def check(self) -> None:
@@ -148,6 +149,8 @@ class Call:
             self._released(regno, reg)
         elif kind is ArgKind.SPIN_LOCK:
             locks.check(w, regno, reg, RefKind.LOCK, take=not self.row.under_lock)
+        elif kind is ArgKind.PERCPU:
+            self.percpu = objects.percpu_argument(w, regno, reg)
         elif kind is ArgKind.KPTR_SLOT:
             self.kptr = objects.kptr_slot(w, regno, reg)
         elif kind is ArgKind.KPTR:
@@ -287,6 +290,8 @@ class Call:
             r.size = self.size_max
         elif self.kptr is not None:
             r = objects.taken_out(self.kptr)
+        elif self.percpu is not None:
+            r = objects.cpus_own(w, self.percpu, or_null=row.ret is RetKind.CPUS_OWN_OR_NULL)
         elif row.ret is RetKind.BTF_PTR:
             r = st.pointer(T.BTF, TRUSTED)
             r.btf_id = _struct_id(w, row.ret_btf)

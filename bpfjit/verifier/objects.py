@@ -298,3 +298,28 @@ def given_away(w: Walk, ref: int) -> None:
     if ref:
         held.drop(w.state, ref)
         held.change_regs(w.state.frames, change)
+
+
+# -- memory that each CPU has its own of -----------------------------------------------------------------------
+
+
+def percpu_argument(w: Walk, regno: int, reg: Reg) -> Reg:
+    """The argument of bpf_per_cpu_ptr() and bpf_this_cpu_ptr(). Rejects."""
+    if reg.type != T.BTF or reg.flags & ~LOCAL not in (PERCPU, PERCPU | RCU, PERCPU | st.TRUSTED):
+        w.reject(f"R{regno} type={type_name(reg)} expected=percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_")
+    return reg
+
+
+def cpus_own(w: Walk, reg: Reg, *, or_null: bool) -> Reg:
+    """What one CPU has: an object that may be written while the read section lasts, or a variable of the kernel's."""
+    btf = types_of(w, reg)
+    t = btf.resolve(reg.btf_id)
+    if t.kind is not Kind.STRUCT:
+        r = st.pointer(T.MEM, st.RDONLY)
+        r.size = btf.size_of(reg.btf_id)
+    else:
+        r = st.pointer(T.BTF, ALLOC | LOCAL | RCU if reg.flags & RCU else 0)
+        r.btf_id = reg.btf_id
+    if or_null:  # Linux forgets it for objects: a CPU that is not there would be written to
+        r.flags, r.id = r.flags | OR_NULL, w.new_id()
+    return r

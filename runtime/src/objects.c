@@ -349,3 +349,13 @@ void *rt_kptr_xchg(void **slot, void *object)
 {
 	return __atomic_exchange_n(slot, object, __ATOMIC_ACQ_REL);
 }
+
+void *rt_per_cpu_ptr(void *p, u64 cpu)
+{
+	return (u32)cpu < (u32)rt_this_cpu->kernel->ncpus ? rt_percpu_at(p, (u32)cpu) : NULL;
+}
+
+void *rt_this_cpu_ptr(void *p)
+{
+	return rt_percpu_at(p, rt_this_cpu->index);
+}

@@ -162,6 +162,8 @@
 	X(rt_bpf_throw)                                                                                                \
 	X(rt_thrown)                                                                                                   \
 	X(rt_catch)                                                                                                    \
+	X(rt_per_cpu_ptr)                                                                                              \
+	X(rt_this_cpu_ptr)                                                                                             \
 	X(rt_bpf_cpumask_create)                                                                                       \
 	X(rt_bpf_cpumask_acquire)                                                                                      \
 	X(rt_bpf_cpumask_release)                                                                                      \

@@ -71,6 +71,7 @@ EXPECTED = {
         "with_interrupts_off": 42,
         "list_under_it": 42,
     },
+    "percpu": {"kept_in_a_map": 42, "each_cpu_has_its_own": 125, "dropped": 42},
     "objects": {
         "made_written_and_dropped": 42,
         "list_is_a_queue_and_a_stack": 4321,

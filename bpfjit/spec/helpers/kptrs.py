@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..kinds import Arg, ArgKind, Helper, RetKind
+from ..kinds import ANYTHING, Arg, ArgKind, Helper, RetKind
 
 ALL = frozenset({"all"})
 
@@ -17,5 +17,23 @@ KPTR_HELPERS = (
         groups=ALL,
         acquires=True,
         releases=2,
+    ),
+    Helper(
+        153,
+        "per_cpu_ptr",
+        "void *(*%s)(const void *percpu_ptr, __u32 cpu)",
+        args=(Arg(ArgKind.PERCPU), ANYTHING),
+        ret=RetKind.CPUS_OWN_OR_NULL,
+        symbol="rt_per_cpu_ptr",
+        groups=ALL,
+    ),
+    Helper(
+        154,
+        "this_cpu_ptr",
+        "void *(*%s)(const void *percpu_ptr)",
+        args=(Arg(ArgKind.PERCPU),),
+        ret=RetKind.CPUS_OWN,
+        symbol="rt_this_cpu_ptr",
+        groups=ALL,
     ),
 )
