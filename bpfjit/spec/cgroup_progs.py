@@ -128,6 +128,7 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         layouts={t: _sock(t) for t in _SOCK_TYPES},
         kfunc_hook="cgroup",
         ctx_names=frozenset({"bpf_sock"}),
+        kern_ctx="sock",
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_DEVICE,
@@ -138,6 +139,7 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         ret_range=_YES_OR_NO,
         kfunc_hook="cgroup",
         ctx_names=frozenset({"bpf_cgroup_dev_ctx"}),
+        kern_ctx="bpf_cgroup_dev_ctx",
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
@@ -155,6 +157,7 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         },
         kfunc_hook="cgroup",
         ctx_names=frozenset({"bpf_sock_addr"}),
+        kern_ctx="bpf_sock_addr_kern",
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_SYSCTL,
@@ -165,6 +168,7 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         ret_range=_YES_OR_NO,
         kfunc_hook="cgroup",
         ctx_names=frozenset({"bpf_sysctl"}),
+        kern_ctx="bpf_sysctl_kern",
     ),
     ProgType(
         uapi.BPF_PROG_TYPE_CGROUP_SOCKOPT,
@@ -178,6 +182,7 @@ CGROUP_PROG_TYPES: tuple[ProgType, ...] = (
         layouts={t: _sockopt(t) for t in _OPT_TYPES},
         kfunc_hook="cgroup",
         ctx_names=frozenset({"bpf_sockopt"}),
+        kern_ctx="bpf_sockopt_kern",
     ),
 )
 

@@ -259,8 +259,8 @@ class Call:
         regs = w.regs
         sizes = [regs[i] for i in range(6)]
         finds = row.ret is RetKind.MAP_VALUE_OR_NULL and self._finds()
-        writes_packet = row.name == "dynptr_write" and self.dynptr is not None and dynptrs.is_packet(self.dynptr)
-        if row.changes_packet or writes_packet:
+        moves_packet = row.name == "dynptr_write" and self.dynptr is not None and dynptrs.may_move(self.dynptr)
+        if row.changes_packet or moves_packet:
             forget_packet(w)
         for i in range(6):
             regs[i] = UNINIT

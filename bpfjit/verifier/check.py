@@ -494,7 +494,8 @@ class Checker:
         )
         arena.check_narrowed(w)
         depth.check_depth(self.program, w.cfg, w.stack_bytes)
-        depth.check_throws(self.program, w.cfg, [pc for pc, call in w.facts.kfuncs.items() if call.name == "bpf_throw"])
+        throws = [pc for pc, call in w.facts.kfuncs.items() if call.name == "bpf_throw"]
+        depth.check_throws(self.program, w.cfg, throws, self.exception_callback)
 
 
 def verify(program: Program, env: Env) -> Verified:

@@ -68,10 +68,10 @@ def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:
             raise Refusal(f"combined stack size of {frames} calls is {size}. Too large", errno.EACCES)
 
 
-def check_throws(program: Program, cfg: Cfg, throws: list[int]) -> None:
-    """No function that a helper calls back, and none below it, throws. Raises Refusal."""
+def check_throws(program: Program, cfg: Cfg, throws: list[int], answer: int) -> None:
+    """No function that a helper calls back, nor the one that answers (-1 none), nor one below throws. Raises Refusal."""
     edges = cfg.edges
-    below = {cfg.subprog_at[start] for start in cfg.callbacks}
+    below = {cfg.subprog_at[start] for start in cfg.callbacks} | ({answer} if answer >= 0 else set())
     while more := {j for i in below for j in edges[i]} - below:
         below |= more
     for pc in sorted(throws):

@@ -127,8 +127,9 @@ def memory(there: Reg, size: int, *, rdonly: bool = False, packet_slice: bool = 
     return r
 
 
-def is_packet(there: Reg) -> bool:
-    return there.size in _PACKETS
+def may_move(there: Reg) -> bool:
+    """Writing into it may move its packet: a frame's stays where it is."""
+    return there.size in (Kind.SKB, Kind.SKB_META)
 
 
 # -- kernel functions ------------------------------------------------------------------------------

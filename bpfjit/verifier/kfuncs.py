@@ -66,8 +66,8 @@ class KfuncSite:
             w.reject(f"kernel btf_id {insn.imm} is not a function", errno.EINVAL)
         row = KFUNC_BY_NAME.get(func.name)
         self.name = func.name
-        hook = w.program.type.kfunc_hook
-        if row is None or not ("*" in row.hooks or hook in row.hooks):
+        hooks = {"*", w.program.type.kfunc_hook, "iter" if w.program.attach_type == uapi.BPF_TRACE_ITER else "*"}
+        if row is None or not hooks & row.hooks:
             w.reject(f"calling kernel function {func.name} is not allowed")
         if func.name.startswith(_NOT_YET):
             w.reject(f"kernel function {func.name} is not supported by bpfjit yet", errno.EINVAL)
@@ -507,7 +507,7 @@ def _sections(site: KfuncSite) -> None:
 
 def _kernel_context(site: KfuncSite) -> Reg:
     struct = site.w.program.type.kern_ctx
-    found = site.btf.find(Kind.STRUCT, struct) if struct else None
+    found = site.btf.find(Kind.STRUCT, struct) or site.btf.find(Kind.TYPEDEF, struct) if struct else None
     if found is None:
         site.w.reject("the kernel's context of this program type is not known", errno.EINVAL)
     r = st.pointer(T.BTF, TRUSTED)
@@ -526,7 +526,7 @@ def _read_only(site: KfuncSite) -> Reg:
     t = Type(Kind.FWD)
     with contextlib.suppress(BtfError):
         t = btf.type(type_id)
-    if t.kind is not Kind.STRUCT:
+    if t.kind not in COMPOSITES:
         w.reject("kfunc bpf_rdonly_cast type ID argument must be of a struct or void", errno.EINVAL)
     r = st.pointer(T.BTF, UNTRUSTED)
     r.btf_id = BtfId(type_id)

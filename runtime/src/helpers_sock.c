@@ -91,9 +91,8 @@ s64 rt_set_retval(u64 value)
 	return 0;
 }
 
-u64 rt_get_socket_cookie(void *ctx)
+u64 rt_sk_cookie(struct sock *sk)
 {
-	struct sock *sk = sock_of(ctx);
 	s64 *cookie, none = 0;
 
 	if (!sk)
@@ -105,6 +104,11 @@ u64 rt_get_socket_cookie(void *ctx)
 		__atomic_compare_exchange_n(cookie, &none, fresh, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 	}
 	return __atomic_load_n(cookie, __ATOMIC_ACQUIRE);
+}
+
+u64 rt_get_socket_cookie(void *ctx)
+{
+	return rt_sk_cookie(sock_of(ctx));
 }
 
 u64 rt_get_netns_cookie(void *ctx)

@@ -115,6 +115,7 @@
 	X(rt_bpf_stream_vprintk_impl)                                                                                  \
 	X(rt_get_retval)                                                                                         \
 	X(rt_set_retval)                                                                                         \
+	X(rt_sk_cookie)                                                                                                 \
 	X(rt_get_socket_cookie)                                                                                  \
 	X(rt_get_netns_cookie)                                                                                   \
 	X(rt_sk_fullsock)                                                                                        \

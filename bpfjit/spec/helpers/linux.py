@@ -668,5 +668,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "socket_filter sched_cls sched_act xdp cgroup_skb lwt_in lwt_out lwt_xmit sock_ops sk_skb sk_msg cgroup_sock_addr lwt_seg6local flow_dissector tracing seq syscall sk_lookup",
         (SOCK_COMMON,),
         INTEGER,
+        passes_reference=1,
     ),
 )

@@ -24,6 +24,7 @@ def _cast(id_: int, name: str, struct: str) -> Helper:
         ret_btf=struct,
         symbol=f"rt_skc_to_{name}",
         groups=SOCKETS,
+        passes_reference=0 if name == "unix_sock" else 1,
     )
 
 

@@ -62,13 +62,21 @@ def _storage(row: Helper) -> Helper:
     return replace(row, by_type={"tracing": own})
 
 
+def _cookie(row: Helper) -> Helper:
+    """Who has a context with a socket names it by that, others bring the socket, or NULL."""
+    own = replace(row, args=(replace(SOCK, nullable=True),), symbol="rt_sk_cookie")
+    return replace(row, by_type=dict.fromkeys(("tracing", "lsm", "sk_reuseport", "syscall"), own))
+
+
 SOCKET_HELPERS = (
-    _row(
-        46,
-        "get_socket_cookie",
-        "__u64 (*%s)(void *ctx)",
-        f"{_COOKIE} tracing seq syscall",
-        (CTX,),
+    _cookie(
+        _row(
+            46,
+            "get_socket_cookie",
+            "__u64 (*%s)(void *ctx)",
+            f"{_COOKIE} tracing seq syscall",
+            (CTX,),
+        )
     ),
     _option(49, "setsockopt", MEM),
     _option(57, "getsockopt", UNINIT_MEM),
