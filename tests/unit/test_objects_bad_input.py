@@ -12,6 +12,7 @@ import pytest
 from bpfjit.btf import Btf, Kind, Member, RawBtf, SecVar, Type, parse_btf, parse_btf_ext, validate, write_btf
 from bpfjit.btf.types import VOID_TYPE, BtfId
 from bpfjit.elf.link import read_object
+from bpfjit.elf.reader import read_elf
 from bpfjit.errors import BpfError, BtfError, CompileError, LoadError, ObjectError
 from bpfjit.loader import open_object
 from bpfjit.loader.compile import compile_c, find_compiler
@@ -72,7 +73,7 @@ def test_what_is_no_elf_file_is_said_so() -> None:
         (4, 1, "32-bit little-endian"),
         (5, 2, "big-endian"),
         (16, 2, "ET_EXEC"),
-        (18, 62, "EM_X86_64, wanted BPF"),
+        (18, 62, "machine 62, wanted BPF"),
         (40, 1 << 20, "truncated"),
         (60, 0xFFF0, "truncated"),
     ],
@@ -80,6 +81,18 @@ def test_what_is_no_elf_file_is_said_so() -> None:
 def test_an_elf_header_that_is_no_bpf_objects(good: bytes, at: int, value: int, why: str) -> None:
     size = 1 if at < 16 else 8 if at == 40 else 2
     assert why in refused(patched(good, at, value, size), ObjectError)
+
+
+def test_a_count_of_sections_may_stand_in_the_first(good: bytes) -> None:
+    """Where there are too many for the header's fields (the System V ABI's e_shnum 0 and SHN_XINDEX)."""
+    shoff, count, names = struct.unpack_from("<Q", good, 40)[0], *struct.unpack_from("<HH", good, 60)
+    large = patched(patched(good, 60, 0), 62, 0xFFFF)
+    large = patched(patched(large, shoff + SIZE, count, 8), shoff + LINK, names, 4)
+    plain, found = read_elf(good, "a"), read_elf(large, "a")
+    assert [s.name for s in found.sections.values()] == [s.name for s in plain.sections.values()] != []
+    assert "section headers end" in refused(patched(large, shoff + SIZE, 1 << 60, 8), ObjectError)
+    assert "names are in section" in refused(patched(good, 62, 0xFF00), ObjectError)
+    assert "headers of 63 bytes" in refused(patched(good, 58, 63), ObjectError)
 
 
 def test_sections_and_tables_stay_within_the_file(good: bytes) -> None:
