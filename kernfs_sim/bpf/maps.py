@@ -41,7 +41,12 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     row = MAP_TYPE_BY_ID.get(attr.map_type)
     if row is None:
         raise refuse(errno.EINVAL, f"map type {attr.map_type} is unknown or not simulated yet")
+    by_token = attr.map_flags & uapi.BPF_F_TOKEN_FD
+    attr.map_flags &= ~uapi.BPF_F_TOKEN_FD
     _check_shape(row, attr)
+    if by_token:
+        caller.fds.get(attr.map_token_fd)
+        raise refuse(errno.EINVAL, f"fd {attr.map_token_fd} is no token")  # none is made here
     open_to_all = not kernel.unprivileged_bpf_disabled and attr.map_type in UNPRIVILEGED_MAPS
     if not open_to_all and not caller.cred.capable(CAP_BPF):
         raise refuse(errno.EPERM, f"creating a {row.name} map wants CAP_BPF")

@@ -141,22 +141,45 @@ static int output(struct rt_perf_event *e, const void *data, u32 size)
 	return 0;
 }
 
-s64 rt_perf_event_output(void *ctx, struct bpf_map *map, u64 flags, const void *data, u64 size)
+/* The event that flags mean, on the CPU that runs; or why there is none. */
+static int event_of(struct bpf_map *map, u64 flags, int elsewhere, struct rt_perf_event **found)
 {
 	u64 index = flags & BPF_F_INDEX_MASK;
-	struct rt_perf_event *e;
 
-	(void)ctx;
 	if (flags & ~(u64)BPF_F_INDEX_MASK)
 		return -EINVAL;
 	if (index == BPF_F_CURRENT_CPU)
 		index = rt_this_cpu->index;
 	if (index >= map->max_entries)
 		return -E2BIG;
-	e = rt_held_at(rt_map_of(map), (u32)index);
-	if (!e)
+	*found = rt_held_at(rt_map_of(map), (u32)index);
+	if (!*found)
 		return -ENOENT;
-	if (e->cpu != rt_this_cpu->index)
-		return -EOPNOTSUPP;
-	return output(e, data, (u32)size);
+	return (*found)->cpu == rt_this_cpu->index ? 0 : elsewhere;
+}
+
+/* These events count nothing: programs write to them, and that is no event of theirs. */
+s64 rt_perf_event_read(struct bpf_map *map, u64 flags)
+{
+	struct rt_perf_event *e;
+
+	return event_of(map, flags, -EINVAL, &e);
+}
+
+s64 rt_perf_event_read_value(struct bpf_map *map, u64 flags, void *value, u64 size)
+{
+	struct rt_perf_event *e;
+	int err = size == 3 * sizeof(u64) ? event_of(map, flags, -EINVAL, &e) : -EINVAL;
+
+	memset(value, 0, size);
+	return err;
+}
+
+s64 rt_perf_event_output(void *ctx, struct bpf_map *map, u64 flags, const void *data, u64 size)
+{
+	struct rt_perf_event *e;
+	int err = event_of(map, flags, -EOPNOTSUPP, &e);
+
+	(void)ctx;
+	return err ? err : output(e, data, (u32)size);
 }

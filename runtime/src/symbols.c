@@ -32,6 +32,8 @@
 	X(rt_storage_get)                                                                                              \
 	X(rt_storage_delete)                                                                                           \
 	X(rt_perf_event_output)                                                                                        \
+	X(rt_perf_event_read)                                                                                         \
+	X(rt_perf_event_read_value)                                                                                   \
 	X(rt_value_lock)                                                                                               \
 	X(rt_value_unlock)                                                                                             \
 	X(rt_timer_init)                                                                                               \

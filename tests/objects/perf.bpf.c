@@ -21,4 +21,18 @@ int sample(struct bpf_raw_tracepoint_args *ctx)
 	return bpf_perf_event_output(ctx, &events, ctx->args[0], data, ctx->args[1] & 63);
 }
 
+/* args: flags, bytes of the buffer: 24 is right */
+SEC("raw_tp")
+int count(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 values[4] = { 1, 1, 1, 1 };
+	u32 size = ctx->args[1] & 31;
+	long ret;
+
+	if (!size)
+		return bpf_perf_event_read(&events, ctx->args[0]);
+	ret = bpf_perf_event_read_value(&events, ctx->args[0], (void *)values, size);
+	return ret ? ret : values[0];
+}
+
 char _license[] SEC("license") = "GPL";

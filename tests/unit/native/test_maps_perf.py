@@ -148,3 +148,21 @@ def test_a_reader_is_woken(samples: Samples) -> None:
     assert samples.run() == 0
     assert any(samples.calls.bpf.poll(fd, 0) & select.POLLIN for fd in samples.events)
     assert len(samples.read()) == 1
+
+
+def counted(samples: Samples, flags: int, size: int) -> int:
+    ran = samples.calls.run(samples.object.progs["count"].fd, ctx=struct.pack("<QQ", flags, size))
+    assert ran.result == 0
+    return ran.retval - (1 << 32) if ran.retval >> 31 else ran.retval
+
+
+def test_events_are_read(samples: Samples) -> None:
+    for size in (0, 24):
+        assert counted(samples, CURRENT, size) == counted(samples, 0, size) == -ENOENT
+        assert counted(samples, 8, size) == -E2BIG
+        assert counted(samples, 1 << 32, size) == -EINVAL
+    assert counted(samples, CURRENT, 16) == -EINVAL
+    samples.put()
+    samples.run()
+    for size in (0, 24):
+        assert counted(samples, CURRENT, size) == 0, "what programs write is no event"
