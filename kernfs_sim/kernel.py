@@ -441,7 +441,7 @@ class Kernel:
         for m in maps:
             yield m
             if m.type.holds == "map":
-                yield from list(m.held.values())
+                yield from {*m.held.values(), *m.ever_held}
 
     def _binding_of(
         self, verified: Verified, maps: tuple[MapObject, ...], own: ProgHandle, btf: BtfObject | None

@@ -9,7 +9,8 @@ import errno
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bpfjit.btf import NO_FIELDS, BtfId, RawBtf, Record, Special
@@ -82,6 +83,9 @@ class BtfObject(Object):
             self.own.close()
 
 
+CALLING_BACK = Special.TIMER | Special.WORKQUEUE
+
+
 class MapObject(Object):
     kind = "map"
 
@@ -100,6 +104,7 @@ class MapObject(Object):
         self.template: MapInfo | None = None  # of a map of maps: what it holds is like this
         self.held: dict[bytes, Any] = {}  # what the values of a map of kernel objects are
         self.changing = threading.Lock()  # of `held`
+        self.ever_held: weakref.WeakSet[MapObject] = weakref.WeakSet()  # of a map of maps
         self.tail_owner: TailOwner | None = None  # what the programs of a prog array are like
         self.users = 0
         self.on_last_user: Callable[[MapObject], None] | None = None
@@ -142,7 +147,7 @@ class MapObject(Object):
     def closed(self) -> None:
         self.users -= 1
         self.native.ptr.usercnt.counter = self.users
-        if not self.users and self.record.kinds & Special.TIMER:
+        if not self.users and self.record.kinds & CALLING_BACK:
             lib.rt_map_drop_timers(self.native.ptr)
         if not self.users and self.on_last_user is not None:
             self.on_last_user(self)
@@ -152,20 +157,16 @@ class MapObject(Object):
             self.on_release(self)
         if self.btf is not None:
             self.btf.put()
-        if self.callers:
-            lib.rt_map_drop_timers(self.native.ptr)
-            lib.rt_rcu_barrier(self.native.kernel.ptr)  # the last callback has returned
-        for code in self.callers:
-            code.put()
         self.native.close()
 
 
 class TimerCode:
-    """The code of a program that is gone; timers in `users` maps may call it until those are gone, too."""
+    """The code of a program that is gone, and its maps: timers in `users` maps may call it while those have users."""
 
-    def __init__(self, native: Any, own: ProgHandle, users: int) -> None:
+    def __init__(self, native: Any, own: ProgHandle, maps: Sequence[MapObject], users: int) -> None:
         self._native = native
         self._own = own
+        self._maps = maps
         self._users = users
 
     def put(self) -> None:
@@ -173,6 +174,8 @@ class TimerCode:
         if not self._users:
             self._native.close()
             self._own.close()
+            for m in self._maps:
+                m.put()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,18 +246,18 @@ class ProgObject(Object):
         if self.on_release is not None:
             self.on_release(self)
         self.fn = None
-        timed = [m for m in self.maps if m.record.kinds & Special.TIMER]
+        timed = {t for m in self.maps for t in (m, *m.ever_held) if t.record.kinds & CALLING_BACK and t.users}
         if timed and any(sub.is_callback for sub in self.verified.facts.subprogs):
-            code = TimerCode(self.native, self.own, len(timed))
+            code = TimerCode(self.native, self.own, self.maps, len(timed))
             for m in timed:
                 m.callers.append(code)
         else:
             self.native.close()
             self.own.close()
+            for m in self.maps:
+                m.put()
         if self.extends is not None:
             self.extends[0].put()
-        for m in self.maps:
-            m.put()
         for btf in (self.btf, *self.fd_btfs):
             if btf is not None:
                 btf.put()

@@ -41,7 +41,7 @@ def helper_of(w: Walk, insn: Insn) -> Helper:
         w.reject(f"program of this type cannot use helper bpf_{row.name}#{row.id}", errno.EINVAL)
     if row.gpl and not w.program.gpl:
         w.reject("cannot call GPL-restricted function from non-GPL compatible program", errno.EINVAL)
-    if row.sleepable and not w.program.sleepable:
+    if row.sleepable and not w.sleepable:
         w.reject("helper call might sleep in a non-sleepable prog", errno.EINVAL)
     if row.sleepable and (section := held.no_sleep_here(w)):
         w.reject(f"sleepable helper bpf_{row.name}#{row.id} in {section}", errno.EINVAL)

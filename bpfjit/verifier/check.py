@@ -22,13 +22,32 @@ from ..spec.helpers import HELPERS
 from ..spec.kfuncs import Kf
 from ..spec.kinds import Callback, CtxKind
 from ..uapi import bpf as uapi
-from . import alu, arena, calls, cfg, ctx, depth, fields, funcs, held, iters, jump, kfuncs, mem, moves, op, returns
+from . import (
+    alu,
+    arena,
+    calls,
+    cfg,
+    ctx,
+    depth,
+    fields,
+    funcs,
+    held,
+    iters,
+    jump,
+    kfuncs,
+    mem,
+    moves,
+    op,
+    returns,
+    workqueues,
+)
 from . import state as st
 from .explored import Counts, Explored
 from .liveness import Liveness
 from .log import MAX_INSNS, Log, statistics
 from .op import Op
 from .prune import widen
+from .refs import Held
 from .refusal import Refusal
 from .state import OR_NULL, UNINIT, Frame, Reg, Slot, State, T
 from .walk import Env, Walk, kind_of, non_null
@@ -276,7 +295,8 @@ class Checker:
         if row.inline == "tail_call":
             self._tail_call()
         if row.callback is Callback.TIMER:
-            self._enter_later(call)
+            assert call.callback is not None
+            self._enter_later(call.callback, calls.callback_args(w, call.row, call.map_index, UNINIT))
         elif call.callback is not None:
             if row.callback is Callback.LOOP:
                 w.precise(1)  # how many rounds there are
@@ -370,7 +390,10 @@ class Checker:
             return -1
         if site.callback is not None:
             site.note()
-            self._enter_callback(site.callback, site.callback_args())
+            if site.name == workqueues.SETS_CALLBACK:
+                self._enter_later(site.callback, workqueues.callback_args(site), Held(sleeps=True))
+            else:
+                self._enter_callback(site.callback, site.callback_args())
         site.leave()
         if site.flags & Kf.ITER_NEXT:
             self._next_element(site)
@@ -436,15 +459,15 @@ class Checker:
         w.enter(frame, entered)
         self._push(entered, w.cfg.starts[subprog])
 
-    def _enter_later(self, call: calls.Call) -> None:
+    def _enter_later(self, subprog: int, args: list[Reg], holding: Held = st.NOTHING) -> None:
         """Walk a callback that runs by itself some time: nothing of the present path is there then."""
         w = self.w
-        assert call.callback is not None
-        frame = Frame(0, call.callback, -1)
+        frame = Frame(0, subprog, -1)
         frame.callback = True
-        frame.regs[1:6] = [*calls.callback_args(w, call.row, call.map_index, UNINIT)[:3], UNINIT, UNINIT]
+        frame.regs[1:6] = [*args[:3], UNINIT, UNINIT]
         later = State([frame])
-        later.first_pc = w.cfg.starts[call.callback]
+        later.held = holding
+        later.first_pc = w.cfg.starts[subprog]
         w.enter(frame, later)
         self._push(later, later.first_pc)
 

@@ -126,15 +126,19 @@ def _kept(w: Walk, field: Field) -> bool:
 
 def timer(w: Walk, regno: int, reg: Reg) -> None:
     """A timer argument: it lies in a map's value."""
-    name = "bpf_timer"
     if reg.type != T.MAP_VALUE or reg.flags & OR_NULL:
         w.reject(f"R{regno} type={type_name(reg)} expected=map_value")
+    only_one(w, regno, reg, Special.TIMER, "bpf_timer")
+
+
+def only_one(w: Walk, regno: int, reg: Reg, kind: Special, name: str) -> None:
+    """A map's value at the field of a kind of which it has one. Rejects."""
     if not reg.is_const:
         w.reject(f"R{regno} doesn't have constant offset. {name} has to be at the constant offset", errno.EINVAL)
     m = w.program.maps[reg.map]
     if not m.has_btf:
         w.reject(f"map '{m.name}' has to have BTF in order to use {name}", errno.EINVAL)
-    field = m.record.one(Special.TIMER)
+    field = m.record.one(kind)
     if field is None:
         w.reject(f"map '{m.name}' has no valid {name}", errno.EINVAL)
     at = reg.off + st.s64(reg.value)

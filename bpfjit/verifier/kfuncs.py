@@ -18,7 +18,7 @@ from ..isa.encoding import CALL, Insn
 from ..program import KfuncCall, Program, StructRef
 from ..spec.kfuncs import KFUNC_BY_NAME, Kf, Kfunc
 from ..uapi import bpf as uapi
-from . import ctx, dynptrs, graphs, held, irqs, iters, locks, mem, objects, reslocks
+from . import ctx, dynptrs, graphs, held, irqs, iters, locks, mem, objects, reslocks, workqueues
 from . import state as st
 from .cfg import Summary
 from .log import type_name
@@ -31,7 +31,7 @@ _SCALARS = frozenset({Kind.INT, *ENUMS})
 
 
 # Functions whose rules are not checked yet: nothing is accepted unproved.
-_NOT_YET = ("bpf_crypto_", "bpf_wq_", "bpf_task_work_")
+_NOT_YET = ("bpf_crypto_", "bpf_task_work_")
 
 
 class ArgClass(Enum):
@@ -80,6 +80,7 @@ class KfuncSite:
         self.mem_size: int | None = None
         self.mem_rdonly = False
         self.callback: int | None = None
+        self.work: Reg | None = None  # the map's value in which a work queue lies
         self.iterator = (0, 0)  # frame and slot
         self.dynptr: Reg | None = None
         self.hidden: dict[int, int | StructRef] = {}
@@ -256,6 +257,7 @@ class KfuncSite:
     def _map(self, i: int, p: Param, reg: Reg) -> None:
         if reg.type != T.MAP_PTR or reg.flags & OR_NULL:
             self.w.reject(f"pointer in R{i + 1} isn't map pointer", errno.EINVAL)
+        workqueues.check_map(self, i, reg)
 
     def _mem(self, i: int, p: Param, reg: Reg) -> None:
         w, target = self.w, self.btf.resolve(p.type_id).ref
@@ -550,6 +552,7 @@ _SPECIAL_ARGS: dict[str, ArgCheck] = {
     "bpf_rb_root": graphs.tree_root,
     "bpf_rb_node": graphs.tree_node,
     "bpf_res_spin_lock": reslocks.check_argument,
+    "bpf_wq": workqueues.check_argument,
 }
 _SUFFIXES: dict[str, ArgCheck] = {
     "__irq_flag": irqs.check_argument,

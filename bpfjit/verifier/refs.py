@@ -30,11 +30,15 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All that one path holds. rcu: in an RCU read section of its own; preempt: how often preemption was disabled."""
+    """All that one path holds. rcu: in an RCU read section of its own; preempt: how often preemption was disabled.
+
+    sleeps: it is a work queue's callback, which may sleep whatever the program may.
+    """
 
     refs: tuple[Ref, ...] = ()
     rcu: bool = False
     preempt: int = 0
+    sleeps: bool = False
     nothing: bool = field(default=True, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class Held:
 
 def same(old: Held, new: Held, match: Callable[[int, int], bool]) -> bool:
     """Whether two paths hold the same things, by a match of their ids."""
+    if old.sleeps != new.sleeps:
+        return False
     if old.nothing and new.nothing:
         return True
     if old.rcu != new.rcu or old.preempt != new.preempt or len(old.refs) != len(new.refs):

@@ -115,6 +115,8 @@ def update(kernel: Kernel, caller: Caller, m: MapObject, key: bytes, value: byte
         m.native.update(key, address, flags)
         before = m.held.pop(key, None)
         m.held[key] = obj.get()
+        if m.template is not None:
+            m.ever_held.add(obj)
     _let_go(kernel, before)
 
 

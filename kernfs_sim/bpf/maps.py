@@ -15,7 +15,7 @@ from bpfjit.uapi import bpf as uapi
 from runtime import Map, lib
 
 from ..caller import CAP_BPF, Caller
-from ..objects import MapObject
+from ..objects import CALLING_BACK, MapObject
 from . import held_maps, map_btf, storage
 from .fd import btf_of, install, map_of
 
@@ -77,6 +77,8 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     m.template = template
     if row.holds == "prog" or (row.holds == "perf_event" and not attr.map_flags & uapi.BPF_F_PRESERVE_ELEMS):
         m.on_last_user = lambda unused: held_maps.clear(kernel, unused)
+    elif record.kinds & CALLING_BACK:
+        m.on_last_user = lambda unused: _forget_callers(kernel, unused)
     if btf is not None:
         m.btf = btf.get()
         m.btf_key_type_id, m.btf_value_type_id = attr.btf_key_type_id, attr.btf_value_type_id
@@ -89,6 +91,13 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     fd = install(caller, m, may_read=reads, may_write=writes)
     m.put()
     return fd
+
+
+def _forget_callers(kernel: Kernel, m: MapObject) -> None:
+    """Nobody has the map any more: its timers are gone, and arm no more. One may just be calling."""
+    callers, m.callers = m.callers, []
+    for code in callers:
+        kernel.upcalls.after_readers(code)
 
 
 def _forget(kernel: Kernel, m: MapObject) -> None:

@@ -145,6 +145,13 @@ u32 bpf_cpumask_any_and_distribute(const struct cpumask *src1, const struct cpum
 u32 bpf_cpumask_weight(const struct cpumask *cpumask);
 int bpf_cpumask_populate(struct cpumask *cpumask, void *src, size_t src__sz);
 
+/* -- work queues in map values ------------------------------------------------------------------ */
+
+int bpf_wq_init(struct bpf_wq *wq, void *p__map, unsigned int flags);
+int bpf_wq_start(struct bpf_wq *wq, unsigned int flags);
+int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback_fn)(void *map, int *key, void *value), unsigned int flags,
+			     void *aux__prog);
+
 /* -- arenas ------------------------------------------------------------------------------------ */
 
 void *bpf_arena_alloc_pages(void *p__map, void *addr__ign, u32 page_cnt, int node_id, u64 flags);

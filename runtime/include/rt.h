@@ -163,6 +163,7 @@ static inline void rt_spin_unlock(u32 *lock)
 enum rt_field_kind { /* the kernel's enum btf_field_type */
 	RT_SPIN_LOCK = 1,
 	RT_TIMER = 2,
+	RT_WORKQUEUE = 1024,
 	RT_KPTR_UNREF = 4,
 	RT_KPTR_REF = 8,
 	RT_KPTR_PERCPU = 16,
@@ -179,6 +180,7 @@ struct rt_fields {
 	u32 kinds;
 	int lock_off; /* of its bpf_spin_lock, -1 none */
 	int timer_off;
+	int work_off;
 	struct rt_field field[RT_MAX_FIELDS];
 };
 

@@ -38,6 +38,8 @@ void rt_fields_take(struct rt_fields *to, const struct rt_field *fields, u32 cou
 			to->lock_off = (int)fields[i].offset;
 		else if (fields[i].kind == RT_TIMER)
 			to->timer_off = (int)fields[i].offset;
+		else if (fields[i].kind == RT_WORKQUEUE)
+			to->work_off = (int)fields[i].offset;
 	}
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Timers in map values. A kernel that has any keeps a thread, which sleeps until the next one is due and runs its
+ * Timers and work queues in map values. A kernel that has any keeps a thread, which sleeps until the next one is due and runs its
  * callback as a program would run: holding a CPU. The value holds the timer; whoever drops the value drops the timer.
  */
 #include "hash.h"
@@ -253,13 +253,10 @@ static int has_user(const struct bpf_map *map)
 	return __atomic_load_n(&map->usercnt.counter, __ATOMIC_ACQUIRE) != 0;
 }
 
-s64 rt_timer_init(void *at, struct bpf_map *map, u64 flags)
+static s64 init(void *at, int field_off, struct bpf_map *map, clockid_t clock)
 {
-	clockid_t clock = flags & 15;
 	struct rt_timer *x, *none = NULL;
 
-	if (flags >= 16 || (clock != CLOCK_MONOTONIC && clock != CLOCK_REALTIME && clock != CLOCK_BOOTTIME))
-		return -EINVAL;
 	if (timer_at(at))
 		return -EBUSY;
 	if (!has_user(map))
@@ -269,7 +266,7 @@ s64 rt_timer_init(void *at, struct bpf_map *map, u64 flags)
 		return -ENOMEM;
 	x->timers = timers_of(rt_map_of(map)->kernel);
 	x->map = rt_map_of(map);
-	x->value = (char *)at - x->map->fields.timer_off;
+	x->value = (char *)at - field_off;
 	x->clock = clock;
 	if (!x->timers) {
 		free(x);
@@ -280,6 +277,15 @@ s64 rt_timer_init(void *at, struct bpf_map *map, u64 flags)
 		return -EBUSY;
 	}
 	return 0;
+}
+
+s64 rt_timer_init(void *at, struct bpf_map *map, u64 flags)
+{
+	clockid_t clock = flags & 15;
+
+	if (flags >= 16 || (clock != CLOCK_MONOTONIC && clock != CLOCK_REALTIME && clock != CLOCK_BOOTTIME))
+		return -EINVAL;
+	return init(at, rt_map_of(map)->fields.timer_off, map, clock);
 }
 
 s64 rt_timer_set_callback(void *at, timer_fn fn)
@@ -322,6 +328,23 @@ s64 rt_timer_start(void *at, u64 nsecs, u64 flags)
 	pthread_cond_broadcast(&t->wake);
 	pthread_mutex_unlock(&t->lock);
 	return err;
+}
+
+/* -- work queues: what is queued is due at once, and runs once however often it was queued meanwhile -- */
+
+s64 rt_bpf_wq_init(void *at, struct bpf_map *map, u64 flags)
+{
+	return (u32)flags ? -EINVAL : init(at, rt_map_of(map)->fields.work_off, map, CLOCK_MONOTONIC);
+}
+
+s64 rt_bpf_wq_set_callback_impl(void *at, timer_fn fn, u64 flags)
+{
+	return (u32)flags ? -EINVAL : rt_timer_set_callback(at, fn);
+}
+
+s64 rt_bpf_wq_start(void *at, u64 flags)
+{
+	return (u32)flags ? -EINVAL : rt_timer_start(at, 0, 0);
 }
 
 s64 rt_timer_cancel(void *at)
@@ -376,11 +399,13 @@ void rt_map_drop_timers(struct bpf_map *map)
 	struct rt_cpu *cpu;
 	void *key, *value;
 
-	if (!(m->fields.kinds & RT_TIMER))
+	if (!(m->fields.kinds & (RT_TIMER | RT_WORKQUEUE)))
 		return;
 	cpu = rt_enter(m->kernel);
 	while (map->ops->walk(m, &at, &key, &value))
-		rt_timer_drop((char *)value + m->fields.timer_off);
+		for (u32 i = 0; i < m->fields.count; i++)
+			if (m->fields.field[i].kind & (RT_TIMER | RT_WORKQUEUE))
+				rt_timer_drop((char *)value + m->fields.field[i].offset);
 	rt_leave(cpu);
 }
 

@@ -56,7 +56,7 @@ void rt_value_drop_slow(struct rt_map *m, void *value)
 		const struct rt_field *f = &m->fields.field[i];
 		char *at = (char *)value + f->offset;
 
-		if (f->kind == RT_TIMER) {
+		if (f->kind & (RT_TIMER | RT_WORKQUEUE)) {
 			rt_timer_drop(at);
 		} else if (f->kind & RT_KPTR_UNREF) {
 			__atomic_store_n((void **)at, NULL, __ATOMIC_RELAXED);

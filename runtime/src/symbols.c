@@ -178,6 +178,9 @@
 	X(rt_bpf_cpumask_test_cpu)                                                                                     \
 	X(rt_bpf_cpumask_test_and_set_cpu)                                                                             \
 	X(rt_bpf_cpumask_test_and_clear_cpu)                                                                           \
+	X(rt_bpf_wq_init)                                                                                             \
+	X(rt_bpf_wq_set_callback_impl)                                                                                \
+	X(rt_bpf_wq_start)                                                                                            \
 	X(rt_bpf_arena_alloc_pages)                                                                                   \
 	X(rt_bpf_arena_free_pages)                                                                                    \
 	X(rt_bpf_arena_reserve_pages)                                                                                 \

@@ -22,8 +22,11 @@ struct {
 	__array(values, struct inner);
 } outer SEC(".maps") = { .values = { [0] = &first, [1] = &second } };
 
+u64 total;
+
 static int fired(void *map, u32 *key, struct timed *value)
 {
+	total++;
 	value->fired++;
 	return 0;
 }
@@ -65,7 +68,7 @@ int begin(struct __sk_buff *skb)
 		return 2;
 	bpf_timer_init(&value->timer, map, 1);
 	bpf_timer_set_callback(&value->timer, fired);
-	return bpf_timer_start(&value->timer, 0, 0);
+	return bpf_timer_start(&value->timer, skb->mark, 0); /* nanoseconds */
 }
 
 char _license[] SEC("license") = "GPL";

@@ -11,6 +11,7 @@ import pytest
 from typed_programs import ENGINES, Loader, run, set_global
 
 from bpfjit import open_object
+from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 from runtime import lib
 
@@ -53,6 +54,7 @@ EXPECTED = {
         "copied_and_filled": 0,
         "record_of_a_ring": 0,
     },
+    "workqueues": {"told": 0},
     "inner_timers": {"armed_and_cancelled": 0},
     "exceptions": {
         "thrown_at_once": 42,
@@ -96,7 +98,7 @@ EXPECTED = {
         "ends_after_a_while": 1,
     },
 }
-_WITH_PACKETS = ("packets", "dynptrs", "exceptions", "inner_timers", "locks")
+_WITH_PACKETS = ("packets", "dynptrs", "exceptions", "inner_timers", "locks", "workqueues")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -143,3 +145,39 @@ def test_what_a_map_owns_goes_with_the_element_and_with_the_map(loaded: Loader, 
             assert task.c.usage.refs.counter == count
         lib.rt_rcu_barrier(kernel.native.ptr)
         assert alive() == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_queued_is_done(loaded: Loader, request: pytest.FixtureRequest, engine: str) -> None:
+    if engine == "live":
+        request.getfixturevalue("live")
+    obj = loaded("workqueues", engine)
+    assert run(obj, "begin", bytes(64)) == 0
+    key, deadline = (7).to_bytes(4, "little"), time.monotonic() + 10
+    while not int.from_bytes(obj.maps["in_hash"].lookup(key)[:8], "little"):
+        assert time.monotonic() < deadline, "the work was not done"
+        time.sleep(0.001)
+    assert int.from_bytes(obj.maps["in_hash"].lookup(key)[24:], "little") == 7
+    obj.maps["in_hash"].delete(key)
+
+
+@pytest.mark.parametrize("engine", ["jit", "interp"])
+def test_an_inner_maps_timer_outlives_program_and_outer_map(loaded: Loader, engine: str) -> None:
+    """Its code, and what that touches, stays for as long as the inner map may call it."""
+    with Kernel(2, engine=engine, cache=False) as kernel:
+        obj = open_object(HERE / "inner_timers.bpf.c").load(kernel.bpf)
+        mark_off, size = uapi.LAYOUTS["__sk_buff"].fields["mark"][0], uapi.LAYOUTS["__sk_buff"].size
+        ctx = bytearray(size)
+        ctx[mark_off : mark_off + 4] = (30_000_000).to_bytes(4, "little")
+        assert run(obj, "begin", bytes(64), bytes(ctx)) == 0
+        inner, outer = obj.maps.pop("second"), obj.maps["outer"]
+        outer.delete((1).to_bytes(4, "little"))
+        obj.close()
+        assert not int.from_bytes(inner.lookup(bytes(4))[:8], "little"), "not yet"
+        deadline = time.monotonic() + 10
+        while not int.from_bytes(inner.lookup(bytes(4))[:8], "little"):
+            assert time.monotonic() < deadline, "the timer did not run"
+            time.sleep(0.001)
+        assert len(list(kernel.maps)) > 1, "the global variables' too"
+        kernel.bpf.close(inner.fd)
+        assert list(kernel.maps) == [], "and goes with its last user"

@@ -77,6 +77,8 @@ MAPS = {
     "arena2": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE, extra=1 << 44),
     "arena_nowhere": MapSpec(uapi.BPF_MAP_TYPE_ARENA, 0, 0, 4, uapi.BPF_F_MMAPABLE),
     "stacks": MapSpec(uapi.BPF_MAP_TYPE_STACK_TRACE, 4, 64),
+    "queued": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 24, 1, members="struct bpf_wq work; long long sum;"),
+    "outer_queued": MapSpec(uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, inner="queued"),
     "user_ringbuf": MapSpec(uapi.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096),
 }
 

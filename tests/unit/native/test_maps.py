@@ -289,3 +289,17 @@ def test_each_cpu_has_its_own_value(calls: Calls, map_type: int) -> None:
     value = b"".join(struct.pack("<II", cpu + 1, 0) for cpu in range(calls.cpus))
     assert calls.update(fd, u32(1), value) == 0
     assert calls.lookup(fd, u32(1), len(value)) == value
+
+
+def test_a_token_is_looked_at_when_the_shape_is_good(calls: Calls) -> None:
+    by_token, fd = uapi.BPF_F_TOKEN_FD, calls.create(ARRAY, 4, 8, 1)
+    assert calls.create(ARRAY, 4, 8, 1, by_token, map_token_fd=9999) == -EBADF
+    assert calls.create(ARRAY, 4, 8, 1, by_token, map_token_fd=fd) == -EINVAL
+    assert calls.create(ARRAY, 8, 8, 1, by_token, map_token_fd=9999) == -EINVAL
+    assert calls.create(ARRAY, 4, 8, 1, map_token_fd=9999) > 0, "without the flag nobody looks"
+
+
+def test_a_value_type_of_the_kernels_is_for_struct_ops_alone(calls: Calls) -> None:
+    for more in ({}, {"value_type_btf_obj_fd": 9999}, {"btf_vmlinux_value_type_id": 1}):
+        assert calls.create(ARRAY, 4, 8, 1, uapi.BPF_F_VTYPE_BTF_OBJ_FD, **more) == -EINVAL
+    assert calls.create(ARRAY, 4, 8, 1, value_type_btf_obj_fd=9999) > 0
