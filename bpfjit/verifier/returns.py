@@ -7,7 +7,6 @@ import errno
 from ..uapi import bpf as uapi
 from . import lsm
 from . import state as st
-from .ctx import LSM_ATTACH_TYPES
 from .log import type_name
 from .state import SCALAR, Reg
 from .walk import Walk
@@ -26,8 +25,9 @@ def check_return(w: Walk, r0: Reg, *, is_main: bool, regno: int = 0) -> None:
     if r0.is_pointer and not w.env.privileged:
         w.reject(f"R{regno} leaks addr as return value")
     wanted = program.type.ret_range_for(program.attach_type)
-    half = program.attach_type == uapi.BPF_LSM_MAC  # of hooks 32 bits count
-    if program.attach_type in LSM_ATTACH_TYPES and w.env.kernel_btf is not None:
+    is_lsm = program.type.id == uapi.BPF_PROG_TYPE_LSM  # some types are loaded with any attach type
+    half = is_lsm and program.attach_type == uapi.BPF_LSM_MAC  # of hooks 32 bits count
+    if is_lsm and w.env.kernel_btf is not None:
         wanted = lsm.returns_of(program, lsm.prototype(program, w.env.kernel_btf))
     if wanted is not None:
         _check_range(w, "At program exit", r0, *wanted, regno, half=half)
