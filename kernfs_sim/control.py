@@ -243,6 +243,11 @@ def _read_fd(kernel: Kernel, remote: Remote, code: int, number: int, payload: by
     return len(data), data
 
 
+def _open(kernel: Kernel, remote: Remote, code: int, number: int, payload: bytes) -> tuple[int, bytes]:
+    file = kernel.vfs.open(remote, os.fsdecode(payload))
+    return remote.fds.install(file), b""
+
+
 def _fdinfo(kernel: Kernel, remote: Remote, code: int, number: int, payload: bytes) -> tuple[int, bytes]:
     file: Any = remote.fds.get(code)
     return 0, file.fdinfo().encode()
@@ -316,6 +321,7 @@ _ASKS: dict[int, _Asked] = {
     Ask.CLOSE: _close,
     Ask.READ_FD: _read_fd,
     Ask.FDINFO: _fdinfo,
+    Ask.OPEN: _open,
     Ask.FIRE: _fire,
     Ask.CONFIG: _config,
     Ask.SYMBOLS: _symbols,

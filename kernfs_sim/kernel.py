@@ -32,6 +32,7 @@ from .fs.bpffs import Pin, Preloaded, new_bpffs
 from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
 from .fs.kernfs import DataFile, KernfsDir, new_sysfs
 from .fs.procfs import new_procfs
+from .fs.tracefs import TracePipe
 from .fs.vfs import RootFs, Vfs
 from .functions import new_functions
 from .idr import Idr
@@ -107,6 +108,10 @@ class SimBpf:
         from .bpf import map_mmap
 
         return map_mmap.poll(self.caller, fd, timeout_ms)
+
+    def open(self, path: str) -> int:
+        """open(2) for reading, of a path of the simulated system: an fd. Raises OSError."""
+        return self.caller.fds.install(self.kernel.vfs.open(self.caller, path))
 
     def fdinfo(self, fd: int) -> str:
         text: str = self.caller.fds.get(fd).fdinfo()
@@ -217,10 +222,12 @@ class Kernel:
         assert isinstance(root, RootFs)
         for name in ("proc", "sys", "tmp"):
             root.mkdir(self.caller, name, 0o755)
-        self.sysfs = new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel/btf", "/kernel/bpfdump"))
+        self.sysfs = new_sysfs(("/fs/bpf", "/fs/cgroup", "/kernel/btf", "/kernel/bpfdump", "/kernel/tracing"))
         self.vfs.mount(self.caller, "/sys", self.sysfs)
         btf = self.sysfs_directory("/kernel/btf")
         btf.add("vmlinux", DataFile(btf, 0o444, self.btf.data))
+        tracing = self.sysfs_directory("/kernel/tracing")
+        tracing.add("trace_pipe", TracePipe(tracing, self.native))
         self.vfs.mount(self.caller, "/proc", new_procfs(self))
         self.sysfs_directory("/kernel").add("bpf_map", new_map_directories(self))
         self.dumpers = BpfDump(self._open_dumper)

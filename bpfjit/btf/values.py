@@ -1,4 +1,4 @@
-"""Bytes as values by their BTF type: a tree of what JSON knows, as bpftool prints maps."""
+"""Bytes as values by their BTF type: a tree of what JSON knows, as bpftool prints maps; the kernel's own compact text."""
 
 from __future__ import annotations
 
@@ -87,3 +87,46 @@ def _string(btf: Btf, array: Type, data: bytes) -> str | None:
         return None
     text, end, _ = data[: array.nelems].partition(b"\0")
     return text.decode() if end and all(0x1F < c < 0x7F for c in text) else None
+
+
+# -- the kernel's own way ------------------------------------------------------------------------------
+
+
+def _compact_number(t: Type, data: bytes) -> str:
+    value = int.from_bytes(data[: t.size], "little", signed=t.signed)
+    if t.encoding & 4:
+        return "true" if value else "false"
+    if t.encoding & 2 and 32 <= value < 127:
+        return f"'{chr(value)}'"
+    return str(value)
+
+
+def _bits(data: bytes, offset: int, width: int) -> int:
+    return int.from_bytes(data, "little") >> offset & (1 << width) - 1
+
+
+def compact_text(btf: Btf, type_id: int, data: bytes) -> str:
+    """Bytes as the kernel shows them where maps are read as files: numbers, {…} for structures, […] for arrays."""
+    t = btf.resolve(type_id)
+    if t.kind is Kind.INT:
+        return _compact_number(t, data)
+    if t.kind in ENUMS:
+        value = int.from_bytes(data[: t.size], "little", signed=t.signed)
+        return next((v.name for v in t.values if v.value == value), str(value))
+    if t.kind is Kind.PTR:
+        return f"0x{int.from_bytes(data[:8], 'little'):x}"
+    if t.kind is Kind.ARRAY:
+        each = btf.size_of(t.ref)
+        return "[" + ",".join(compact_text(btf, t.ref, data[i * each : (i + 1) * each]) for i in range(t.nelems)) + "]"
+    if t.kind in COMPOSITES:
+        parts = []
+        for m in t.members:
+            if m.bitfield_bits:
+                parts.append(str(_bits(data, m.bit_offset, m.bitfield_bits)))
+            else:
+                parts.append(compact_text(btf, m.type_id, data[m.bit_offset // 8 :]))
+        return "{" + ",".join(parts) + "}"
+    if t.kind is Kind.DATASEC:
+        parts = [compact_text(btf, btf.type(v.type_id).ref, data[v.offset : v.offset + v.size]) for v in t.secvars]
+        return "{" + ",".join(parts) + "}"
+    return data.hex()

@@ -12,7 +12,7 @@ from . import common
 
 # Each is a module here, and only the one asked for is imported.
 NOUNS = (
-    "view", "verify", "prog", "map", "link", "btf", "iter", "dumper", "mount", "event",
+    "view", "verify", "prog", "map", "link", "btf", "cgroup", "iter", "dumper", "mount", "event",
     "gen", "known", "raw", "bench", "cache", "completion",
 )  # fmt: skip
 

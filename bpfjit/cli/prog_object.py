@@ -461,10 +461,52 @@ def _hexdump(data: bytes) -> str:
     return "".join(lines)
 
 
+# -- tracelog --------------------------------------------------------------------------------------------------
+
+_STREAMS = {"stdout": 1, "stderr": 2}  # enum bpf_stream_id
+_PIPE = "/sys/kernel/tracing/trace_pipe"
+
+
+def tracelog(args: argparse.Namespace) -> int:
+    """tracelog: what programs print with bpf_printk(). tracelog stdout|stderr PROG: what one has in that stream."""
+    words = list(args.words)
+    if not words:
+        with reach(args, "prog", [], load=False) as at:
+            entry = getattr(at.bpf, "entry", None)
+            path = f"{entry.path}{_PIPE}" if entry is not None else _PIPE
+        with open(path, "rb", buffering=0) as pipe:
+            while data := pipe.read(1 << 16):
+                sys.stdout.write(data.decode("utf-8", "replace"))
+                sys.stdout.flush()
+        return common.DONE
+    stream = _STREAMS.get(words.pop(0))
+    if stream is None:
+        raise UsageError(f"what is '{args.words[0]}'? Wanted stdout or stderr")
+    with reach(args, "prog", words, load=False) as at, at.one("prog") as fd:
+        at.done()
+        text = b""
+        while True:
+            keep, buf = Buffers(), bytearray(1 << 16)
+            attr = uapi.ProgStreamRead(stream_buf=keep.put(buf), stream_buf_len=len(buf), stream_id=stream, prog_fd=fd)
+            try:
+                n = at.bpf(uapi.BPF_PROG_STREAM_READ_BY_FD, bytearray(attr.pack()))
+            except OSError as e:
+                raise failed("failed to read the stream", e) from None
+            if not n:
+                break
+            text += buf[:n]
+    if common.wants_json(args):
+        out(args, {"stream": text.decode("utf-8", "replace")})
+    else:
+        sys.stdout.write(text.decode("utf-8", "replace"))
+    return common.DONE
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "list": show,
     "pin": pin_prog,
     "load": load,
     "loadall": load,
+    "tracelog": tracelog,
 }

@@ -64,6 +64,10 @@ class Bpf(Protocol):
 class OpenBpf(Bpf, Protocol):
     """A kernel that can be looked into besides: what Linux tells in files, beside bpf(2)."""
 
+    def open(self, path: str) -> int:
+        """open(2) of a file or directory for reading: an fd, to be closed by close(). Raises OSError."""
+        ...
+
     def fdinfo(self, fd: int) -> str:
         """The lines of /proc/PID/fdinfo/N of an fd that a call returned. Raises OSError."""
         ...
@@ -122,6 +126,9 @@ class LiveBpf:
         waiter = select.poll()
         waiter.register(fd, select.POLLIN | select.POLLOUT)
         return sum(events for _, events in waiter.poll(timeout_ms))
+
+    def open(self, path: str) -> int:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def fdinfo(self, fd: int) -> str:
         return Path(f"/proc/self/fdinfo/{fd}").read_text()

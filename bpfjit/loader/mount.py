@@ -86,6 +86,10 @@ class MountBpf:
         """read(2) of an fd, an iterator's: at most 64 KiB at once. Raises OSError."""
         return self._ask(Ask.READ_FD, fd, size)[1]
 
+    def open(self, path: str) -> int:
+        """open(2) for reading, of a path of this machine below the mount. Raises OSError."""
+        return self._ask(Ask.OPEN, 0, 0, os.fsencode(self.path(path)))[0]
+
     def fire(self, event: Mapping[str, Any]) -> None:
         """Let an event happen, as a scenario's [[event]] names it. Raises UsageError, EPERM for all but root."""
         self._ask(Ask.FIRE, 0, 0, json.dumps(dict(event)).encode())

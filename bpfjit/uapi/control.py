@@ -27,6 +27,7 @@ class Ask(IntEnum):
     SYMBOLS = 7  # payload: names as JSON. RETURN has addresses
     FDINFO = 9  # code: fd. RETURN has the lines of its fdinfo
     KNOWN = 10  # of known programs; payload: a request as JSON ("do" and what it wants). RETURN has the answer as JSON
+    OPEN = 11  # payload: a path of the simulated system. RETURN has an fd of it, open for reading
     ANSWER = 8  # to READ and WRITE. code: 0 or an errno; payload: the bytes read
 
 
