@@ -138,6 +138,9 @@ class SocketPart:
     none: int = 0
 
 
+SEVERAL_MAPS = 255  # in Facts.value_map: a program has at most 64
+
+
 @dataclass(slots=True)
 class Facts:
     """What the verifier found out, by instruction number; indexes stand for the program's instructions.
@@ -158,6 +161,7 @@ class Facts:
     region: list[int]
     result: bytearray
     taken: bytearray
+    value_map: bytearray  # by load or store, the map whose values it touches, and one; SEVERAL_MAPS, 0 for none
     native_off: dict[int, int] = field(default_factory=dict)
     socket_parts: dict[int, SocketPart] = field(default_factory=dict)
     packet_changers: set[int] = field(default_factory=set)

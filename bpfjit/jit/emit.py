@@ -72,6 +72,7 @@ class Emitter:
         self.facts = verified.facts
         self.insns = verified.program.insns
         self.symbols: dict[str, str] = {}  # name -> its declaration
+        self.map_scopes: dict[int, int] = {}  # a map's id -> the number of its values' scope
         self.constants: dict[str, str] = {}  # name -> its definition: maps whose contents never change
         self.library: dict[str, str] = {}  # name -> a function of our own that calls were lowered to
         self.addresses_taken: set[int] = set()
@@ -101,7 +102,11 @@ class Emitter:
             self.symbols |= tail.SYMBOLS
         points = self.points.definitions() if self.points is not None else []
         needed = [*points, *self.symbols.values(), *self.constants.values(), *_INTRINSICS, ""]
-        return "\n".join([*needed, *bodies, *self.library.values(), "", *metadata()]) + "\n"
+        return "\n".join([*needed, *bodies, *self.library.values(), "", *metadata(len(self.map_scopes))]) + "\n"
+
+    def map_scope(self, index: int) -> int:
+        """The number of the scope of a map's values: one map may stand under several indexes."""
+        return self.map_scopes.setdefault(self.program.maps[index].id, len(self.map_scopes))
 
     def map_symbol(self, index: int) -> Value:
         """The map's own address."""

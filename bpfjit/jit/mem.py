@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..isa.encoding import MEMSX, STX, Insn
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, FETCH, LOAD_ACQ, STORE_REL, XCHG
-from ..program import Region, SocketPart
+from ..program import SEVERAL_MAPS, Region, SocketPart
 from . import arena
-from .memory import facts_of
+from .memory import facts_of, values_of
 from .values import Value
 
 if TYPE_CHECKING:
@@ -24,12 +24,20 @@ def _align(f: FunctionEmitter, size: int) -> int:
     return size if f.facts.region[f.pc] == Region.STACK else 1
 
 
+def _facts(f: FunctionEmitter) -> str:
+    """What is known of where the instruction under way reads or writes."""
+    number = f.facts.value_map[f.pc]
+    if f.facts.region[f.pc] == Region.MAP_VALUE and number != SEVERAL_MAPS and not f.program.maps[number - 1].template:
+        return values_of(f.module.map_scope(number - 1))
+    return facts_of(f.facts.region[f.pc])
+
+
 def load(f: FunctionEmitter, insn: Insn) -> None:
     size, pc = insn.size, f.pc
     if f.facts.region[pc] & Region.ARENA:
         arena.load(f, insn)
         return
-    facts = facts_of(f.facts.region[pc])
+    facts = _facts(f)
     native = f.facts.native_off.get(pc)
     if native is not None:
         address = f.offset(f.ptr_of(insn.src), native)
@@ -88,7 +96,7 @@ def store(f: FunctionEmitter, insn: Insn) -> None:
     if address.text in f.frame_at and v.number is not None:
         start, word = f.frame_at[address.text], v.number & (1 << 8 * size) - 1
         f.frame.update(zip(range(start, start + size), word.to_bytes(size, "little"), strict=True))
-    f.emit(f"store {v}, ptr {address.text}, align {align}{facts_of(f.facts.region[f.pc])}")
+    f.emit(f"store {v}, ptr {address.text}, align {align}{_facts(f)}")
 
 
 def atomic_defs(insn: Insn) -> list[int]:

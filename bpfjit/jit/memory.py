@@ -1,7 +1,8 @@
 """What LLVM is told of memory accesses: which kinds of memory are never one another, and what never changes.
 
 The stack, the context, packets, map values, kernel objects and the runtime's own structures are disjoint: each is a scope of
-its own, and an access whose address is surely of one kind cannot meet an access of another.
+its own, and an access whose address is surely of one kind cannot meet an access of another. Nor do the values of one map
+meet those of another; of a map that came out of a map of maps it is not known which one it is.
 """
 
 from __future__ import annotations
@@ -45,13 +46,25 @@ def facts_of(region: int) -> str:
     return _FACTS.get(region, "")
 
 
-def metadata() -> list[str]:
-    """The nodes that the facts refer to."""
-    nodes = range(len(_NAMES))
+def values_of(number: int) -> str:
+    """The metadata of an access into the values of one map, which is the program's `number`th with a scope of its own."""
+    return _facts(len(_NAMES) + number)
+
+
+def _meet(i: int, j: int) -> bool:
+    """Whether accesses of two scopes may be one: of the same, and of a certain map's values and whichever's."""
+    low, high = sorted((i, j))
+    return low == high or (low == _SCOPED.index(Region.MAP_VALUE) and high >= len(_NAMES))
+
+
+def metadata(maps: int) -> list[str]:
+    """The nodes that the facts refer to, with a scope for each of `maps` maps."""
+    names = [*_NAMES, *(f"map {i}" for i in range(maps))]
+    nodes = range(len(names))
     return [
         f"!{_EMPTY} = !{{}}",
         f'!{_DOMAIN} = !{{!"memory"}}',
-        *(f'!{_SCOPE + i} = !{{!"{_NAMES[i].lower()}", !{_DOMAIN}}}' for i in nodes),
+        *(f'!{_SCOPE + i} = !{{!"{names[i].lower()}", !{_DOMAIN}}}' for i in nodes),
         *(f"!{_LIST + i} = !{{!{_SCOPE + i}}}" for i in nodes),
-        *(f"!{_OTHERS + i} = !{{{', '.join(f'!{_SCOPE + j}' for j in nodes if j != i)}}}" for i in nodes),
+        *(f"!{_OTHERS + i} = !{{{', '.join(f'!{_SCOPE + j}' for j in nodes if not _meet(i, j))}}}" for i in nodes),
     ]

@@ -33,7 +33,7 @@ _SIZED = {size: _sized(size) for size in (1, 2, 4, 8)}
 _STACK, _SCALAR, _OR_NULL, _STACK_REGION = int(T.STACK), int(T.SCALAR), OR_NULL, int(Region.STACK)
 
 _MAP_VALUE, _PACKET, _PACKET_META, _CTX = int(T.MAP_VALUE), int(T.PACKET), int(T.PACKET_META), int(T.CTX)
-_MAP_REGION, _MAX_VAR_OFF = int(Region.MAP_VALUE), MAX_VAR_OFF
+_MAX_VAR_OFF = MAX_VAR_OFF
 
 # What a helper's memory argument may be, as Linux lists it.
 MEMORY_TYPES = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"
@@ -72,7 +72,7 @@ def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg | 
     if limit >= 0 and reg.smin > -_MAX_VAR_OFF and reg.umax < _MAX_VAR_OFF:
         low = reg.off + off + reg.smin
         if low >= 0 and low + size <= limit and reg.off + off + reg.umax + size <= limit:
-            w.touch(_MAP_REGION)
+            w.touch_value(reg.map)
             return sized_scalar(size)
     m, write = w.program.maps[reg.map], value is not None
     if write and m.flags & uapi.BPF_F_RDONLY_PROG:
@@ -81,7 +81,7 @@ def _map_value(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg | 
         w.reject(f"read from map forbidden, value_size={m.value_size} off={reg.off + off} size={size}")
     what = f"invalid access to map value, value_size={m.value_size} off={{off}} size={{size}}"
     _check_region(w, reg, regno, off, size, m.value_size, what)
-    w.touch(Region.MAP_VALUE)
+    w.touch_value(reg.map)
     kptr = fields.touched(w, m, reg, off, size, direct=True)
     if kptr is not None:
         return fields.kptr_access(w, kptr, value, value_regno)

@@ -3,14 +3,14 @@ from .liveness cimport Liveness
 from .precision cimport Wanted
 from .state cimport Frame, Reg, State, Step, make_step
 
-cdef int _SCALAR, _SCALAR_KIND, _POINTER_KIND, _ARENA, _ARENA_KIND
+cdef int _MAP_REGION, _SCALAR, _SCALAR_KIND, _POINTER_KIND, _ARENA, _ARENA_KIND
 
 cdef class Walk:
     cdef public object program, insns, env, cfg, log, facts
     cdef public Liveness life
     cdef public Wanted wanted
     cdef public list ops, live, plain_values, stack_bytes
-    cdef public bytearray zero_stack, pointer_at, results
+    cdef public bytearray zero_stack, pointer_at, results, value_maps
     cdef public list regions
     cdef public bint strict_alignment
     cdef public State state
@@ -29,6 +29,8 @@ cdef class Walk:
     cpdef Reg linked(self, Reg reg)
     cpdef leave(self, Reg reg)
     cpdef touch(self, int region)
+    @cython.locals(pc=cython.int, have=cython.int)
+    cpdef touch_value(self, int index)
     cpdef int new_id(self)
     @cython.locals(step=Step)
     cpdef touch_slot(self, int frame, int slot)

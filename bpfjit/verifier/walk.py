@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ..btf import Btf
-from ..program import Facts, MapInfo, Program, ValueKind
+from ..program import SEVERAL_MAPS, Facts, MapInfo, Program, Region, ValueKind
 from ..spec.targets import FUNCTION_BY_NAME, TARGET_BY_FUNC, Function, Target
 from ..uapi import bpf as uapi
 from . import precision
@@ -22,6 +22,7 @@ from .state import OR_NULL, SCALAR, Frame, Reg, State, Step, T, make_step
 MAX_VAR_OFF = 1 << 29  # BPF_MAX_VAR_OFF: offsets beyond it are refused before they could overflow
 MAX_PACKET_OFF = 0xFFFF
 # Names with an underscore are C numbers in the compiled module (walk.pxd).
+_MAP_REGION = int(Region.MAP_VALUE)
 _SCALAR, _SCALAR_KIND, _POINTER_KIND = SCALAR, int(ValueKind.SCALAR), int(ValueKind.POINTER)
 _ARENA, _ARENA_KIND = int(T.ARENA), int(ValueKind.ARENA)
 
@@ -58,8 +59,10 @@ class Walk:
         self.cfg = cfg
         self.log = log
         count = len(program.insns)
-        self.facts = Facts(bytearray(count), [0] * count, bytearray(count), bytearray(count), live=cfg.live)
-        self.results, self.regions = self.facts.result, self.facts.region
+        self.facts = Facts(
+            bytearray(count), [0] * count, bytearray(count), bytearray(count), bytearray(count), live=cfg.live
+        )
+        self.results, self.regions, self.value_maps = self.facts.result, self.facts.region, self.facts.value_map
         self.facts.entry_kinds = [[0] * 6 for _ in cfg.starts]
         self.facts.exit_kinds = [0] * len(cfg.starts)
         self.live = cfg.live
@@ -136,6 +139,14 @@ class Walk:
 
     def touch(self, region: int) -> None:
         self.regions[self.pc] |= region
+
+    def touch_value(self, index: int) -> None:
+        """The instruction under way touches a value of this map."""
+        pc = self.pc
+        self.regions[pc] |= _MAP_REGION
+        have = self.value_maps[pc]
+        if have != index + 1:
+            self.value_maps[pc] = index + 1 if not have else SEVERAL_MAPS
 
     def leave(self, reg: Reg) -> None:
         """Note the kind of value that the instruction under way leaves in its destination."""

@@ -356,3 +356,25 @@ int of_hashes(void *ctx)
 	}
 	return found ^ found >> 32;
 }
+
+/* Values of one map through two names, and of two maps: what is written through the one is read through the other. */
+SEC("syscall")
+int one_map_two_names(void *ctx)
+{
+	u32 zero = 0, one = 1;
+	void *inner = bpf_map_lookup_elem(&arrays, &zero);
+	u64 *there = inner ? bpf_map_lookup_elem(inner, &one) : NULL, *here = bpf_map_lookup_elem(&short_array, &one);
+	u64 *other = bpf_map_lookup_elem(&long_array, &one), sum = 0;
+
+	if (!there || !here || !other)
+		return -1;
+	*here = *other = 1;
+	for (u32 i = 0; i < 20; i++) {
+		*there += *other;
+		sum = sum * 3 + *here;
+		*here += 2;
+		*other = *there & 7;
+		sum += *there;
+	}
+	return sum ^ sum >> 32;
+}

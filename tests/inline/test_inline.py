@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ SOURCE = Path(__file__).parent / "inline.bpf.c"
 KEYS = ["hash_1", "hash_2", "hash_3", "hash_4", "hash_7", "hash_8", "hash_13", "hash_16", "hash_64", "hash_65"]
 EACH = ["each_array", "each_array_stopped", "each_percpu_array", "each_hash", "each_percpu_hash"]
 PROGRAMS = [*KEYS, "percpu_4", "percpu_12", "lru_8", "percpu_array", "task", "nested", "who", *EACH]
-PROGRAMS += ["each_hash_first", "of_arrays", "of_arrays_each", "of_hashes"]
+PROGRAMS += ["one_map_two_names", "each_hash_first", "of_arrays", "of_arrays_each", "of_hashes"]
 # bpf_loop: counts that end by themselves, by the callback, too many, and flags that must be 0.
 LOOPS = [
     (0, 0),
@@ -130,3 +132,21 @@ def test_contents_that_never_change_are_compiled_in(tmp_path: Path) -> None:
         assert "ret i64 5" in optimised, "a table of one number needs no table"
         assert run((kernel.bpf, it), "prog") == 5
         it.close()
+
+
+def test_values_of_two_maps_are_never_one_another(tmp_path: Path) -> None:
+    """What a loop writes into one hash does not make it read the other's value again."""
+    source = tmp_path / "two.bpf.c"
+    source.write_text(
+        '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\n'
+        "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 8); __type(key, u32); __type(value, u64[4]); } "
+        'a SEC(".maps"), b SEC(".maps");\n'
+        'SEC("syscall") int prog(void *ctx) { u32 k = 1; u64 *p = bpf_map_lookup_elem(&a, &k);\n'
+        "volatile u64 *q = bpf_map_lookup_elem(&b, &k);\nif (!p || !q) return 0;\n"
+        "for (int i = 0; i < 100; i++) p[i & 3] += q[0];\nreturn 0; }\n"
+        'char _license[] SEC("license") = "GPL";\n'
+    )
+    with Kernel() as kernel, open_object(source).load(kernel.bpf) as it:
+        optimised = kernel.jit.ir_listing(kernel.caller.fds.get(it.progs["prog"].fd).object.verified)
+        loads = re.findall(r" = load i64, ptr %\S+, align 1, !alias.scope !(\d+)", optimised)
+        assert sorted(Counter(loads).values())[0] == 1 and len(set(loads)) == 2, "q[0] is read once, before the loop"
