@@ -60,6 +60,7 @@ class NetNs:
         self.indexes = {kind: Index(native) for kind in NET_OBJECTS}
         self.devices: dict[str, Any] = {}
         self._numbers = itertools.count(1)
+        self.device("lo")  # every namespace has it, as device 1
 
     def add(self, kind: str, obj: Any) -> int:
         """One more object of a kind, behind those that are there; its number, by which remove() takes it off."""
@@ -79,6 +80,10 @@ class NetNs:
             if name == "lo":
                 self.c.loopback_dev = found
         return found
+
+    def device_at(self, ifindex: int) -> Any:
+        """The device of that number, None where there is none."""
+        return next((d for d in self.devices.values() if d.ifindex == ifindex), None)
 
 
 class NamespaceSet:

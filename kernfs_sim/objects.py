@@ -119,7 +119,7 @@ class MapObject(Object):
     @property
     def user_value_bytes(self) -> int:
         """A value as syscalls have it."""
-        return 4 if self.type.holds else self.native.value_bytes
+        return self.value_size if self.type.holds else self.native.value_bytes
 
     def info(self) -> MapInfo:
         """The map as verifier and engines see it; the contents of a frozen read-only array are constants."""

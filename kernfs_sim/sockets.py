@@ -170,6 +170,7 @@ class Socket(Held):
                 file.c.private_data = file.c.f_inode = ffi.NULL
         if self.inode is not None:
             self.native.forget(self.inode)
+        self.native.sock_closed(self.c)
         self.free()
 
     def file_row(self, flags: int) -> FileRow:

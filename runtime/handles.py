@@ -95,6 +95,10 @@ class KernelHandle:
         """The struct inode that all files share which have none of their own: those of maps, programs, pidfds."""
         return self.new("struct inode")
 
+    def sock_closed(self, sk: CData) -> None:
+        """A socket is closed: maps of sockets do not hold it any more."""
+        lib.rt_sock_closed(self._open(), sk)
+
     def forget(self, obj: CData) -> None:
         """A structure inside another one goes: its local storage too, after readers."""
         lib.rt_kobj_forget_rcu(self._open(), obj)

@@ -21,6 +21,8 @@ struct btf_ptr;
 struct __sk_buff;
 struct bpf_flow_keys;
 struct bpf_sock;
+struct bpf_devmap_val;
+struct bpf_cpumap_val;
 struct xdp_md;
 struct bpf_spin_lock;
 struct bpf_timer;
@@ -713,6 +715,21 @@ enum {
 };
 
 enum {
+	BPF_F_INGRESS = 1,
+};
+
+enum {
+	BPF_F_BROADCAST = 8,
+	BPF_F_EXCLUDE_INGRESS = 16,
+};
+
+enum {
+	BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB = 4,
+	BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5,
+	BPF_SOCK_OPS_TCP_LISTEN_CB = 11,
+};
+
+enum {
 	BPF_F_INDEX_MASK = 4294967295ULL,
 	BPF_F_CURRENT_CPU = 4294967295ULL,
 	BPF_F_CTXLEN_MASK = 4503595332403200ULL,
@@ -1379,6 +1396,22 @@ struct bpf_sock {
 	__u32 dst_ip6[4];
 	__u32 state;
 	__s32 rx_queue_mapping;
+};
+
+struct bpf_devmap_val {
+	__u32 ifindex;
+	union {
+		int fd;
+		__u32 id;
+	} bpf_prog;
+};
+
+struct bpf_cpumap_val {
+	__u32 qsize;
+	union {
+		int fd;
+		__u32 id;
+	} bpf_prog;
 };
 
 struct xdp_md {

@@ -326,21 +326,23 @@ class Machine:
 
     def _check_arguments(self, pc: int, row: Helper, regs: list[int]) -> None:
         """All memory that a helper is handed is the program's to hand out."""
+        map_addr = next((regs[i] for i, arg in enumerate(row.args, 1) if arg.kind is ArgKind.MAP_PTR), 0)
         for i, arg in enumerate(row.args, 1):
             addr = regs[i]
-            size = self._argument_bytes(arg, regs, i)
+            size = self._argument_bytes(arg, regs, i, map_addr)
             if size and not (arg.nullable and not addr) and not self.in_memory(addr, size):
                 raise InterpreterFault(
                     f"{pc}: bpf_{row.name} is handed {size} bytes at {addr:#x} that are not the program's"
                 )
 
-    def _argument_bytes(self, arg: Arg, regs: list[int], i: int) -> int:
+    def _argument_bytes(self, arg: Arg, regs: list[int], i: int, map_addr: int) -> int:
         if arg.kind in (ArgKind.MEM, ArgKind.UNINIT_MEM):
             return regs[i + 1]
         if arg.kind is ArgKind.MAP_KEY:
-            return self._key_bytes(regs[1])
+            return self._key_bytes(map_addr)
         if arg.kind in (ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE):
-            return self._map_at(regs[1]).value_size
+            m = self._map_at(map_addr)
+            return 0 if m.type.finds else m.value_size  # a socket is no memory of the program's
         return arg.size
 
     def _map_at(self, addr: int) -> MapInfo:

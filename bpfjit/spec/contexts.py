@@ -53,15 +53,13 @@ _SKB_DATA: Native = {"data": (FieldKind.PACKET, _SKB), "data_end": (FieldKind.PA
 
 _SOCK_POINTER: Native = {"sk": (FieldKind.SOCK_COMMON, uapi.LAYOUTS["__sk_buff"].fields["sk"][0])}
 
-XDP_MD = layout(
-    "xdp_md",
-    {
-        "data": (FieldKind.PACKET, _XDP),
-        "data_end": (FieldKind.PACKET_END, _XDP + 8),
-        "data_meta": (FieldKind.PACKET_META, _XDP + 16),
-    },
-    hidden={"egress_ifindex"},
-)
+_XDP_DATA: Native = {
+    "data": (FieldKind.PACKET, _XDP),
+    "data_end": (FieldKind.PACKET_END, _XDP + 8),
+    "data_meta": (FieldKind.PACKET_META, _XDP + 16),
+}
+XDP_MD = layout("xdp_md", _XDP_DATA, hidden={"egress_ifindex"})
+XDP_MD_DEVMAP = layout("xdp_md", _XDP_DATA)  # where a packet leaves, its device is known
 _POINTERS = {"data", "data_end", "data_meta", "flow_keys", "sk", "tc_classid", "tstamp", "hwtstamp", "tstamp_type"}
 _SOCKET = {"family", "remote_ip4", "local_ip4", "remote_ip6", "local_ip6", "remote_port", "local_port"}
 _TIMES = {"tstamp", "hwtstamp"}

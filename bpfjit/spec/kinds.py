@@ -261,16 +261,19 @@ class MapType:
     """One map type and its rules.
 
     flags: those of BPF_MAP_CREATE that it takes; `required_flags` must all be set, `unsupported_flags` are answered with
-    ENOTSUPP rather than EINVAL; `extra`: the bits of map_extra. key, value, entries: the sizes that it takes (EINVAL
-    outside); max_value: above it E2BIG; max_element: of key and value together. uses: what helpers may do with it
+    ENOTSUPP rather than EINVAL, `implied_flags` it has unasked; `extra`: the bits of map_extra. key, value, entries: the
+    sizes that it takes (EINVAL outside), of keys and values only those in `keys` and `values` where they are given;
+    max_key, max_value: above it E2BIG; max_element: of key and value together. uses: what helpers may do with it
     (Helper.map_use). batch: its batch commands ("lookup", "update", "delete", "take"). fields: the special fields that
     a value may hold. per_cpu: a syscall's value is round_up(value_size, 8) * ncpus bytes. `direct`: its first value may
     be addressed by ld_imm64. walk_order: of its elements ("": the keys' own). `tests`: a lookup asks whether the
     value given is there. btf_key: the kind that its key has in BTF, "" any, "none": no BTF at all. offload: a type
     that a device could hold. holds: what its values are, put in by fd and seen by syscalls as ids: "map", "prog",
-    "cgroup". ring: its memory is a ring of records. arena: its memory is pages
-    that programs reach by 32-bit addresses. owner: what a value belongs to, named by an fd. sleepable: programs
-    that sleep may use it. inner: it may be a map's inner map. elem_iterator: iter/bpf_map_elem walks its elements.
+    "cgroup"; "device", "cpu" with a program; "sock", "reuseport", "xsk" (kernfs_sim/bpf/net_maps.py). finds: what a
+    program's lookup gives in place of a value: "socket" (a reference), "xdp_sock". ring: its memory is a ring of records.
+    arena: its memory is pages that programs reach by 32-bit addresses. owner: what a value belongs to, named by an fd.
+    sleepable: programs that sleep may use it. inner: it may be a map's inner map. elem_iterator: iter/bpf_map_elem walks
+    its elements.
     """
 
     id: int
@@ -280,10 +283,14 @@ class MapType:
     key: tuple[int, int] = (1, 0xFFFFFFFF)
     value: tuple[int, int] = (1, 0xFFFFFFFF)
     entries: tuple[int, int] = (1, 0xFFFFFFFF)
+    keys: frozenset[int] = frozenset()
+    values: frozenset[int] = frozenset()
+    max_key: int = 0xFFFFFFFF
     max_value: int = (1 << 31) - 1
     max_element: int = 0
     required_flags: int = 0
     unsupported_flags: int = 0
+    implied_flags: int = 0
     extra: int = 0
     batch: frozenset[str] = frozenset()
     fields: Special = NOTHING
@@ -296,12 +303,18 @@ class MapType:
     btf_key: str = ""
     offload: bool = False
     holds: str = ""
+    finds: str = ""
     ring: bool = False
     arena: bool = False
     owner: str = ""
     sleepable: bool = True
     inner: bool = True
     elem_iterator: bool = False
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether programs that use it must be like those in it. Of devices by number Linux asks no such thing."""
+        return self.holds in ("prog", "cpu") or (self.holds == "device" and self.walk_order == "index")
 
 
 @dataclass(frozen=True, slots=True)

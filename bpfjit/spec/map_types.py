@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..btf.record import NOTHING, Special
 from ..uapi import bpf as uapi
 from .kinds import MapType
@@ -14,6 +16,7 @@ _LRU = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_ZERO_SEED | uapi.BPF_F_NO_COMMON_LRU | 
 _KMALLOC_MAX = 1 << 22
 _MAX_HASH_ELEMENT = _KMALLOC_MAX - 48  # less Linux's own part of an element: key and value stay below
 _MAX_STORAGE_VALUE = 65535 - 80  # less Linux's own part of an element
+_NR_CPUS = 256  # of a usual x86-64 configuration
 _MAX_PERCPU_VALUE = 32 << 10  # PCPU_MIN_UNIT_SIZE
 _LPM_KEY = (4 + 1, 4 + 256)  # a length in bits and 1 to 256 bytes
 _NONE = (0, 0)
@@ -47,6 +50,23 @@ def _storage(id_: int, name: str, owner: str, more_fields: Special = NOTHING) ->
         btf_key="int",
         owner=owner,
     )
+
+
+_FOUR_OR_EIGHT = frozenset({4, 8})
+_DEVICES = uapi.BPF_F_NUMA_NODE | uapi.BPF_F_RDONLY | uapi.BPF_F_WRONLY
+_SOCKET_UPDATES = frozenset({"lookup", "update", "delete", "select_reuseport"})
+
+
+def _net(id_: int, name: str, uses: frozenset[str], holds: str, **rules: Any) -> MapType:
+    """What packets and sockets are redirected by: numbers and objects of the kernel, without BTF, batches and callbacks."""
+    common: dict[str, Any] = {
+        "flags": _DEVICES,
+        "key": (4, 4),
+        "values": _FOUR_OR_EIGHT,
+        "walk_order": "index",
+        "btf_key": "none",
+    }
+    return MapType(id_, name, uses=uses, holds=holds, for_each=False, sleepable=False, **(common | rules))
 
 
 MAP_TYPES: tuple[MapType, ...] = (
@@ -301,6 +321,57 @@ MAP_TYPES: tuple[MapType, ...] = (
     _storage(uapi.BPF_MAP_TYPE_CGRP_STORAGE, "cgrp_storage", "cgroup"),
     _storage(uapi.BPF_MAP_TYPE_INODE_STORAGE, "inode_storage", "inode"),
     _storage(uapi.BPF_MAP_TYPE_SK_STORAGE, "sk_storage", "sock"),
+    # A program that finds a device's entry may not write it.
+    _net(
+        uapi.BPF_MAP_TYPE_DEVMAP,
+        "devmap",
+        frozenset({"lookup", "redirect"}),
+        "device",
+        implied_flags=uapi.BPF_F_RDONLY_PROG,
+    ),
+    _net(
+        uapi.BPF_MAP_TYPE_DEVMAP_HASH,
+        "devmap_hash",
+        frozenset({"lookup", "redirect"}),
+        "device",
+        implied_flags=uapi.BPF_F_RDONLY_PROG,
+        walk_order="hash",
+    ),
+    _net(
+        uapi.BPF_MAP_TYPE_CPUMAP,
+        "cpumap",
+        frozenset({"redirect"}),
+        "cpu",
+        flags=uapi.BPF_F_NUMA_NODE,
+        entries=(1, _NR_CPUS),
+    ),
+    _net(
+        uapi.BPF_MAP_TYPE_XSKMAP,
+        "xskmap",
+        frozenset({"lookup", "redirect"}),
+        "xsk",
+        values=frozenset({4}),
+        finds="xdp_sock",
+    ),
+    _net(uapi.BPF_MAP_TYPE_SOCKMAP, "sockmap", _SOCKET_UPDATES | {"sockmap"}, "sock", finds="socket"),
+    _net(
+        uapi.BPF_MAP_TYPE_SOCKHASH,
+        "sockhash",
+        _SOCKET_UPDATES | {"sockhash"},
+        "sock",
+        key=(1, 0xFFFFFFFF),
+        max_key=512,
+        walk_order="hash",
+        finds="socket",
+    ),
+    _net(
+        uapi.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY,
+        "reuseport_sockarray",
+        frozenset({"select_reuseport"}),
+        "reuseport",
+        flags=uapi.BPF_F_NUMA_NODE | _ACCESS,
+        btf_key="",
+    ),
 )
 MAP_TYPE_BY_ID = {row.id: row for row in MAP_TYPES}
 MAP_TYPE_NAMES = {

@@ -26,3 +26,7 @@ UNPRIVILEGED_MAPS = frozenset(
         *("HASH_OF_MAPS", "RINGBUF", "USER_RINGBUF", "CGROUP_STORAGE", "PERCPU_CGROUP_STORAGE"),
     )
 )
+# With unprivileged_bpf_disabled CAP_BPF too, and always this one.
+NET_ADMIN_MAPS = frozenset(
+    getattr(uapi, f"BPF_MAP_TYPE_{name}") for name in ("SOCKMAP", "SOCKHASH", "DEVMAP", "DEVMAP_HASH", "XSKMAP")
+)

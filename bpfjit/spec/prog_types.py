@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..uapi import bpf as uapi
 from .cgroup_progs import CGROUP_PROG_TYPES
-from .contexts import SK_BUFF_FILTER, SK_BUFF_TC, XDP_MD
+from .contexts import SK_BUFF_FILTER, SK_BUFF_TC, XDP_MD, XDP_MD_DEVMAP
 from .kinds import CtxKind, ProgType
 from .socket_progs import SOCKET_PROG_TYPES
 
@@ -67,6 +67,7 @@ PROG_TYPES: tuple[ProgType, ...] = (
         CtxKind.FIELDS,
         frozenset({"all", "net", "xdp"}),
         layout=XDP_MD,
+        layouts={uapi.BPF_XDP_DEVMAP: XDP_MD_DEVMAP},
         test_run=True,
         packet_writable=True,
         ctx_names=frozenset({"xdp_md"}),

@@ -8,10 +8,11 @@ from ..btf import Kind
 from ..errors import ENOTSUPP
 from ..isa.encoding import Insn
 from ..spec.helpers import HELPER_BY_ID
+from ..spec.helpers.sockets import SOCK
 from ..spec.kinds import Arg, ArgKind, Callback, Helper, RetKind
 from ..spec.prog_types import helper_groups
 from ..uapi import bpf as uapi
-from . import btf_walk, ctx, dynptrs, fields, held, locks, mem, objects, stack
+from . import btf_walk, ctx, dynptrs, fields, held, locks, mem, objects, sockmaps, stack
 from . import state as st
 from .bounds import sync
 from .log import tnum_text, type_name
@@ -106,6 +107,10 @@ class Call:
             w.facts.call_map[w.pc] = reg.map if known == reg.map else -1
         elif kind in (ArgKind.MAP_KEY, ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE):
             m = w.program.maps[self.map_index]
+            if kind is not ArgKind.MAP_KEY and sockmaps.refers(m):
+                if kind is not ArgKind.MAP_VALUE or arg.nullable:
+                    w.reject("invalid arg_type for sockmap/sockhash", errno.EINVAL)
+                return self._argument(regno, SOCK)
             size = m.key_size if kind is ArgKind.MAP_KEY else m.value_size
             if not size and reg.type == T.STACK:
                 w.reject("invalid zero-sized read")
@@ -183,12 +188,13 @@ class Call:
     def _map(self) -> None:
         """Whether this helper may do to the map what it does; Linux asks once all arguments are good."""
         w, row, m = self.w, self.row, self.w.program.maps[self.map_index]
-        if row.map_use and row.map_use not in m.type.uses:
-            w.reject(f"cannot pass map_type {m.type.id} into func bpf_{row.name}#{row.id}", errno.EINVAL)
         if row.writes_map and m.flags & uapi.BPF_F_RDONLY_PROG:
             w.reject("write into map forbidden")
         if row.callback is Callback.MAP_ELEM and not m.type.for_each:
             w.reject("callback function not allowed for map", ENOTSUPP)
+        sockmaps.check_update(w, row, m)
+        if row.map_use and row.map_use not in m.type.uses:
+            w.reject(f"cannot pass map_type {m.type.id} into func bpf_{row.name}#{row.id}", errno.EINVAL)
 
     def _finds(self) -> bool:
         """A lookup of a known key that an array surely has."""
@@ -302,7 +308,7 @@ class Call:
                 r.smin, r.smax = -4095, sizes[row.ret_size_arg].umax
                 r.s32min, r.s32max = -4095, min(sizes[row.ret_size_arg].umax, st.S32_MAX)
                 sync(r)
-        if row.acquires:
+        if row.acquires or (row.ret is RetKind.MAP_VALUE_OR_NULL and sockmaps.refers(w.program.maps[self.map_index])):
             r.id = r.ref = held.acquire(w)
         elif row.passes_reference:
             r.ref = self.shared_ref

@@ -6,6 +6,7 @@ from . import branch, fields, held, objects
 from . import state as st
 from .bounds import zero_extend
 from .op import Op
+from .sockmaps import FOUND
 from .state import ADDED, ADDED_32, AT_END, BEYOND_END, OR_NULL, SCALAR, SLOT_BIT, SPILL, Reg, Slot, State, T, make_slot
 from .transfer import transfer
 from .walk import MAX_PACKET_OFF, Walk, non_null
@@ -185,6 +186,8 @@ def _resolve_null(w: Walk, state: State, pointer_id: int, is_null: bool) -> None
         there = non_null(r)
         if there.type == T.MAP_PTR and fields.tells_apart(w.program.maps[there.map]):
             there.size = r.id
+        if there.type == T.MAP_VALUE and (finds := w.program.maps[there.map].type.finds):
+            there.type = FOUND[finds]
         lockable = there.type == T.MAP_VALUE and fields.may_lock(w.program.maps[there.map])
         lockable = lockable or (there.type == T.BTF and objects.is_lockable(w, there))
         if there.type not in (T.PACKET, T.PACKET_META) and not lockable:

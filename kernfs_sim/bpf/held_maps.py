@@ -16,6 +16,7 @@ from ..caller import Caller
 from ..cgroup import Cgroup
 from ..objects import MapObject, Object, ProgObject, TailOwner
 from ..perf import PerfEvent
+from . import net_maps
 from .fd import map_of, prog_of
 
 if TYPE_CHECKING:
@@ -83,8 +84,10 @@ _RESOLVE: dict[str, Callable[[Caller, MapObject, int], tuple[Any, Any]]] = {
 
 
 def claim(m: MapObject, prog: ProgObject) -> None:
-    """The first program that a prog array meets says what its programs must be like. Raises EINVAL for another kind."""
+    """The first program that a map of programs meets says what they must be like. Raises EINVAL for another kind."""
     owner = TailOwner.of(prog)
+    if m.type.holds != "prog":  # entries have programs of another attach type than whoever redirects to them
+        owner = replace(owner, attach_type=0, attach_name="")
     if m.tail_owner is None:
         m.tail_owner = owner
     elif m.tail_owner != owner:
@@ -93,6 +96,8 @@ def claim(m: MapObject, prog: ProgObject) -> None:
 
 def lookup(m: MapObject, key: bytes) -> bytes:
     """The id of what is there. Raises ENOENT, ENOTSUPP for objects without ids."""
+    if m.type.holds in net_maps.KINDS:
+        return net_maps.lookup(m, key)
     if m.type.holds in ("cgroup", "perf_event"):
         raise refuse(ENOTSUPP, f"what map {m.name} holds has no ids")
     with m.changing:
@@ -104,6 +109,9 @@ def lookup(m: MapObject, key: bytes) -> bytes:
 
 def update(kernel: Kernel, caller: Caller, m: MapObject, key: bytes, value: bytes, flags: int) -> None:
     """Put in the object of an fd; what was there goes after readers. Raises EBADF, EINVAL, E2BIG, EEXIST, ENOENT."""
+    if m.type.holds in net_maps.KINDS:
+        _let_go(kernel, net_maps.update(kernel, caller, m, key, value, flags))
+        return
     if m.type.walk_order == "index":
         if flags != uapi.BPF_ANY:
             raise refuse(errno.EINVAL, f"flags {flags:#x} on map {m.name}")

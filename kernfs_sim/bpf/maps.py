@@ -10,11 +10,11 @@ from bpfjit.btf import NO_FIELDS, Special
 from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.spec.kinds import MapType
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
-from bpfjit.spec.privileges import UNPRIVILEGED_MAPS
+from bpfjit.spec.privileges import NET_ADMIN_MAPS, UNPRIVILEGED_MAPS
 from bpfjit.uapi import bpf as uapi
 from runtime import Map, lib
 
-from ..caller import CAP_BPF, Caller
+from ..caller import CAP_BPF, CAP_NET_ADMIN, Caller
 from ..objects import CALLING_BACK, MapObject
 from . import held_maps, map_btf, storage
 from .fd import btf_of, install, map_of
@@ -48,8 +48,11 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         caller.fds.get(attr.map_token_fd)
         raise refuse(errno.EINVAL, f"fd {attr.map_token_fd} is no token")  # none is made here
     open_to_all = not kernel.unprivileged_bpf_disabled and attr.map_type in UNPRIVILEGED_MAPS
-    if not open_to_all and not caller.cred.capable(CAP_BPF):
+    for_net = attr.map_type in NET_ADMIN_MAPS and not kernel.unprivileged_bpf_disabled
+    if not open_to_all and not for_net and not caller.cred.capable(CAP_BPF):
         raise refuse(errno.EPERM, f"creating a {row.name} map wants CAP_BPF")
+    if attr.map_type in NET_ADMIN_MAPS and not caller.cred.capable(CAP_NET_ADMIN):
+        raise refuse(errno.EPERM, f"creating a {row.name} map wants CAP_NET_ADMIN")
     name = object_name(attr.map_name)
     if attr.map_ifindex and row.offload:
         raise refuse(errno.EOPNOTSUPP, f"no device {attr.map_ifindex} takes a {row.name} map")
@@ -67,7 +70,7 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
         attr.key_size,
         attr.value_size,
         attr.max_entries,
-        attr.map_flags,
+        attr.map_flags | row.implied_flags,
         attr.map_extra,
         on_node=bool(attr.map_flags & uapi.BPF_F_NUMA_NODE) and attr.numa_node != _NO_NODE,
         fields=btf.own.fields(record) if btf is not None and btf.own is not None else (),
@@ -117,13 +120,14 @@ def _exclusive_to(caller: Caller, attr: uapi.MapCreate) -> bytes:
 def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
     flags = attr.map_flags
     shape = f"{row.name} map of {attr.max_entries} entries, key {attr.key_size}, value {attr.value_size}"
-    sizes = (("key", attr.key_size, row.key), ("value", attr.value_size, row.value))
-    for what, size, (low, high) in sizes:
-        if not low <= size <= high:
-            raise refuse(errno.EINVAL, f"{shape}: wanted a {what} of {low} to {high} bytes")
+    sizes = (("key", attr.key_size, row.key, row.keys), ("value", attr.value_size, row.value, row.values))
+    for what, size, (low, high), only in sizes:
+        if not low <= size <= high or (only and size not in only):
+            wanted = " or ".join(map(str, sorted(only))) if only else f"{low} to {high}"
+            raise refuse(errno.EINVAL, f"{shape}: wanted a {what} of {wanted} bytes")
     if row.owner and not (attr.btf_key_type_id and attr.btf_value_type_id):
         raise refuse(errno.EINVAL, f"{shape}: wanted BTF of key and value")
-    if row.owner and attr.max_entries:
+    if not row.entries[1] and attr.max_entries:
         raise refuse(errno.EINVAL, f"{shape}: wanted no number of entries")
     if row.ring and attr.max_entries & (attr.max_entries - 1):
         raise refuse(errno.EINVAL, f"{shape}: wanted a power of two")
@@ -144,7 +148,9 @@ def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
         raise refuse(errno.E2BIG, f"{shape}: too large an element")
     if (-(-attr.value_size // 8) * 8 if row.per_cpu else attr.value_size) > row.max_value:
         raise refuse(errno.E2BIG, f"{shape}: wanted at most {row.max_value} bytes of value")
-    if attr.max_entries > row.entries[1] and not row.owner:
+    if attr.key_size > row.max_key:
+        raise refuse(errno.E2BIG, f"{shape}: wanted at most {row.max_key} bytes of key")
+    if attr.max_entries > row.entries[1]:
         raise refuse(errno.E2BIG, f"{shape}: wanted at most {row.entries[1]} entries")
 
 
@@ -198,7 +204,7 @@ def update(kernel: Kernel, caller: Caller, map_fd: int, key: int, value: int, fl
     if flags & uapi.BPF_F_LOCK:
         check_lock(m, flags)
     if m.type.holds:
-        held_maps.update(kernel, caller, m, key_of(caller, m, key), caller.read(value, 4), flags)
+        held_maps.update(kernel, caller, m, key_of(caller, m, key), caller.read(value, m.value_size), flags)
         return 0
     if caller.is_here and not m.type.owner:
         return _done(m, lib.rt_map_update_user(m.native.ptr, key, value, flags))

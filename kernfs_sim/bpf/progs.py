@@ -74,7 +74,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
         prog.extends = target.get(), attr.attach_btf_id
     try:
         for m in maps:
-            if m.type.holds == "prog":
+            if m.type.has_programs:
                 held_maps.claim(m, prog)
     except BaseException:
         prog.put()

@@ -125,6 +125,8 @@ def _give_back(caller: Caller, attr: uapi.TestRun, packet: bytes, ctx: bytes) ->
 
 
 def _xdp(kernel: Kernel, caller: Caller, attr: uapi.TestRun, prog: ProgObject) -> int:
+    if prog.program.attach_type in (uapi.BPF_XDP_DEVMAP, uapi.BPF_XDP_CPUMAP):
+        raise refuse(errno.EINVAL, f"program {prog.program.name} runs for entries of a map only")
     if attr.flags or attr.batch_size:
         raise refuse(errno.EINVAL, f"test run flags {attr.flags:#x}, batch {attr.batch_size}: live frames are not simulated")
     layout = uapi.LAYOUTS["xdp_md"]

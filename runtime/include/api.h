@@ -24,6 +24,7 @@ int rt_ncpus(struct rt_kernel *k);
 void rt_kernel_idle(struct rt_kernel *k, struct task_struct *idle);
 void *rt_kobj_alloc(struct rt_kernel *k, size_t size);
 void rt_kobj_free_rcu(struct rt_kernel *k, void *obj, size_t size);
+void rt_sock_closed(struct rt_kernel *k, void *sk); /* it goes out of the maps of sockets, before its memory does */
 void rt_kobj_forget_rcu(struct rt_kernel *k, void *obj); /* it lies in another, which goes */
 void rt_kernel_printk_hook(struct rt_kernel *k, struct rt_tracepoint *event);
 void rt_kernel_rstat_hook(struct rt_kernel *k, struct rt_tracepoint *before, struct rt_tracepoint *after);

@@ -314,6 +314,12 @@ void rt_timer_drop(void *at);
 void rt_timers_stop(struct rt_kernel *k);
 void rt_timers_free(struct rt_kernel *k);
 void rt_storage_forget(struct rt_kernel *k, void *object);
+/* Maps that know kernel objects are told with this when one is no more, and (at_once) when it is closed. */
+typedef void (*rt_forget_fn)(struct rt_map *m, void *object);
+int rt_objects_watch(struct rt_kernel *k, struct rt_map *m, rt_forget_fn forget, int at_once);
+void rt_objects_unwatch(struct rt_map *m);
+u64 rt_sk_cookie(struct sock *sk);
+struct sock *rt_event_sock(const void *ctx); /* of the event that a cgroup program sees, or NULL */
 
 int rt_arena_fault(u64 addr, int missing);
 int rt_arena_pass_over(void *context);

@@ -517,6 +517,21 @@ enum {
 };
 
 enum {
+	BPF_F_INGRESS = 1,
+};
+
+enum {
+	BPF_F_BROADCAST = 8,
+	BPF_F_EXCLUDE_INGRESS = 16,
+};
+
+enum {
+	BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB = 4,
+	BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB = 5,
+	BPF_SOCK_OPS_TCP_LISTEN_CB = 11,
+};
+
+enum {
 	BPF_F_INDEX_MASK = 4294967295ULL,
 	BPF_F_CURRENT_CPU = 4294967295ULL,
 	BPF_F_CTXLEN_MASK = 4503595332403200ULL,
@@ -1140,6 +1155,22 @@ struct __sk_buff {
 	__u32 gso_size;
 	__u8 tstamp_type;
 	__u64 hwtstamp;
+};
+
+struct bpf_devmap_val {
+	__u32 ifindex;
+	union {
+		int fd; /* as it is put in */
+		__u32 id; /* as it is read */
+	} bpf_prog;
+};
+
+struct bpf_cpumap_val {
+	__u32 qsize;
+	union {
+		int fd;
+		__u32 id;
+	} bpf_prog;
 };
 
 struct xdp_md {

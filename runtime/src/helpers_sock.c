@@ -53,7 +53,7 @@ s64 rt_cgroup_run(struct rt_kernel *k, const rt_prog_fn *fns, u32 count, void *c
 	return *retval;
 }
 
-static struct sock *sock_of(const void *ctx)
+struct sock *rt_event_sock(const void *ctx)
 {
 	struct rt_event *event = rt_this_cpu->event;
 
@@ -91,6 +91,7 @@ s64 rt_set_retval(u64 value)
 	return 0;
 }
 
+/* A socket's number, given when it is first asked for; the caller holds a CPU. */
 u64 rt_sk_cookie(struct sock *sk)
 {
 	s64 *cookie, none = 0;
@@ -98,6 +99,7 @@ u64 rt_sk_cookie(struct sock *sk)
 	if (!sk)
 		return 0;
 	cookie = (s64 *)&sk->__sk_common.skc_cookie;
+
 	if (!__atomic_load_n(cookie, __ATOMIC_ACQUIRE)) {
 		s64 fresh = __atomic_add_fetch(&rt_this_cpu->kernel->cookies, 1, __ATOMIC_RELAXED);
 
@@ -108,12 +110,12 @@ u64 rt_sk_cookie(struct sock *sk)
 
 u64 rt_get_socket_cookie(void *ctx)
 {
-	return rt_sk_cookie(sock_of(ctx));
+	return rt_sk_cookie(rt_event_sock(ctx));
 }
 
 u64 rt_get_netns_cookie(void *ctx)
 {
-	struct sock *sk = sock_of(ctx);
+	struct sock *sk = rt_event_sock(ctx);
 	struct net *net = sk ? sk->__sk_common.skc_net.net : NULL;
 
 	return net ? net->net_cookie : 1; /* that of the first namespace */
@@ -279,17 +281,17 @@ s64 rt_sk_getsockopt(struct sock *sk, u64 level, u64 name, void *value, u64 len)
 
 s64 rt_setsockopt(void *ctx, u64 level, u64 name, const void *value, u64 len)
 {
-	return rt_sk_setsockopt(sock_of(ctx), level, name, value, len);
+	return rt_sk_setsockopt(rt_event_sock(ctx), level, name, value, len);
 }
 
 s64 rt_getsockopt(void *ctx, u64 level, u64 name, void *value, u64 len)
 {
-	return rt_sk_getsockopt(sock_of(ctx), level, name, value, len);
+	return rt_sk_getsockopt(rt_event_sock(ctx), level, name, value, len);
 }
 
 s64 rt_sock_ops_cb_flags_set(void *ctx, u64 flags)
 {
-	struct sock *sk = sock_of(ctx);
+	struct sock *sk = rt_event_sock(ctx);
 	u32 known = (u32)flags & ALL_CB_FLAGS;
 
 	if (!is_tcp(sk))
@@ -302,7 +304,7 @@ s64 rt_sock_ops_cb_flags_set(void *ctx, u64 flags)
 /* The address that a socket will be seen from. That nobody else has the port, and the host the address, is not looked at. */
 s64 rt_bind(void *ctx, const u8 *addr, u64 len)
 {
-	struct sock *sk = sock_of(ctx);
+	struct sock *sk = rt_event_sock(ctx);
 	u16 family, port;
 
 	if ((u32)len < sizeof(family) || !sk)

@@ -8,12 +8,7 @@
 
 #define MAX_TAIL_CALLS 33
 
-static struct held_array *held_of(struct rt_map *m)
-{
-	return (struct held_array *)m;
-}
-
-static struct rt_map *held_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
+struct rt_map *rt_held_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
 {
 	struct held_array *a = calloc(1, sizeof(*a));
 
@@ -31,93 +26,71 @@ static struct rt_map *held_alloc(struct rt_kernel *k, const struct bpf_map *shap
 	return &a->m;
 }
 
-static void held_free(struct rt_map *m)
+void rt_held_free(struct rt_map *m)
 {
-	rt_pages_free(held_of(m)->slot, (u64)m->map.max_entries * sizeof(void *));
+	rt_pages_free(rt_held_of(m)->slot, (u64)m->map.max_entries * sizeof(void *));
 	free(m);
 }
 
-static u32 index_of(const void *key)
-{
-	u32 index;
-
-	memcpy(&index, key, sizeof(index)); /* a key may lie anywhere */
-	return index;
-}
-
-static void *held_lookup(struct rt_map *m, const void *key, int cpu)
+void *rt_held_lookup(struct rt_map *m, const void *key, int cpu)
 {
 	(void)cpu;
-	return rt_held_at(m, index_of(key));
+	return rt_held_at(m, rt_index_of(key));
 }
 
-static int held_copy_in(struct rt_map *m, const void *key, const void *value, u64 flags)
+int rt_held_copy_in(struct rt_map *m, const void *key, const void *value, u64 flags)
 {
 	void *object;
-	u32 index = index_of(key);
+	u32 index = rt_index_of(key);
 
 	if (flags != BPF_ANY)
 		return -EINVAL;
 	if (index >= m->map.max_entries)
 		return -E2BIG;
 	memcpy(&object, value, sizeof(object));
-	__atomic_store_n(&held_of(m)->slot[index], object, __ATOMIC_RELEASE);
+	__atomic_store_n(&rt_held_of(m)->slot[index], object, __ATOMIC_RELEASE);
 	return 0;
 }
 
-static int held_delete(struct rt_map *m, const void *key)
+int rt_held_delete(struct rt_map *m, const void *key)
 {
-	u32 index = index_of(key);
+	u32 index = rt_index_of(key);
 
 	if (index >= m->map.max_entries)
 		return -E2BIG;
-	return __atomic_exchange_n(&held_of(m)->slot[index], NULL, __ATOMIC_ACQ_REL) ? 0 : -ENOENT;
+	return __atomic_exchange_n(&rt_held_of(m)->slot[index], NULL, __ATOMIC_ACQ_REL) ? 0 : -ENOENT;
 }
 
-static int held_copy_out(struct rt_map *m, const void *key, void *value, u64 flags)
+int rt_held_copy_out(struct rt_map *m, const void *key, void *value, u64 flags)
 {
-	void *object = rt_held_at(m, index_of(key));
+	void *object = rt_held_at(m, rt_index_of(key));
 
 	(void)flags;
 	memcpy(value, &object, sizeof(object));
 	return object ? 0 : -ENOENT;
 }
 
-static int held_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **value)
+int rt_held_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **value)
 {
 	if (at->pos >= m->map.max_entries)
 		return 0;
 	at->index = (u32)at->pos++;
 	*key = &at->index;
-	*value = &held_of(m)->slot[at->index];
+	*value = &rt_held_of(m)->slot[at->index];
 	return 1;
 }
 
-static s64 held_seek(struct rt_map *m, const void *key)
+s64 rt_held_seek(struct rt_map *m, const void *key)
 {
-	u32 index = index_of(key);
+	u32 index = rt_index_of(key);
 
 	return index >= m->map.max_entries ? -ENOENT : (s64)index + 1;
 }
 
-#define HELD_OPS(name, type)                                                                                           \
-	static const struct bpf_map_ops name = {                                                                       \
-		.map_type = type,                                                                                      \
-		.alloc = held_alloc,                                                                                   \
-		.free = held_free,                                                                                     \
-		.lookup = held_lookup,                                                                                 \
-		.delete = held_delete,                                                                                 \
-		.copy_out = held_copy_out,                                                                             \
-		.copy_in = held_copy_in,                                                                               \
-		.walk = held_walk,                                                                                     \
-		.seek = held_seek,                                                                                     \
-	};                                                                                                             \
-	RT_MAP_TYPE(name)
-
-HELD_OPS(array_of_maps_ops, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-HELD_OPS(prog_array_ops, BPF_MAP_TYPE_PROG_ARRAY);
-HELD_OPS(cgroup_array_ops, BPF_MAP_TYPE_CGROUP_ARRAY);
-HELD_OPS(perf_event_array_ops, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+RT_HELD_OPS(array_of_maps_ops, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+RT_HELD_OPS(prog_array_ops, BPF_MAP_TYPE_PROG_ARRAY);
+RT_HELD_OPS(cgroup_array_ops, BPF_MAP_TYPE_CGROUP_ARRAY);
+RT_HELD_OPS(perf_event_array_ops, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 
 /* -- tail calls -- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Local storage: one value for each task, cgroup, inode or socket, in a hash by the object's address. When an object's
- * memory is given back, after readers, its values go too (rt_storage_forget).
+ * memory is given back, after readers, its values go too (rt_storage_forget), and so it does from other maps that watch.
  */
 #include "hash.h"
 
@@ -12,38 +12,27 @@
 struct storage_link {
 	struct storage_link *next;
 	struct rt_map *m;
+	rt_forget_fn forget;
+	int at_once;
 };
 
-static struct rt_map *storage_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
+int rt_objects_watch(struct rt_kernel *k, struct rt_map *m, rt_forget_fn forget, int at_once)
 {
-	struct bpf_map inside = *shape;
 	struct storage_link *link = calloc(1, sizeof(*link));
-	struct rt_map *m;
 
-	*err = -ENOMEM;
 	if (!link)
-		return NULL;
-	inside.key_size = sizeof(void *);
-	inside.max_entries = MAX_BYTES / (round_up((u64)shape->value_size, 8) + 8);
-	if (inside.max_entries > MAX_OBJECTS)
-		inside.max_entries = MAX_OBJECTS;
-	m = rt_hash_alloc(k, &inside, err);
-	if (!m) {
-		free(link);
-		return NULL;
-	}
-	m->map.key_size = shape->key_size;
-	m->map.max_entries = 0;
-	m->memory_bytes = sizeof(struct rt_hash);
+		return -ENOMEM;
 	link->m = m;
+	link->forget = forget;
+	link->at_once = at_once;
 	rt_spin_lock(&k->storages_lock);
 	link->next = k->storages;
 	k->storages = link;
 	rt_spin_unlock(&k->storages_lock);
-	return m;
+	return 0;
 }
 
-static void storage_free(struct rt_map *m)
+void rt_objects_unwatch(struct rt_map *m)
 {
 	struct rt_kernel *k = m->kernel;
 	struct storage_link **at, *gone = NULL;
@@ -57,11 +46,42 @@ static void storage_free(struct rt_map *m)
 	}
 	rt_spin_unlock(&k->storages_lock);
 	free(gone);
+}
+
+static void storage_forget(struct rt_map *m, void *object)
+{
+	rt_hash_delete(m, &object);
+}
+
+static struct rt_map *storage_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
+{
+	struct bpf_map inside = *shape;
+	struct rt_map *m;
+
+	inside.key_size = sizeof(void *);
+	inside.max_entries = MAX_BYTES / (round_up((u64)shape->value_size, 8) + 8);
+	if (inside.max_entries > MAX_OBJECTS)
+		inside.max_entries = MAX_OBJECTS;
+	m = rt_hash_alloc(k, &inside, err);
+	if (!m)
+		return NULL;
+	if ((*err = rt_objects_watch(k, m, storage_forget, 0))) {
+		rt_hash_free(m);
+		return NULL;
+	}
+	m->map.key_size = shape->key_size;
+	m->map.max_entries = 0;
+	m->memory_bytes = sizeof(struct rt_hash);
+	return m;
+}
+
+static void storage_free(struct rt_map *m)
+{
+	rt_objects_unwatch(m);
 	rt_hash_free(m);
 }
 
-/* An object is no more: nobody can find it, and its memory will be another's. */
-void rt_storage_forget(struct rt_kernel *k, void *object)
+static void forget(struct rt_kernel *k, void *object, int closed)
 {
 	struct rt_cpu *cpu;
 
@@ -70,9 +90,21 @@ void rt_storage_forget(struct rt_kernel *k, void *object)
 	cpu = rt_enter(k);
 	rt_spin_lock(&k->storages_lock);
 	for (struct storage_link *link = k->storages; link; link = link->next)
-		rt_hash_delete(link->m, &object);
+		if (link->at_once || !closed)
+			link->forget(link->m, object);
 	rt_spin_unlock(&k->storages_lock);
 	rt_leave(cpu);
+}
+
+/* An object is no more: nobody can find it, and its memory will be another's. */
+void rt_storage_forget(struct rt_kernel *k, void *object)
+{
+	forget(k, object, 0);
+}
+
+void rt_sock_closed(struct rt_kernel *k, void *sk)
+{
+	forget(k, sk, 1);
 }
 
 void *rt_storage_get(struct bpf_map *map, void *object, const void *value, u64 flags)

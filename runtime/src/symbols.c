@@ -128,6 +128,13 @@
 	X(rt_sk_setsockopt)                                                                                      \
 	X(rt_sk_getsockopt)                                                                                      \
 	X(rt_sock_ops_cb_flags_set)                                                                              \
+	X(rt_sock_map_update)                                                                                          \
+	X(rt_sk_release)                                                                                               \
+	X(rt_redirect)                                                                                                 \
+	X(rt_redirect_map)                                                                                             \
+	X(rt_redirect_neigh)                                                                                           \
+	X(rt_redirect_peer)                                                                                            \
+	X(rt_xdp_redirect)                                                                                             \
 	X(rt_bind)                                                                                               \
 	X(rt_may_goto)                                                                                                 \
 	X(rt_bpf_cgroup_from_id)                                                                                       \

@@ -276,7 +276,8 @@ class Both:
         if fd in self.frozen and m.map_flags & uapi.BPF_F_RDONLY_PROG and kind.direct and m.max_entries == 1:
             constant = self.contents.get(fd, bytes(m.value_size))
         name = m.map_name.split(b"\0")[0].decode()
-        shape = (kind, m.key_size, m.value_size, m.max_entries, m.map_flags, fd in self.frozen, constant)
+        flags = m.map_flags | kind.implied_flags
+        shape = (kind, m.key_size, m.value_size, m.max_entries, flags, fd in self.frozen, constant)
         return MapInfo(index + 1, name, *shape, self.records[fd], bool(m.btf_value_type_id))
 
 

@@ -79,6 +79,13 @@ MAPS = {
     "stacks": MapSpec(uapi.BPF_MAP_TYPE_STACK_TRACE, 4, 64),
     "queued": MapSpec(uapi.BPF_MAP_TYPE_ARRAY, 4, 24, 1, members="struct bpf_wq work; long long sum;"),
     "outer_queued": MapSpec(uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, inner="queued"),
+    "devmap": MapSpec(uapi.BPF_MAP_TYPE_DEVMAP, 4, 8),
+    "devmap_hash": MapSpec(uapi.BPF_MAP_TYPE_DEVMAP_HASH, 4, 4),
+    "cpumap": MapSpec(uapi.BPF_MAP_TYPE_CPUMAP, 4, 8),
+    "xskmap": MapSpec(uapi.BPF_MAP_TYPE_XSKMAP, 4, 4),
+    "sockmap": MapSpec(uapi.BPF_MAP_TYPE_SOCKMAP, 4, 8),
+    "sockhash": MapSpec(uapi.BPF_MAP_TYPE_SOCKHASH, 8, 8),
+    "reuseport": MapSpec(uapi.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, 4, 8),
     "user_ringbuf": MapSpec(uapi.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096),
 }
 
@@ -99,7 +106,8 @@ def _info(id_: int, name: str) -> MapInfo:
     m, types = MAPS[name], MAPS[name].types
     row, frozen, constant = MAP_TYPE_BY_ID[m.type], bool(m.content), m.content or None
     record = parse_record(types, types.find(Kind.STRUCT, "value") or 0) if types is not None else NO_FIELDS
-    return MapInfo(id_, name, row, m.key, m.value, m.entries, m.flags, frozen, constant, record, types is not None)
+    flags = m.flags | row.implied_flags
+    return MapInfo(id_, name, row, m.key, m.value, m.entries, flags, frozen, constant, record, types is not None)
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ class Case:
     btf: bytes = b""
     funcs: tuple[tuple[int, int], ...] = ()
     lines: tuple[tuple[int, int, int, int], ...] = ()
+    expected: int = 0  # the attach type, where the name in `attach` does not say it
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,7 @@ _ATTACH = {"bpf_iter_": uapi.BPF_TRACE_ITER, "btf_trace_": uapi.BPF_TRACE_RAW_TP
 
 
 def attach_type(case: Case) -> int:
-    return next((value for prefix, value in _ATTACH.items() if case.attach.startswith(prefix)), 0)
+    return next((value for prefix, value in _ATTACH.items() if case.attach.startswith(prefix)), case.expected)
 
 
 def program_of(case: Case) -> Program:

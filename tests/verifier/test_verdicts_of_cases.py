@@ -1,7 +1,8 @@
 """Every case of cases/*.toml: our verdict is the stated one, and Linux's on the same bytes is the same.
 
 A case: name, asm (bpf_text.py), refused (what the log must hold; absent: accepted), and where not the file's
-own: type, attach, gpl, sleepable. `stricter`: why we refuse what Linux accepts. `lines`: C source lines, one an
+own: type, attach (a BTF name), attach_type, gpl, sleepable.
+`stricter`: why we refuse what Linux accepts. `lines`: C source lines, one an
 instruction. `globals`: functions with global linkage, by their C parameters ("f": ["int", "struct two * arg:nonnull"]).
 Programs with callbacks or these get BTF. `linux_only`: what the program uses is not in the simulated kernel, so it is judged
 by our verifier with Linux's BTF alone.
@@ -81,6 +82,7 @@ def case_of(row: dict[str, Any], btf: Btf) -> Case:
         types,
         funcs,
         lines,
+        row.get("attach_type", 0),
     )
 
 

@@ -89,6 +89,7 @@ _SHAPES: dict[int, dict[str, int]] = {
     uapi.BPF_MAP_TYPE_RINGBUF: _RING,
     uapi.BPF_MAP_TYPE_USER_RINGBUF: _RING,
     uapi.BPF_MAP_TYPE_LPM_TRIE: {"key_size": 8, "map_flags": uapi.BPF_F_NO_PREALLOC},
+    uapi.BPF_MAP_TYPE_XSKMAP: {"value_size": 4},
 }
 # Types that want more than numbers to be made: a map's template, BTF.
 _OTHERS = {"array_of_maps", "hash_of_maps"}
