@@ -104,7 +104,7 @@ class KeptPrograms:
 
     def _same_kernel(self) -> bool:
         """Whether the kernel has the types and targets that every one has, and none of its own."""
-        return self._kernel.targets.rows.keys() == TARGET_BY_FUNC.keys()
+        return self._kernel.targets.rows.keys() == TARGET_BY_FUNC.keys() and not self._kernel.is_elsewhere
 
     def get(
         self, key: str, maps: tuple[MapObject, ...], infos: tuple[MapInfo, ...], btf: BtfObject | None, own: ProgHandle
@@ -132,19 +132,13 @@ class KeptPrograms:
         self._cache.put(key, head.encode() + b"\0" + record, VERDICT)
 
 
+# Of a map's MapInfo: what says itself, and what its type, its BTF and its contents say.
+PLAIN = ("name", "key_size", "value_size", "max_entries", "flags", "frozen", "has_btf", "inner", "template")
+
+
 def _shape(m: MapObject) -> list[bytes]:
     """A map as programs may know it: everything of it but its id."""
     info = m.info()
-    shape = (
-        info.name,
-        info.type.id,
-        info.key_size,
-        info.value_size,
-        info.max_entries,
-        info.flags,
-        info.frozen,
-        info.has_btf,
-    )
-    types = m.btf.digest if m.btf is not None else b""
-    constant = info.constant
+    shape = (info.type.id, *(getattr(info, name) for name in PLAIN))
+    types, constant = m.btf.digest if m.btf is not None else b"", info.constant
     return [repr((shape, m.btf_key_type_id, m.btf_value_type_id, constant is None)).encode(), types, constant or b""]

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 import bpfjit.verifier.check as check
+import kernfs_sim.kept as kept
 from bpfjit import open_object
+from bpfjit.dataclass import fields
 from bpfjit.isa.asm import assemble
 from bpfjit.isa.encoding import encode
 from bpfjit.jit import Engine
 from bpfjit.jit.tiers import HOT_RUNS
 from bpfjit.loader.bpf import Buffers
 from bpfjit.loader.compile import compile_c
+from bpfjit.program import MapInfo, Program
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 from kernfs_sim.caller import CAP_BPF, Cred, InProcess
@@ -271,6 +274,16 @@ def test_a_program_of_another_map_is_verified(what: str, seen: Seen) -> None:
         assert len(seen.take()) == 1
 
 
+def test_all_that_a_program_may_know_of_a_map_is_in_its_key() -> None:
+    """Whoever gives MapInfo a member says here whether a verdict depends on it: on all but what is new with each map."""
+    derived = {"type", "constant", "record"}  # by its number, by its bytes, by BTF
+    assert set(fields(MapInfo)) == {"id", *derived, *kept.PLAIN}
+    assert set(fields(Program)) == {
+        *("name", "type", "insns", "attach_type", "attach_name", "maps", "map_refs", "btf", "funcs", "lines", "gpl"),
+        *("sleepable", "memory_bytes", "strict_alignment", "structs", "is_extension"),
+    }
+
+
 def test_constants_are_part_of_the_program(seen: Seen) -> None:
     constant = {"freeze": True, "flags": uapi.BPF_F_RDONLY_PROG}
     with Kernel() as kernel:
@@ -289,8 +302,6 @@ def test_what_is_refused_is_refused_again(seen: Seen, directory: Path) -> None:
 
 
 def test_another_version_of_ours_verifies_anew(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
-    import kernfs_sim.kept as kept
-
     with Kernel() as kernel:
         load(kernel, RETURN_ONE)
         monkeypatch.setattr(kept, "fingerprint", lambda: "another")
