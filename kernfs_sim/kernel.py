@@ -17,6 +17,7 @@ from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.jit.cache import ObjectCache, default_directory
 from bpfjit.jit.tiers import Tiers
 from bpfjit.program import Binding, Verified, helpers_of
+from bpfjit.spec.profiles import DEFAULT_PROFILE, profile_named
 from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
 from bpfjit.uapi import bpf as uapi
 from runtime import KernelHandle, ProgHandle, Symbols, Tracepoint, ffi, lib, ok
@@ -155,12 +156,14 @@ class Kernel:
         require_signatures: bool = False,
         known: Path | None = None,
         btf: RawBtf | None = None,
+        profile: str = DEFAULT_PROFILE.name,
     ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine {engine!r}, wanted one of {', '.join(ENGINES)}")
         if btf is not None and engine != "none":
             raise ValueError(f"engine {engine!r} with another kernel's BTF: its structures are not here, wanted 'none'")
         self.engine = engine
+        self.profile = profile_named(profile)
         self.require_signatures = require_signatures
         self.keyrings = Keyrings()
         self._known_store = known
@@ -397,7 +400,12 @@ class Kernel:
     @functools.cached_property
     def kept(self) -> KeptPrograms | None:
         """Verdicts on disk; None where nothing is kept, or perf is to be told of all code that is made."""
-        if self._cache is None or self.engine != "jit" or os.environ.get("BPFJIT_PERF"):
+        if (
+            self._cache is None
+            or self.engine != "jit"
+            or self.profile is not DEFAULT_PROFILE
+            or os.environ.get("BPFJIT_PERF")
+        ):
             return None
         from .kept import KeptPrograms
 

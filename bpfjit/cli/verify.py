@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LoadError, UsageError, VerifierError
+from ..spec.profiles import profile_named
 from . import common
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("verify", help="verify programs and say why not")
     common.add_source(parser, many=True)
     parser.add_argument("--prog", metavar="NAME", action="append", help="only this program")
+    parser.add_argument("--profile", metavar="VERSION", default="6.18", help="as Linux 6.1, 6.12 or 6.18 (the default)")
     parser.add_argument("--kernel", choices=KERNELS, default="sim", help="whose verifier (live needs root)")
     common.add_output(parser)
     parser.set_defaults(command=verify)
@@ -102,10 +104,14 @@ def _verdicts(args: argparse.Namespace, bpf: Bpf, kernel: Kernel | None = None) 
 
 def verify(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
+    try:
+        profile_named(args.profile)
+    except ValueError as e:
+        raise UsageError(str(e)) from None
     if args.kernel != "live":
         from kernfs_sim import Kernel
 
-        with Kernel(engine="none", btf=common.given_btf(args)) as kernel:
+        with Kernel(engine="none", btf=common.given_btf(args), profile=args.profile) as kernel:
             rows = _verdicts(args, kernel.bpf, kernel)
     if args.kernel != "sim":
         from ..loader import live_bpf

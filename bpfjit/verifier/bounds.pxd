@@ -8,6 +8,8 @@ cdef long long _S32_MIN, _S32_MAX
 
 @cython.locals(value=u64, mask=u64, high=u64, v32=u64, m32=u64)
 cdef void _from_tnum(Reg r)
+@cython.locals(value=u64, mask=u64, low=u64, after=u64)
+cdef void _only_member(Reg r)
 @cython.locals(low=u64, high=u64)
 cdef void _signs_64(Reg r)
 @cython.locals(low=u64, high=u64)

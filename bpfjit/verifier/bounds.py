@@ -25,11 +25,24 @@ def _from_tnum(r: Reg) -> None:
     r.smax = min(r.smax, s64(value | mask & _LOW63))
     r.umin = max(r.umin, value)
     r.umax = min(r.umax, high)
+    _only_member(r)
     v32, m32 = value & _U32, mask & _U32
     r.s32min = max(r.s32min, s32(v32 | m32 & _SIGN32))
     r.s32max = min(r.s32max, s32(v32 | m32 & _LOW31))
     r.u32min = max(r.u32min, v32)
     r.u32max = min(r.u32max, v32 | m32)
+
+
+def _only_member(r: Reg) -> None:
+    """The number itself, where the unsigned range and the tnum have but one in common."""
+    value, mask = r.value, r.mask
+    low = r.umin
+    after = tnum.following(value, mask, low)
+    if low & ~mask & _U64 == value:
+        if after > r.umax or after == low:
+            r.know(low)
+    elif after == value | mask or (after <= r.umax and tnum.following(value, mask, after) > r.umax):
+        r.know(after)
 
 
 def _signs_64(r: Reg) -> None:

@@ -31,7 +31,7 @@ _SOCKET_RESULTS = {
 
 def helper_of(w: Walk, insn: Insn) -> Helper:
     """The helper of a call, if this program may call it. Rejects what is unknown or not allowed."""
-    row = HELPER_BY_ID.get(insn.imm)
+    row = HELPER_BY_ID.get(insn.imm) if insn.imm <= w.env.profile.helper else None
     if w.state.held.locks and (row is None or not row.under_lock):
         w.reject("function calls are not allowed while holding a lock", errno.EINVAL)
     if row is None:

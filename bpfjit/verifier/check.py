@@ -39,6 +39,7 @@ from . import (
     moves,
     op,
     returns,
+    versions,
     workqueues,
 )
 from . import state as st
@@ -86,6 +87,7 @@ class Checker:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_INSNS}", errno.E2BIG)
         ops = op.ops_of(program.insns)
         cfg.check_encoding(program, ops)
+        versions.check(self.env.profile, ops)
         fields.check_maps(program)
         arena.check(program)
         answer = funcs.exception_callback(program)

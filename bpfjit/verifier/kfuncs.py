@@ -64,7 +64,7 @@ class KfuncSite:
             func = Type(Kind.VOID)
         if func.kind is not Kind.FUNC:
             w.reject(f"kernel btf_id {insn.imm} is not a function", errno.EINVAL)
-        row = KFUNC_BY_NAME.get(func.name)
+        row = KFUNC_BY_NAME.get(func.name) if w.env.profile.has_kfunc(func.name) else None
         self.name = func.name
         hooks = {"*", w.program.type.kfunc_hook, "iter" if w.program.attach_type == uapi.BPF_TRACE_ITER else "*"}
         if row is None or not hooks & row.hooks:

@@ -232,7 +232,15 @@ def _frame_covers(old: Frame, new: Frame, live: int, ids: Ids, exact: int) -> bo
             if ids.unwritten is None:
                 ids.unwritten = set()
             ids.unwritten.add(new.subprog)
-    return exact != _SAME or new.stack.keys() <= old.stack.keys()
+    return exact == _NOT or _no_more_slots(old, new, exact)
+
+
+def _no_more_slots(old: Frame, new: Frame, exact: int) -> bool:
+    """Whether the new frame holds nothing where the old one's stack, as deep as it was, held nothing."""
+    if exact == _SAME:
+        return new.stack.keys() <= old.stack.keys()
+    deepest = max(old.stack, default=-1)
+    return all(index > deepest or index in old.stack or not slot.kinds for index, slot in new.stack.items())
 
 
 def looks_alike(old: State, new: State) -> bool:

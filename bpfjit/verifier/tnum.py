@@ -102,6 +102,33 @@ def intersect(av: int, am: int, bv: int, bm: int) -> Tnum:
     return v & ~mu & _U64, mu
 
 
+def following(v: int, m: int, after: int) -> int:
+    """The smallest member greater than a number; the largest of all where there is none."""
+    most = v | m
+    if after >= most:
+        return most
+    if after < v:
+        return v
+    least = after + 1  # not above `most`, so no overflow
+    differ = (least ^ v) & ~m & _U64
+    if not differ:
+        return least
+    # All bits from the highest one that must differ downwards.
+    low = differ
+    low |= low >> 1
+    low |= low >> 2
+    low |= low >> 4
+    low |= low >> 8
+    low |= low >> 16
+    low |= low >> 32
+    high = ~low & _U64
+    if v & (low ^ low >> 1):
+        return least & high | v & low  # that bit becomes 1: the least below it
+    # It becomes 0: the unknown bits above are counted up by one, and below is the least.
+    up = ((least | ~m & _U64) & high) + low + 1 & _U64
+    return up & m & high | v
+
+
 def contains(av: int, am: int, bv: int, bm: int) -> bool:
     """Whether every value of b is one of a."""
     return not (bm & ~am) and (bv & ~am & _U64) == av

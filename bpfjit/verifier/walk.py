@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from ..btf import Btf
 from ..program import SEVERAL_MAPS, Facts, MapInfo, Program, Region, ValueKind
+from ..spec.profiles import DEFAULT_PROFILE, Profile
 from ..spec.targets import FUNCTION_BY_NAME, TARGET_BY_FUNC, Function, Target
 from ..uapi import bpf as uapi
 from . import precision
@@ -34,7 +35,7 @@ class Env:
     kernel_btf: the types that contexts and BTF pointers refer to. privileged: CAP_PERFMON's rights (pointer
     leaks, stack that was not written). log_level: as in bpf_attr. targets: of iterators and views, by function.
     function: what is known of one that fentry and the like attach to.
-    log_bytes: for how much of the log there is room.
+    log_bytes: for how much of the log there is room. profile: whose helpers, functions and instructions there are.
     watch: is shown each state before its instruction is walked; then every number counts in pruning, so that the states
     shown hold all that a run can come to (tests of soundness).
     """
@@ -46,6 +47,7 @@ class Env:
     function: Callable[[str], Function | None] = FUNCTION_BY_NAME.get
     watch: Callable[[int, State], None] | None = None
     log_bytes: int = 1 << 24
+    profile: Profile = DEFAULT_PROFILE
 
 
 class Walk:

@@ -141,7 +141,7 @@ def call(kernel: Kernel, caller: Caller, cmd: int, attr: bytearray) -> int:
     security = kernel.security
     if security is not None and "bpf" in security.active:
         security.bpf(caller, cmd, bytes(attr))
-    row = BY_NUMBER.get(cmd)
+    row = BY_NUMBER.get(cmd) if cmd <= kernel.profile.command else None
     if row is None:
         raise refuse(errno.EINVAL, f"bpf command {cmd} is unknown")
     if size > row.end and any(attr[row.end :]):

@@ -38,9 +38,12 @@ def object_name(raw: bytes) -> str:
 
 def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     """BPF_MAP_CREATE. Raises EINVAL for shapes that the type does not take, E2BIG, ENOMEM, EPERM."""
-    row = MAP_TYPE_BY_ID.get(attr.map_type)
+    row = MAP_TYPE_BY_ID.get(attr.map_type) if attr.map_type <= kernel.profile.map_type else None
     if row is None:
         raise refuse(errno.EINVAL, f"map type {attr.map_type} is unknown or not simulated yet")
+    known = kernel.profile.map_flags
+    if attr.map_flags & ~known:
+        raise refuse(errno.EINVAL, f"map_flags {attr.map_flags:#x}, Linux {kernel.profile.name} knows {known:#x}")
     by_token = attr.map_flags & uapi.BPF_F_TOKEN_FD
     attr.map_flags &= ~uapi.BPF_F_TOKEN_FD
     _check_shape(row, attr)

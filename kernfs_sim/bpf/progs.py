@@ -141,6 +141,7 @@ def _verify(
         kernel.targets.rows,
         function=function_elsewhere if kernel.is_elsewhere else FUNCTION_BY_NAME.get,
         log_bytes=attr.log_size,
+        profile=kernel.profile,
     )
     refusal = None
     try:
@@ -171,8 +172,10 @@ def _verify(
 
 def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject | None:
     """Whether such a program may be loaded at all; the program that it extends, if it does."""
-    if attr.prog_flags & ~_FLAGS:
-        raise refuse(errno.EINVAL, f"prog_flags {attr.prog_flags:#x}, known are {_FLAGS:#x}")
+    profile = kernel.profile
+    flags = _FLAGS & profile.prog_flags
+    if attr.prog_flags & ~flags:
+        raise refuse(errno.EINVAL, f"prog_flags {attr.prog_flags:#x}, known are {flags:#x}")
     _may_load(kernel, caller.cred, attr)
     if attr.attach_prog_fd or attr.prog_type == uapi.BPF_PROG_TYPE_EXT:
         from . import extensions
@@ -180,12 +183,13 @@ def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject | 
         target = extensions.target_of(kernel, caller, attr)
         if target is not None:
             return target
-    row = PROG_TYPE_BY_ID.get(attr.prog_type)
+    row = PROG_TYPE_BY_ID.get(attr.prog_type) if attr.prog_type <= profile.prog_type else None
     if row is None:
         raise refuse(errno.EINVAL, f"program type {attr.prog_type} is unknown or not simulated yet")
     if attr.prog_type == uapi.BPF_PROG_TYPE_CGROUP_SOCK and not attr.expected_attach_type:
         attr.expected_attach_type = uapi.BPF_CGROUP_INET_SOCK_CREATE  # what programs were before there were others
-    if row.attach_types and attr.expected_attach_type not in row.attach_types:
+    too_new = profile.attach_type < attr.expected_attach_type < uapi.BPF_TRACE_VIEW
+    if row.attach_types and (too_new or attr.expected_attach_type not in row.attach_types):
         raise refuse(errno.EINVAL, f"a {row.name} program for attach type {attr.expected_attach_type}")
     sleepable = attr.prog_flags & uapi.BPF_F_SLEEPABLE
     if attr.prog_type == uapi.BPF_PROG_TYPE_SYSCALL and not sleepable:

@@ -137,3 +137,20 @@ def test_what_was_only_verified_does_not_run(objects: Objects) -> None:
 def test_another_kernels_types_are_for_verifying_alone() -> None:
     with Kernel() as kernel, pytest.raises(ValueError, match=r"engine 'jit' with another kernel's BTF.*wanted 'none'"):
         Kernel(btf=kernel.btf.types)
+
+
+def test_a_profile_is_another_version_of_linux(cli: Cli, objects: Objects, tmp_path: Path) -> None:
+    source = tmp_path / "loops.bpf.c"
+    source.write_text(
+        '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\nchar _license[] SEC("license") = "GPL";\n'
+        'SEC("xdp") int loops(struct xdp_md *ctx) { int i, s = 0; bpf_for(i, 0, 9) s += i; return s & 1; }\n'
+    )
+    old = cli("verify", "--profile", "6.1", source)
+    assert old.code == 1 and "calling kernel function bpf_iter_num_new is not allowed" in old.err
+    assert cli("verify", "--profile", "6.12", source).code == 0
+    assert cli("verify", "--profile", "6.1", objects("packets")).code == 0
+
+
+def test_an_unknown_profile_is_exit_2_and_lists_those_that_there_are(cli: Cli, objects: Objects) -> None:
+    ran = cli("verify", "--profile", "5.4", objects("packets"))
+    assert (ran.code, ran.err) == (2, "bpfjit: error: no profile '5.4'; there are 6.1, 6.12, 6.18\n")

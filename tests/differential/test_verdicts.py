@@ -24,7 +24,7 @@ def test_random_programs_get_linuxs_verdict(live: verdicts.Live) -> None:
         if d is not None:
             found.append(d)
         else:
-            accepted += verdicts.ours(verdicts.case_of(type_, text), live.btf, 0).ok
+            accepted += verdicts.ours(verdicts.case_of(type_, text, live.btf), live.btf, 0).ok
     unsound = [verdicts.minimise(live, d) for d in found if d.kind == "unsound"]
     assert not unsound, "\n".join(map(str, unsound))
     assert len(found) <= COUNT // 100, "\n".join(map(str, found))

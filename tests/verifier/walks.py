@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from judges import Case, Live, Verdict, ours
 
 _STATE = re.compile(r"\d+: (?:\(..\) .*?; )?((?:frame\d+: )?(?:R\d|fp-).*)")
-_PROCESSED = re.compile(r"processed (\d+) insns .* total_states (\d+) peak_states (\d+)")
+_PROCESSED = re.compile(r"processed (\d+) insns .* total_states (\d+)")
 _LONG = 3000  # processed instructions from which a log would be too long to be read
 
 
 @dataclass(frozen=True)
 class Difference:
-    """States that only one side has, and both sides' (processed, total states, peak states)."""
+    """States that only one side has, and both sides' (processed, total states)."""
 
     mine: tuple[str, ...]
     theirs: tuple[str, ...]
@@ -22,9 +22,7 @@ class Difference:
 
     def __str__(self) -> str:
         lines = (
-            [f"    processed, states, peak: ours {self.counts[0]}, Linux's {self.counts[1]}"]
-            if len(set(self.counts)) > 1
-            else []
+            [f"    processed, states: ours {self.counts[0]}, Linux's {self.counts[1]}"] if len(set(self.counts)) > 1 else []
         )
         lines += [f"    ours   {x}" for x in self.mine] + [f"    Linux  {x}" for x in self.theirs]
         return "\n".join(lines)
@@ -36,7 +34,7 @@ def registers(log: str) -> list[str]:
     for line in log.splitlines():
         m = _STATE.fullmatch(line)
         if m:
-            text = re.sub(r"frame\d+: |map=[\w.]+,", "", m[1])
+            text = re.sub(r"frame\d+: |map=[\w.]+,| refs=[\d,]+| cb$", "", m[1])
             found += [x for x in re.split(r" (?=R\d+=|fp-\d|refs=|cb$)", text) if re.match(r"R\d+=", x)]
     return found
 
