@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import subprocess
@@ -29,6 +30,21 @@ def show(world: World, prog: str) -> str:
     return b"".join(world.drain(fd, 65536)).decode("utf-8", "surrogateescape")
 
 
+def _connected(address: tuple[str, int]) -> socket.socket:
+    """A connection to an address of ours, once the links are up."""
+    end = time.monotonic() + 20
+    while True:
+        made = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            made.connect(address)
+            return made
+        except OSError as e:
+            made.close()
+            if e.errno not in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL) or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
 def main() -> None:
     for line in LINKS.splitlines():
         subprocess.run(["ip", *line.split()], check=True)
@@ -36,8 +52,7 @@ def main() -> None:
     held[0].bind((4242, 0x11))
     held[1].bind(("2001:db8::1", 8080))
     held[1].listen(7)
-    held.append(socket.socket(socket.AF_INET6, socket.SOCK_STREAM))
-    held[2].connect(("2001:db8::1", 8080))
+    held.append(_connected(("2001:db8::1", 8080)))
     held.append(held[1].accept()[0])
     held[2].sendall(b"twelve bytes")
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
@@ -46,10 +61,10 @@ def main() -> None:
     held.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     held[-1].bind("\0abstract")
     held[-1].listen()
-    closing = [socket.socket(socket.AF_INET6, socket.SOCK_STREAM), socket.socket(socket.AF_INET6, socket.SOCK_STREAM)]
+    closing = [socket.socket(socket.AF_INET6, socket.SOCK_STREAM)]
     closing[0].bind(("::1", 9090))
     closing[0].listen()
-    closing[1].connect(("::1", 9090))
+    closing.append(_connected(("::1", 9090)))
     peer = closing[0].accept()[0]
     closing[1].close()  # who closes first is left in TIME_WAIT
     peer.recv(1)
