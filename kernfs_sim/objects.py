@@ -20,7 +20,7 @@ from bpfjit.program import MapInfo, Verified
 from bpfjit.sha256 import sha256
 from bpfjit.spec.kinds import MapType
 from bpfjit.uapi import bpf as uapi
-from runtime import Map, ProgHandle, lib
+from runtime import KernelHandle, Map, ProgHandle, ffi, lib
 
 if TYPE_CHECKING:
     from .bpf.structs import OwnStructs
@@ -69,6 +69,8 @@ class BtfObject(Object):
         self.is_kernel = kernel
         self.structs: Mapping[BtfId, Record] = {}  # the structures with special fields
         self.own: OwnStructs | None = None  # of a program's BTF: what the runtime knows of them
+        self._c: Any = None  # struct btf, from when a program may look at it on
+        self._native: KernelHandle | None = None
         self.on_release: Callable[[BtfObject], None] | None = None
 
     @functools.cached_property
@@ -76,11 +78,22 @@ class BtfObject(Object):
         """SHA-256 of the blob."""
         return sha256(self.data).digest()
 
+    def structure(self, native: KernelHandle) -> Any:
+        """The struct btf that programs read; made when it is first asked for, with its types and strings."""
+        if self._c is None:
+            self._c = lib.rt_btf_new(native.ptr, self.data, len(self.data), self.id)
+            if self._c == ffi.NULL:
+                raise refuse(errno.ENOMEM, f"no room for the {len(self.data)} bytes of btf {self.id}")
+            self._native = native
+        return self._c
+
     def release(self) -> None:
         if self.on_release is not None:
             self.on_release(self)
         if self.own is not None:
             self.own.close()
+        if self._native is not None and self._native.ptr != ffi.NULL:
+            lib.rt_btf_free(self._native.ptr, self._c, len(self.data))
 
 
 CALLING_BACK = Special.TIMER | Special.WORKQUEUE

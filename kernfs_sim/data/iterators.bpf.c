@@ -22,6 +22,20 @@ int dump_bpf_map(struct bpf_iter__bpf_map *ctx)
 	return 0;
 }
 
+/* A program's name in bpf(2) has room for 15 characters; its first function's type has all of them. */
+static const char *whole_name(struct bpf_prog_aux *aux)
+{
+	struct btf *btf = aux->btf;
+	struct btf_type *type = 0;
+	u32 name;
+
+	if (!btf)
+		return aux->name;
+	bpf_probe_read_kernel(&type, sizeof(type), &btf->types[BPF_CORE_READ(aux, func_info, type_id)]);
+	name = BPF_CORE_READ(type, name_off);
+	return name && name < btf->hdr.str_len ? btf->strings + name : aux->name;
+}
+
 SEC("iter/bpf_prog")
 int dump_bpf_prog(struct bpf_iter__bpf_prog *ctx)
 {
@@ -34,7 +48,7 @@ int dump_bpf_prog(struct bpf_iter__bpf_prog *ctx)
 	aux = prog->aux;
 	if (!ctx->meta->seq_num)
 		BPF_SEQ_PRINTF(seq, "  id name             attached\n");
-	BPF_SEQ_PRINTF(seq, "%4u %-16s %s %s\n", aux->id, aux->name, aux->attach_func_name, aux->dst_prog->aux->name);
+	BPF_SEQ_PRINTF(seq, "%4u %-16s %s %s\n", aux->id, whole_name(aux), aux->attach_func_name, aux->dst_prog->aux->name);
 	return 0;
 }
 

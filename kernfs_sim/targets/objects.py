@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..kernel import Kernel
 
 T = TypeVar("T", bound=Object)
+_FUNC_INFO = struct.Struct("<II")  # struct bpf_func_info
 Structures = list[tuple[Any, int]]  # the object's structures on the native heap, the walked one first, and their sizes
 
 
@@ -64,14 +66,36 @@ def describe_prog(native: KernelHandle, prog: ProgObject) -> Structures:
     c.tag, c.aux, c.jited, c.gpl_compatible, c.sleepable = prog.tag, aux, 1, program.gpl, program.sleepable
     c.jited_len = getattr(prog.native, "object_bytes", 0)
     aux.id, aux.name, aux.attach_btf_id, aux.prog = prog.id, os.fsencode(prog.name)[:15], prog.attach_btf_id, c
-    aux.used_map_cnt, aux.func_cnt = len(prog.maps), len(program.funcs)
+    subprogs = len(prog.verified.facts.subprogs)
+    aux.used_map_cnt, aux.func_cnt = len(prog.maps), subprogs if subprogs > 1 else 0
+    aux.real_func_cnt = aux.func_cnt
     aux.verified_insns, aux.load_time = prog.verified.stats.processed_insns, prog.load_time_ns
     prog.c = c
     made = [(c, ffi.sizeof(c[0])), (aux, ffi.sizeof(aux[0]))]
+
+    def keep(data: bytes) -> Any:
+        text = native.string(data)
+        made.append((text, len(data) + 1))
+        return text
+
     if name:
-        aux.attach_func_name = text = native.string(name)
-        made.append((text, len(name) + 1))
+        aux.attach_func_name = keep(name)
+    if prog.maps:
+        pointers = (int(ffi.cast("uintptr_t", m.native.ptr)) for m in prog.maps)
+        aux.used_maps = ffi.cast("struct bpf_map **", keep(b"".join(p.to_bytes(8, "little") for p in pointers)))
+    if program.funcs:
+        records = b"".join(_FUNC_INFO.pack(f.insn_off, f.type_id) for f in program.funcs)
+        aux.func_info = ffi.cast("struct bpf_func_info *", keep(records))
+        aux.func_info_cnt = len(program.funcs)
+    aux.nr_linfo = len(program.lines)
     return made
+
+
+def show_types(kernel: Kernel) -> None:
+    """Who walks over programs may read the types that they were loaded with: struct btf of each that has none yet."""
+    for prog in list(kernel.progs):
+        if prog.btf is not None and prog.c is not None and not prog.c.aux.btf:
+            prog.c.aux.btf = prog.btf.structure(kernel.native)
 
 
 def describe_link(native: KernelHandle, link: LinkObject) -> Structures:
@@ -92,6 +116,7 @@ class BpfProgTarget(IndexTarget):
     name = "bpf_prog"
 
     def index(self, caller: Caller) -> Any:
+        show_types(self.kernel)
         return self.kernel.progs.index.ptr
 
 
@@ -99,6 +124,7 @@ class BpfLinkTarget(IndexTarget):
     name = "bpf_link"
 
     def index(self, caller: Caller) -> Any:
+        show_types(self.kernel)
         return self.kernel.links.index.ptr
 
 

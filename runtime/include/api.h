@@ -29,6 +29,8 @@ void rt_kobj_forget_rcu(struct rt_kernel *k, void *obj); /* it lies in another, 
 void rt_kernel_printk_hook(struct rt_kernel *k, struct rt_tracepoint *event);
 void rt_kernel_rstat_hook(struct rt_kernel *k, struct rt_tracepoint *before, struct rt_tracepoint *after);
 int rt_kernel_types(struct rt_kernel *k, const void *data, size_t size);
+struct btf *rt_btf_new(struct rt_kernel *k, const void *data, size_t size, u32 id);
+void rt_btf_free(struct rt_kernel *k, struct btf *btf, size_t size);
 int rt_kernel_name_pointer(struct rt_kernel *k, const void *obj, u64 name);
 int rt_kobj_owns(struct rt_kernel *k, u64 addr, u64 size);
 struct rt_index;

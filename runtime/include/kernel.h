@@ -338,7 +338,14 @@ struct bpf_res_spin_lock {
 	u32 val;
 };
 
-struct btf_type;
+struct btf_type {
+	__u32 name_off;
+	__u32 info;
+	union {
+		__u32 size;
+		__u32 type;
+	};
+};
 
 struct btf_header {
 	__u16 magic;

@@ -27,6 +27,7 @@
 #define RT_PAGE 4096UL
 #define RT_MAX_CPUS 64
 #define RT_COUNTER_BITS 8
+#define RT_HEAP_CLASSES 96
 #define RT_MAX_LOCKS 31
 #define RT_MAY_GOTO_ROUNDS 0xffff /* BPF_MAX_TIMED_LOOPS: rounds between two looks at the clock */
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -76,7 +77,7 @@ struct rt_kernel {
 	struct rt_deferred *deferred;
 	char *heap;
 	size_t heap_used;
-	void *heap_free[64]; /* by size in 64-byte units, larger ones are not reused */
+	void *heap_free[RT_HEAP_CLASSES]; /* by size in 64-byte units, from SMALL_UNITS on by powers of two */
 	u64 pointer_key[2];
 	struct rt_index *pointer_names; /* what %p shows of objects that another kernel has named */
 	struct rt_tracepoint *rstat_before, *rstat_after; /* atomic: what runs around bpf_rstat_flush() */

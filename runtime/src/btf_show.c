@@ -73,26 +73,67 @@ void rt_types_free(struct rt_kernel *k)
 	k->types = NULL;
 }
 
+/* Where each type of a BTF image is, by its id; with NULL only how many ids there are. */
+static u32 index_types(const char *data, const struct type **by_id)
+{
+	const struct btf_header *h = (const void *)data;
+	const char *at = data + h->hdr_len + h->type_off, *end = at + h->type_len;
+	u32 count = 1;
+
+	if (by_id)
+		by_id[0] = NULL;
+	for (; at < end; at += type_bytes((const struct type *)at), count++)
+		if (by_id)
+			by_id[count] = (const struct type *)at;
+	return count;
+}
+
+/* What programs see of types that were loaded; the image has been checked. rt_btf_free() gives it back. */
+struct btf *rt_btf_new(struct rt_kernel *k, const void *data, size_t size, u32 id)
+{
+	u32 count = index_types(data, NULL);
+	struct btf *btf = rt_kobj_alloc(k, sizeof(*btf));
+	char *copy = rt_kobj_alloc(k, size);
+	void *types = rt_kobj_alloc(k, count * sizeof(void *));
+
+	if (!btf || !copy || !types) {
+		rt_kobj_free_rcu(k, btf, sizeof(*btf));
+		rt_kobj_free_rcu(k, copy, size);
+		rt_kobj_free_rcu(k, types, count * sizeof(void *));
+		return NULL;
+	}
+	memcpy(copy, data, size);
+	memcpy(&btf->hdr, copy, sizeof(btf->hdr));
+	btf->data = copy;
+	btf->types = types;
+	btf->nr_types = index_types(copy, types);
+	btf->strings = copy + btf->hdr.hdr_len + btf->hdr.str_off;
+	btf->id = id;
+	return btf;
+}
+
+void rt_btf_free(struct rt_kernel *k, struct btf *btf, size_t size)
+{
+	rt_kobj_free_rcu(k, btf->data, size);
+	rt_kobj_free_rcu(k, btf->types, btf->nr_types * sizeof(void *));
+	rt_kobj_free_rcu(k, btf, sizeof(*btf));
+}
+
 /* The kernel's BTF, checked by whoever loads it; what was there before goes when its readers have gone. */
 int rt_kernel_types(struct rt_kernel *k, const void *data, size_t size)
 {
 	const struct btf_header *h;
 	struct rt_types *types = calloc(1, sizeof(*types)), *old;
-	const char *at, *end;
 
 	if (!types || !(types->data = malloc(size)))
 		goto no_memory;
 	h = memcpy(types->data, data, size);
 	types->strings = types->data + h->hdr_len + h->str_off;
 	types->strings_size = h->str_len;
-	at = types->data + h->hdr_len + h->type_off;
-	end = at + h->type_len;
 	types->by_id = malloc(sizeof(*types->by_id) * (h->type_len / sizeof(struct type) + 1));
 	if (!types->by_id)
 		goto no_memory;
-	types->by_id[0] = NULL;
-	for (types->count = 1; at < end; at += type_bytes((const struct type *)at))
-		types->by_id[types->count++] = (const struct type *)at;
+	types->count = index_types(types->data, types->by_id);
 	old = __atomic_exchange_n(&k->types, types, __ATOMIC_ACQ_REL);
 	if (old)
 		rt_defer(k, release_types, old, 0);

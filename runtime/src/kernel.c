@@ -10,6 +10,7 @@
 /* Address space for kernel objects; pages come as they are touched. */
 #define HEAP_BYTES (16UL << 30)
 #define UNIT 64UL
+#define SMALL_UNITS 64
 
 RT_TLS struct rt_cpu *rt_this_cpu;
 static RT_TLS u32 preferred_cpu;
@@ -222,15 +223,30 @@ void rt_rcu_barrier(struct rt_kernel *k)
 
 /* -- kernel objects: zeroed, in one range of addresses, so that "is this one of ours" is a compare -- */
 
+/* The list that a freed object of that size is on; *units becomes what it takes. */
+static u32 class_of(size_t size, size_t *units)
+{
+	*units = size / UNIT + !!(size % UNIT);
+	if (*units < SMALL_UNITS)
+		return *units;
+	u32 log = 64 - __builtin_clzll(*units - 1);
+
+	*units = 1UL << log;
+	return SMALL_UNITS + log;
+}
+
 void *rt_kobj_alloc(struct rt_kernel *k, size_t size)
 {
-	size_t units = size / UNIT + !!(size % UNIT);
+	size_t units;
+	u32 class = class_of(size, &units);
 	void *obj = NULL;
 
+	if (size > HEAP_BYTES)
+		return NULL;
 	pthread_mutex_lock(&k->lock);
-	if (units < 64 && k->heap_free[units]) {
-		obj = k->heap_free[units];
-		k->heap_free[units] = *(void **)obj;
+	if (k->heap_free[class]) {
+		obj = k->heap_free[class];
+		k->heap_free[class] = *(void **)obj;
 	} else if (units <= (HEAP_BYTES - k->heap_used) / UNIT) {
 		obj = k->heap + k->heap_used;
 		__atomic_store_n(&k->heap_used, k->heap_used + units * UNIT, __ATOMIC_RELAXED);
@@ -255,13 +271,12 @@ void *rt_heap_reserve(struct rt_kernel *k, size_t size)
 
 void rt_kobj_free(struct rt_kernel *k, void *obj, size_t size)
 {
-	size_t units = (size + UNIT - 1) / UNIT;
+	size_t units;
+	u32 class = class_of(size, &units);
 
-	if (units >= 64)
-		return;
 	pthread_mutex_lock(&k->lock);
-	*(void **)obj = k->heap_free[units];
-	k->heap_free[units] = obj;
+	*(void **)obj = k->heap_free[class];
+	k->heap_free[class] = obj;
 	pthread_mutex_unlock(&k->lock);
 }
 

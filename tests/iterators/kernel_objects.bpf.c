@@ -333,6 +333,50 @@ int progs(struct bpf_iter__bpf_prog *ctx)
 	return 0;
 }
 
+/* A program by its function's whole name, as its BTF has it, and what it uses. */
+SEC("iter/bpf_prog")
+int prog_types(struct bpf_iter__bpf_prog *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct bpf_prog *prog = ctx->prog;
+	struct bpf_prog_aux *aux;
+	struct btf_type *type;
+	struct bpf_map *map;
+	struct btf *btf;
+	u32 type_id;
+
+	if (!prog)
+		return 0;
+	aux = prog->aux;
+	BPF_SEQ_PRINTF(seq, "%u %u %u %u", aux->id, aux->used_map_cnt, aux->func_info_cnt, aux->nr_linfo);
+	BPF_SEQ_PRINTF(seq, " %u %u", aux->func_cnt, aux->real_func_cnt);
+	if (aux->used_map_cnt) {
+		bpf_probe_read_kernel(&map, sizeof(map), &aux->used_maps[aux->used_map_cnt - 1]);
+		BPF_SEQ_PRINTF(seq, " %s", BPF_CORE_READ(map, name));
+	}
+	btf = aux->btf;
+	if (btf) {
+		type_id = BPF_CORE_READ(aux, func_info, type_id);
+		bpf_probe_read_kernel(&type, sizeof(type), &btf->types[type_id]);
+		BPF_SEQ_PRINTF(seq, " %u/%u %u %s", type_id, btf->nr_types, btf->hdr.str_len,
+			       btf->strings + BPF_CORE_READ(type, name_off));
+		BPF_SEQ_PRINTF(seq, " %x", BPF_CORE_READ(type, info));
+	}
+	BPF_SEQ_PRINTF(seq, "\n");
+	return 0;
+}
+
+static __attribute__((noinline)) int a_function_of_its_own(struct bpf_iter__bpf_prog *ctx)
+{
+	return ctx->prog != 0;
+}
+
+SEC("iter/bpf_prog")
+int a_program_of_a_rather_long_name(struct bpf_iter__bpf_prog *ctx)
+{
+	return a_function_of_its_own(ctx);
+}
+
 SEC("iter/bpf_link")
 int links(struct bpf_iter__bpf_link *ctx)
 {

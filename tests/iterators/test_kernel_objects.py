@@ -107,6 +107,22 @@ def test_loaded_programs_and_links_show_themselves(both: tuple[Live, Simulated])
     assert kinds[0] == kinds[1] == ("4", True)
 
 
+def test_a_program_is_seen_with_its_types_functions_and_maps(both: tuple[Live, Simulated]) -> None:
+    texts = []
+    for world in both:
+        ids = {_fdinfo(world, prog.fd)["prog_id"] for prog in world.obj.progs.values()}
+        rows = (line.split(" ", 1) for line in show(world, "prog_types").splitlines())
+        texts.append([rest for prog_id, rest in rows if prog_id in ids])
+    assert texts[0] == texts[1]
+    names = {text.split()[-2] for text in texts[0]}
+    assert names == set(both[0].obj.progs) and "a_program_of_a_rather_long_name" in names
+
+
+def test_progs_debug_has_whole_names(both: tuple[Live, Simulated]) -> None:
+    (row,) = [line for line in both[1].kernel.read_text("/sys/fs/bpf/progs.debug").splitlines() if "a_program" in line]
+    assert row.split()[1:] == ["a_program_of_a_rather_long_name", "bpf_iter_bpf_prog"]
+
+
 def test_a_loaded_program_is_a_symbol(both: tuple[Live, Simulated]) -> None:
     wanted = {f"t bpf_prog_{_tag(world, 'tcp')}_tcp [bpf]" for world in both}
     for world in both:
