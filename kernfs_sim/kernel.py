@@ -128,9 +128,7 @@ class SimBpf:
         """Addresses of kernel symbols, as far as the kernel has them and the caller may see addresses."""
         if not self.caller.cred.capable(CAP_SYSLOG):
             return {}
-        from .targets.ksym import own_symbols
-
-        return {name: addr for addr, name in own_symbols(self.kernel) if name in names}
+        return {name: addr for name in names if (addr := int(lib.rt_ksym_address(name.encode())))}
 
 
 class Kernel:

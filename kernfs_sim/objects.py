@@ -229,6 +229,7 @@ class ProgObject(Object):
         self.load_flags = 0
         self.extends: tuple[ProgObject, int] | None = None  # the program and function that it was loaded for, until attached
         self.c: Any = None  # struct bpf_prog, from when it has an id on
+        self.symbol: Any = ffi.NULL  # struct rt_ksym, from then on
         self.fn = own.enter_at(native.addr)
         self.load_time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self.on_release: Callable[[ProgObject], None] | None = None
@@ -258,6 +259,8 @@ class ProgObject(Object):
     def release(self) -> None:
         if self.on_release is not None:
             self.on_release(self)
+        if self.symbol and self.own.kernel.ptr != ffi.NULL:
+            lib.rt_ksym_remove(self.own.kernel.ptr, self.symbol)
         self.fn = None
         timed = {t for m in self.maps for t in (m, *m.ever_held) if t.record.kinds & CALLING_BACK and t.users}
         if timed and any(sub.is_callback for sub in self.verified.facts.subprogs):

@@ -16,7 +16,9 @@ MAX_ARGS, _ARGS_BYTES = 12, 512  # as Linux copies them before it prints
 _WIDEST, STRING_BYTES = 128, 64  # a field, and a string with its NUL, that are still written in place
 _SPACES = b"\t\n\v\f\r"
 # What %pFORM prints at most without a width, and what Linux's copy of it takes: text, or an aligned number.
-_FORMS = {"": (16, 12), "K": (16, 12), "x": (16, 12), "s": (18, 12), "S": (18, 12), "B": (18, 19)}
+_NAME = 175  # bytes of struct rt_ksym's name at most; with "+0x…/0x…" behind it
+_AT = _NAME + 2 * len("+0x") + 2 * 16
+_FORMS = {"": (16, 12), "K": (16, 12), "x": (16, 12), "s": (_NAME, 12), "S": (_AT, 12), "B": (_AT, _AT + 1)}
 _FORMS |= {"i4": (15, 16), "I4": (15, 16), "i6": (32, 33), "I6": (39, 40)}
 _UNPADDED = frozenset({"B", "i4", "I4", "i6", "I6"})
 

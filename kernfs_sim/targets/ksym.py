@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime import Index, ffi
+from runtime import Index, ffi, lib
 
 from ..caller import Caller
 from ..task_files import Held
@@ -19,6 +19,7 @@ class KsymTarget(IterTarget):
     def begin(self, caller: Caller, how: Any) -> Held | None:
         table = SymbolTable(self.kernel)
         how.subject = ffi.cast("void *", table.index.ptr)
+        how.last = table.end
         return table
 
 
@@ -28,21 +29,22 @@ class SymbolTable(Held):
     def __init__(self, kernel: Any) -> None:
         super().__init__(kernel.native)
         self.index = Index(kernel.native)
-        own = own_symbols(kernel)
-        progs = sorted((p.native.addr, f"bpf_prog_{p.tag.hex()}" + (f"_{p.name}" if p.name else "")) for p in kernel.progs)
-        rows = [(value, name, "", "T") for value, name in own] + [(value, name, "bpf", "t") for value, name in progs]
-        for pos, (value, name, module, letter) in enumerate(rows):
-            sym = self.new("struct kallsym_iter")
-            sym.pos, sym.value, sym.type, sym.show_value = pos, value, letter.encode(), 1
-            sym.name, sym.module_name, sym.exported = name.encode()[:511], module.encode(), int(not module)
-            if module:
-                sym.pos_mod_end = sym.pos_ftrace_mod_end = len(own)
-            self.index.add(pos, sym)
+        own: list[tuple[int, bytes, bytes, bytes]] = []
+        while sym := lib.rt_ksym(len(own)):
+            own.append((int(sym.start), ffi.string(sym.name), b"", b"T"))
+        progs = sorted((int(p.symbol.start), ffi.string(p.symbol.name), b"bpf", b"t") for p in kernel.progs if p.symbol)
+        both = [*own, *progs]
+        for at, row in enumerate(both):
+            # The kernel's own are counted when they are shown, those behind them before.
+            self.index.add(at, self._symbol(at + (at < len(own)), len(own), *row))
+        # The call at the end finds the last one, and what was looked for behind it.
+        value, name, _, letter = both[-1]
+        self.end = self._symbol(len(both), len(own), value, name, b"__builtin__kprobes", letter)
+        self.end.pos_bpf_end = len(both)
 
-
-def own_symbols(kernel: Any) -> list[tuple[int, str]]:
-    """The kernel's own symbols by address, those of programs left out: what has an address here are helpers."""
-    from bpfjit.spec.helpers import HELPERS  # late: few ask for symbols
-
-    addresses = kernel.symbols
-    return sorted({(addresses[h.symbol], f"bpf_{h.name}") for h in HELPERS if h.symbol in addresses})
+    def _symbol(self, pos: int, own: int, value: int, name: bytes, module: bytes, letter: bytes) -> Any:
+        sym = self.new("struct kallsym_iter")
+        sym.pos, sym.value, sym.type, sym.show_value, sym.name, sym.module_name = pos, value, letter, 1, name, module
+        if module:
+            sym.pos_mod_end = sym.pos_ftrace_mod_end = own
+        return sym

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bpfjit.isa.encoding import encode
-from runtime import Index, KernelHandle, ffi
+from runtime import Index, KernelHandle, ffi, lib
 
 from ..caller import Caller
 from ..fs.shown import ObjectDirs, Shown
@@ -88,7 +88,21 @@ def describe_prog(native: KernelHandle, prog: ProgObject) -> Structures:
         aux.func_info = ffi.cast("struct bpf_func_info *", keep(records))
         aux.func_info_cnt = len(program.funcs)
     aux.nr_linfo = len(program.lines)
+    prog.symbol = lib.rt_ksym_add(native.ptr, *_code_of(prog), symbol_name(prog).encode())
     return made
+
+
+def _code_of(prog: ProgObject) -> tuple[int, int]:
+    """Address and bytes of the main function, as it was compiled first: that code stays."""
+    functions = getattr(prog.native, "functions", ())
+    return functions[0] if functions and functions[0][1] else (prog.native.addr, 1)
+
+
+def symbol_name(prog: ProgObject) -> str:
+    """As kallsyms has a program: by its tag and its function's whole name."""
+    funcs = prog.program.funcs
+    name = prog.btf.types.type(funcs[0].type_id).name if prog.btf is not None and funcs else prog.name
+    return f"bpf_prog_{prog.tag.hex()}" + (f"_{name}" if name else "")
 
 
 def show_types(kernel: Kernel) -> None:

@@ -115,6 +115,16 @@ int rt_code_seal(void *code, const void *bytes, size_t size, size_t sealed);
 void rt_code_free(void *code, size_t size);
 void *rt_code_libc(const char *name);
 
+/* -- symbols: the kernel's own functions by address, and loaded programs -- */
+struct rt_ksym {
+	u64 start, size;
+	char name[176]; /* what it prints at most is known to bpfjit/jit/formats.py */
+};
+const struct rt_ksym *rt_ksym(u32 i);
+u64 rt_ksym_address(const char *name);
+struct rt_ksym *rt_ksym_add(struct rt_kernel *k, u64 start, u64 size, const char *name);
+void rt_ksym_remove(struct rt_kernel *k, struct rt_ksym *s);
+
 /* -- what programs ask of the control side: the answer is >= 0 or -errno, of a symbol its address or 0 -- */
 enum rt_upcall {
 	RT_UP_SYS_BPF = 1, /* command, attr, its size */
@@ -263,6 +273,7 @@ const struct rt_iter_ops *rt_iter_walk(const char *name); /* NULL for none of th
 struct rt_iter_how {
 	const struct rt_iter_ops *ops;
 	void *subject; /* an rt_index, a struct cgroup or a struct bpf_map */
+	void *last; /* objects: what the call at the end is given, NULL for most targets */
 	u32 order; /* cgroups: enum bpf_cgroup_iter_order */
 	u32 tid; /* tasks: only this one */
 	u32 tgid; /* tasks: only the threads of this one */

@@ -84,6 +84,7 @@ struct rt_kernel {
 	struct rt_tracepoint *printk_event; /* atomic: what happens with each line of the trace log */
 	struct rt_types *types; /* atomic: the kernel's BTF, for printing by type */
 	struct rt_index *tasks, *cgroups;
+	struct rt_index *prog_symbols; /* loaded programs' code */
 	struct task_struct *idle; /* current where no other task does the work */
 	rt_upcall_fn upcall; /* what programs ask of the control side */
 	int elsewhere; /* atomic: runs for users whose memory is another process's */
@@ -334,6 +335,7 @@ struct rt_out {
 	size_t size;
 	size_t count;
 };
+const struct rt_ksym *rt_ksym_of(struct rt_kernel *k, u64 addr);
 u64 rt_pointer_name(struct rt_kernel *k, u64 address);
 int rt_bprintf(struct rt_kernel *k, struct rt_out *out, const char *fmt, u32 fmt_size, const u64 *args, u32 nargs);
 

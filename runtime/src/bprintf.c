@@ -225,14 +225,32 @@ static u32 put_ip(struct rt_out *out, char form, char version, u64 from, size_t 
 	return at - text;
 }
 
-/* Addresses have no names yet: what Linux prints for one that it does not know. */
-static void put_symbol(struct rt_out *out, const struct spec *s, u64 addr)
+static char *put_hex(char *at, u64 value)
 {
-	char text[20], *end = text + sizeof(text), *at = hexadecimal(end, addr, 0);
+	char digits[16], *end = digits + sizeof(digits), *first = hexadecimal(end, value, 0);
 
-	*--at = 'x';
-	*--at = '0';
-	put_padded(out, s, at, end - at);
+	return mempcpy(mempcpy(at, "0x", 2), first, end - first);
+}
+
+/* %pS and %pB, by the letter: symbol+0xoffset/0xsize; %ps: the symbol. A number where there is none. */
+static void put_symbol(struct rt_kernel *k, struct rt_out *out, const struct spec *s, char letter, u64 addr)
+{
+	/* An address in a trace is where a call returns to, which may be behind its function's end. */
+	const struct rt_ksym *sym = rt_ksym_of(k, letter == 'B' ? addr - 1 : addr);
+	char text[sizeof(sym->name) + 64], *end = text;
+
+	if (!sym) {
+		end = put_hex(text, addr);
+	} else {
+		end = stpcpy(text, sym->name);
+		if (letter != 's') {
+			*end++ = '+';
+			end = put_hex(end, addr - sym->start);
+			*end++ = '/';
+			end = put_hex(end, sym->size);
+		}
+	}
+	put_padded(out, s, text, end - text);
 }
 
 static const char *parse_flags(const char *f, struct spec *s)
@@ -344,7 +362,7 @@ static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s,
 		*used += put_ip(out, next, f[1], arg, ARGS_BYTES - *used - 1) + 1;
 		forget_beyond(out, before);
 	} else if (next == 'B') {
-		put_symbol(out, &plain, arg);
+		put_symbol(k, out, &plain, 'B', arg);
 		*used += (u32)(out->count - before) + 1;
 		forget_beyond(out, before);
 	} else {
@@ -354,7 +372,7 @@ static int put_extended(struct rt_kernel *k, struct rt_out *out, struct spec *s,
 		if (next == 'x')
 			put_pointer(out, s, arg);
 		else if (next == 's' || next == 'S')
-			put_symbol(out, s, arg);
+			put_symbol(k, out, s, next, arg);
 		else
 			put_pointer(out, s, rt_pointer_name(k, arg));
 	}

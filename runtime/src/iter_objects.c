@@ -21,7 +21,7 @@ static int show(struct rt_iter *it, void *object)
 	struct {
 		struct bpf_iter_meta *meta;
 		void *object;
-	} ctx = { &it->meta, object };
+	} ctx = { &it->meta, object ? object : it->how.last };
 
 	return rt_iter_run(it, &ctx);
 }

@@ -47,8 +47,10 @@ struct rt_kernel *rt_kernel_new(int ncpus)
 	k->ncpus = ncpus;
 	k->cpus = aligned_alloc(128, sizeof(*k->cpus) * ncpus);
 	k->heap = reserve(HEAP_BYTES);
-	if (!k->cpus || !k->heap || getrandom(k->pointer_key, sizeof(k->pointer_key), 0) < 0) {
+	k->prog_symbols = rt_index_new(k);
+	if (!k->cpus || !k->heap || !k->prog_symbols || getrandom(k->pointer_key, sizeof(k->pointer_key), 0) < 0) {
 		rt_pages_free(k->heap, HEAP_BYTES);
+		rt_index_free(k->prog_symbols);
 		free(k->cpus);
 		free(k);
 		return NULL;
@@ -76,6 +78,7 @@ void rt_kernel_free(struct rt_kernel *k)
 	rt_timers_free(k);
 	rt_types_free(k);
 	rt_index_free(k->pointer_names);
+	rt_index_free(k->prog_symbols);
 	rt_pages_free(k->heap, HEAP_BYTES);
 	pthread_mutex_destroy(&k->lock);
 	free(k->trace);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Programs that show kernel objects: what each target hands out, in columns that a test compares between kernels. */
+#define BPF_NO_KFUNC_PROTOTYPES /* one of them is a symbol without a type here */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
@@ -384,6 +385,24 @@ int links(struct bpf_iter__bpf_link *ctx)
 
 	if (link)
 		BPF_SEQ_PRINTF(ctx->meta->seq, "%u %d %u\n", link->id, link->type, link->prog->aux->id);
+	return 0;
+}
+
+extern const void css_rstat_updated __ksym;
+
+/* Symbols in all the ways that formats show them. */
+SEC("iter/ksym")
+int symbol_formats(struct bpf_iter__ksym *ctx)
+{
+	struct kallsym_iter *sym = ctx->ksym;
+	struct seq_file *seq = ctx->meta->seq;
+
+	if (!sym)
+		return 0;
+	if (sym->pos_bpf_end)
+		BPF_SEQ_PRINTF(seq, "end %lld %ps ", sym->pos - ctx->meta->seq_num, &css_rstat_updated);
+	BPF_SEQ_PRINTF(seq, "%s|%s|%pS|%ps|", sym->name, sym->module_name, sym->value, sym->value);
+	BPF_SEQ_PRINTF(seq, "%pB|%60pS|%-60ps|%60pB|%pSR\n", sym->value + 1, sym->value + 2, sym->value, sym->value + 3, sym->value);
 	return 0;
 }
 

@@ -129,6 +129,24 @@ def test_a_loaded_program_is_a_symbol(both: tuple[Live, Simulated]) -> None:
         assert wanted & set(show(world, "symbols").splitlines())
 
 
+def test_formats_name_symbols(both: tuple[Live, Simulated]) -> None:
+    for world in both:
+        *lines, last = show(world, "symbol_formats").splitlines()
+        # The call at the end is given what was looked at last; css_rstat_updated is an extern without a type.
+        assert last.split("|")[:2] == [f"end 1 css_rstat_updated {lines[-1].split('|')[0]}", "__builtin__kprobes"]
+        rows = [line.split("|") for line in lines]
+        named = {row[0]: row[1:] for row in rows if row[2].startswith(f"{row[0]}+")}  # others share another's address
+        names = ("bpf_seq_write", "bpf_map_lookup_elem", "bpf_task_acquire", "css_rstat_flush")
+        prog = f"bpf_prog_{_tag(world, 'a_program_of_a_rather_long_name')}_a_program_of_a_rather_long_name"
+        for name in (*names, prog):
+            module, at, plain, in_trace, right, left, wide, with_letter = named[name]
+            size = at.rpartition("/")[2]
+            assert int(size, 16) > 2 and module == ("bpf" if name == prog else "")
+            assert (at, plain, in_trace) == (f"{name}+0x0/{size}", name, f"{name}+0x1/{size}")
+            assert (right, left) == (f"{name}+0x2/{size}".rjust(60), name.ljust(60))
+            assert (wide, with_letter) == (f"{name}+0x3/{size}", at)
+
+
 def _tag(world: World, prog: str) -> str:
     return _fdinfo(world, world.obj.progs[prog].fd)["prog_tag"]
 

@@ -180,6 +180,25 @@ def test_every_helper_has_its_function() -> None:
     assert all(symbols.values()), "and an address"
 
 
+def test_every_function_that_programs_call_has_its_kernel_name() -> None:
+    symbols = Symbols()
+    rows = [(f"bpf_{h.name}", h.symbol) for h in HELPERS] + [(k.name, k.symbol) for k in KFUNCS]
+    wrong = [n for n, symbol in rows if symbol in symbols and lib.rt_ksym_address(n.encode()) != symbols[symbol]]
+    assert not wrong
+    assert not lib.rt_ksym_address(b"") and not lib.rt_ksym_address(b"bpf_put_u64")
+
+
+def test_large_objects_are_used_again() -> None:
+    with Kernel() as kernel:
+        native, seen = kernel.native, set()
+        for size in (4097, 5000, 8000, 8192) * 3:
+            text = native.string(bytes(size - 1))
+            seen.add(int(ffi.cast("uintptr_t", text)))
+            native.free(text, size)
+            lib.rt_rcu_barrier(native.ptr)
+        assert len(seen) == 1
+
+
 def test_the_extension_compiles_without_a_warning() -> None:
     root = Path(__file__).resolve().parents[3] / "runtime"
     command = ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-fsyntax-only", "-Wall", "-Wextra", "-Wshadow", "-Werror"]
