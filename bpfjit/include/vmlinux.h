@@ -2838,6 +2838,15 @@ struct bpf_res_spin_lock {
 	u32 val;
 };
 
+struct btf_type {
+	__u32 name_off;
+	__u32 info;
+	union {
+		__u32 size;
+		__u32 type;
+	};
+};
+
 struct btf_header {
 	__u16 magic;
 	__u8 version;
