@@ -42,6 +42,13 @@ class Object:
         self.refs += 1
         return self
 
+    def hold(self) -> Any:
+        """As get(), of what another thread may be letting go of meanwhile. Raises ENXIO."""
+        if self.refs <= 0:
+            raise refuse(errno.ENXIO, f"{self.kind} {self.id} is going")
+        self.refs += 1  # no thread comes between this and the question before it
+        return self
+
     def put(self) -> None:
         assert self.refs > 0, f"{self.kind} {self.id} is gone"
         self.refs -= 1

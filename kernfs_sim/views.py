@@ -57,7 +57,7 @@ class Views:
         """A file's whole text in one native call, with no open file made where it fits a page."""
         inode.need_active()
         backing = inode.backing
-        prog = view_link(backing.object if backing is not None else None, self.target, inode.name).prog.get()
+        prog = view_link(backing.object if backing is not None else None, self.target, inode.name).prog.hold()
         inode.get()  # and with it the object that is shown
         kept = self.keep()
         native = self.native

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..kernel import Kernel
 
 _END = (1 << 64) - 1
-_MAX_BYTES = 1 << 40
+_CHUNK = 1 << 16  # elements that are read from the caller at once
 
 
 def _begin(caller: Caller, attr: uapi.MapBatch, use: str, *, reading: bool, writing: bool) -> MapObject:
@@ -28,11 +28,9 @@ def _begin(caller: Caller, attr: uapi.MapBatch, use: str, *, reading: bool, writ
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
     if use not in m.type.batch:
         raise refuse(ENOTSUPP, f"a {m.type.name} map has no batches of this kind")
-    if attr.flags or attr.elem_flags & ~uapi.BPF_F_LOCK:
-        raise refuse(errno.EINVAL, f"batch flags {attr.flags:#x}, element flags {attr.elem_flags:#x}")
+    if attr.elem_flags & ~uapi.BPF_F_LOCK:
+        raise refuse(errno.EINVAL, f"element flags {attr.elem_flags:#x} of a batch")
     check_lock(m, attr.elem_flags)
-    if attr.count * max(m.native.value_bytes, m.key_size) > _MAX_BYTES:
-        raise refuse(errno.ENOMEM, f"batch of {attr.count} elements")
     return m
 
 
@@ -48,6 +46,8 @@ def _place(caller: Caller, m: MapObject, addr: int) -> int:
 
 def _read(kernel: Kernel, caller: Caller, attr: uapi.MapBatch, m: MapObject, take: bool) -> int:
     """Walk on from attr.in_batch; ENOENT with the last batch, which is delivered all the same."""
+    if attr.flags and m.type.walk_order == "hash":  # the walks of other maps do not look at them
+        raise refuse(errno.EINVAL, f"batch flags {attr.flags:#x}")
     wanted, attr.count = attr.count, 0
     if not wanted:
         return 0
@@ -58,6 +58,11 @@ def _read(kernel: Kernel, caller: Caller, attr: uapi.MapBatch, m: MapObject, tak
     if m.type.walk_order:
         pos = ffi.new("u64 *", _place(caller, m, attr.in_batch))
         n = int(lib.rt_map_read_batch(native.ptr, pos, keys, values, wanted, take, attr.elem_flags))
+        if n == wanted and m.type.walk_order == "hash":  # Linux goes on over empty buckets, and so finds the end
+            ahead, key = ffi.new("u64 *", pos[0]), ffi.new("char[]", m.key_size)
+            value = ffi.new("char[]", native.value_bytes)
+            if not lib.rt_map_read_batch(native.ptr, ahead, key, value, 1, False, attr.elem_flags):
+                pos[0] = _END
         at_end = pos[0] == _END
         token = min(int(pos[0]), (1 << 32) - 1).to_bytes(4, "little") if m.type.walk_order == "hash" else b""
     else:  # an order of the keys' own
@@ -65,6 +70,8 @@ def _read(kernel: Kernel, caller: Caller, attr: uapi.MapBatch, m: MapObject, tak
         prev = ffi.from_buffer(caller.read(attr.in_batch, m.key_size)) if attr.in_batch else ffi.NULL
         n = int(lib.rt_map_read_keys(native.ptr, prev, keys, values, wanted, attr.elem_flags, err))
         at_end, token = bool(err[0]), b""
+    if at_end and not n and attr.in_batch:
+        raise refuse(errno.ENOENT, f"map {m.name}: the end")
     raw_keys, raw_values = bytes(ffi.buffer(keys, n * m.key_size)), bytes(ffi.buffer(values, n * native.value_bytes))
     if m.type.holds:
         each = [raw_keys[i : i + m.key_size] for i in range(0, len(raw_keys), m.key_size)]
@@ -96,12 +103,23 @@ def _write(kernel: Kernel, caller: Caller, attr: uapi.MapBatch, m: MapObject, *,
         return 0
     if m.type.holds:
         return _write_held(kernel, caller, attr, m, delete=delete)
-    err = ffi.new("int *")
-    keys = caller.read(attr.keys, attr.count * m.key_size)
-    values = ffi.NULL if delete else ffi.from_buffer(caller.read(attr.values, attr.count * m.native.value_bytes))
-    attr.count = int(lib.rt_map_write_batch(m.native.ptr, ffi.from_buffer(keys), values, attr.count, attr.elem_flags, err))
-    if err[0]:
-        raise refuse(-err[0], f"map {m.name}: element {attr.count} of a batch")
+    err, wanted, step = ffi.new("int *"), attr.count, _CHUNK
+    attr.count = 0
+    while attr.count < wanted:
+        n = min(step, wanted - attr.count)
+        try:
+            keys = caller.read(attr.keys + attr.count * m.key_size, n * m.key_size)
+            at = attr.values + attr.count * m.native.value_bytes
+            values = ffi.NULL if delete else ffi.from_buffer(caller.read(at, n * m.native.value_bytes))
+        except OSError:
+            if n == 1:
+                raise
+            step = n // 2  # all before the element that cannot be read is stored, as one at a time would be
+            continue
+        done = int(lib.rt_map_write_batch(m.native.ptr, ffi.from_buffer(keys), values, n, attr.elem_flags, err))
+        attr.count += done
+        if err[0]:
+            raise refuse(-err[0], f"map {m.name}: element {attr.count} of a batch")
     return 0
 
 

@@ -54,9 +54,9 @@ def test_run(kernel: Kernel, caller: Caller, attr: uapi.TestRun) -> int:
 
     The current task is the one of the caller's pid where the kernel has it, else the idle task.
     """
-    prog = prog_of(caller, attr.prog_fd)
     if bool(attr.ctx_size_in) != bool(attr.ctx_in) or bool(attr.ctx_size_out) != bool(attr.ctx_out):
         raise refuse(errno.EINVAL, "a context's size and address go together")
+    prog = prog_of(caller, attr.prog_fd)
     runner = _RUNNERS.get(prog.type_id)
     if runner is None:
         raise refuse(ENOTSUPP, f"{prog.program.type.name} programs have no test run")

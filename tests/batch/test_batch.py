@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 from collections.abc import Iterator
 
 import pytest
@@ -171,3 +173,44 @@ def test_lookup_and_delete_elem(bpf: Bpf) -> None:
         assert lookup_and_delete(m, 2) == (None, 20)
         assert lookup_and_delete(m, 2) == (errno.ENOENT, None)
         assert lookup_and_delete(m, 1, flags=1) == (errno.EINVAL, None)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("cmd", [uapi.BPF_MAP_UPDATE_BATCH, uapi.BPF_MAP_DELETE_BATCH])
+def test_who_writes_may_say_anything_of_the_batch(bpf: Bpf, cmd: int, count: int) -> None:
+    """Only a hash's walks look at the batch's own flags."""
+    with Batch(bpf, HASH, 4) as m:
+        m.fill(1)
+        assert m.call(cmd, bytearray(4), bytearray(8), count, flags=8) == (None, count)
+
+
+def test_only_a_hashs_walk_looks_at_flags(bpf: Bpf) -> None:
+    for map_type, expected in ((HASH, (errno.EINVAL, 1)), (ARRAY, (None, 1))):
+        with Batch(bpf, map_type, 4) as m:
+            m.fill(4)
+            buffers, out = Buffers(), bytearray(8)
+            got = m.call(uapi.BPF_MAP_LOOKUP_BATCH, bytearray(4), bytearray(8), 1, flags=8, out_batch=buffers.put(out))
+            assert got == expected, map_type
+
+
+def test_what_comes_before_a_bad_address_is_stored(bpf: Bpf) -> None:
+    """The values end with a page, behind which nothing is."""
+    with mmap.mmap(-1, 2 * mmap.PAGESIZE) as pages, Batch(bpf, HASH, 64) as m:
+        at = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.mprotect(ctypes.c_void_p(at + mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+        keys = bytearray(b"".join(i.to_bytes(4, "little") for i in range(64)))
+        buffers = Buffers()
+        attr = uapi.MapBatch(map_fd=m.fd, keys=buffers.put(keys), values=at + mmap.PAGESIZE - 5 * 8, count=64)
+        raw = bytearray(attr.pack())
+        with pytest.raises(OSError) as e:
+            m.bpf(uapi.BPF_MAP_UPDATE_BATCH, raw)
+        assert (e.value.errno, uapi.MapBatch.unpack(raw).count) == (errno.EFAULT, 5)
+        libc.mprotect(ctypes.c_void_p(at + mmap.PAGESIZE), mmap.PAGESIZE, 3)
+        assert len(m.drain(uapi.BPF_MAP_LOOKUP_BATCH, 64)[0]) == 5
+
+
+def test_a_hashs_last_batch_is_its_last_though_it_was_full(bpf: Bpf) -> None:
+    with Batch(bpf, HASH, 4) as m:
+        m.fill(1)
+        assert m.drain(uapi.BPF_MAP_LOOKUP_BATCH, 1) == ({0: 0}, [(errno.ENOENT, 1)])

@@ -330,3 +330,9 @@ def test_a_foreign_caller_is_served_through_its_own_memory() -> None:
         assert outcome(lambda: at(uapi.BPF_MAP_LOOKUP_ELEM, elem)) == "ENOENT"
         assert len(kernel.caller.fds) == 0, "the fds are the foreign caller's"
         caller.fds.close_all()
+
+
+def test_a_test_runs_context_is_looked_at_before_its_program(system: System) -> None:
+    for more, expected in (({"ctx_in": 8}, "EINVAL"), ({"ctx_size_out": 8}, "EINVAL"), ({}, "EBADF")):
+        attr = uapi.TestRun(prog_fd=999, **more)
+        assert outcome(lambda a=attr: call(system.bpf, uapi.BPF_PROG_TEST_RUN, a)) == expected  # type: ignore[misc]
