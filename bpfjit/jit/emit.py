@@ -15,6 +15,7 @@ from ..program import Subprog, ValueKind, Verified
 from ..spec.kinds import CtxKind
 from ..uapi import bpf as uapi
 from . import arena, calls, extension, mem, packet, tail, throw
+from .hash import LOOKUP, LOOKUP_DECL
 from .memory import metadata
 from .profile import Points
 from .values import NULL, ZERO, Lines, Value
@@ -75,6 +76,7 @@ class Emitter:
         self.map_scopes: dict[int, int] = {}  # a map's id -> the number of its values' scope
         self.constants: dict[str, str] = {}  # name -> its definition: maps whose contents never change
         self.library: dict[str, str] = {}  # name -> a function of our own that calls were lowered to
+        self.calls_instead: dict[str, str] = {}  # of those: the same by a call of the runtime, made in no time
         self.addresses_taken: set[int] = set()
         self.tail_calls = False
         self.throwing: set[int] = set()
@@ -103,6 +105,15 @@ class Emitter:
         points = self.points.definitions() if self.points is not None else []
         needed = [*points, *self.symbols.values(), *self.constants.values(), *_INTRINSICS, ""]
         return "\n".join([*needed, *bodies, *self.library.values(), "", *metadata(len(self.map_scopes))]) + "\n"
+
+    def quick(self, ir: str) -> str:
+        """The module for the first tier: what a call of the runtime does as well is not compiled there."""
+        for name, text in self.calls_instead.items():
+            ir = ir.replace(self.library[name], text)
+        if self.calls_instead and LOOKUP not in self.symbols:
+            self.symbols[LOOKUP] = LOOKUP_DECL
+            ir = f"{LOOKUP_DECL}\n{ir}"
+        return ir
 
     def map_scope(self, index: int) -> int:
         """The number of the scope of a map's values: one map may stand under several indexes."""
@@ -261,6 +272,7 @@ class FunctionEmitter(Lines):
         entry = {r: ("p" if self._arg_width(r) == 0 else "i") for r in range(1, 6)} | {10: "p"}
         came: dict[int, dict[int, str]] = {self.function.start: entry}
         out: dict[int, dict[int, str]] = {}
+        effects = {start: self._effects(start) for start in order}
         changed = True
         while changed:
             changed = False
@@ -273,22 +285,21 @@ class FunctionEmitter(Lines):
                         kinds[r] = k if have in (None, k) else _join(have, k)
                 came[start] = kinds
                 kinds = dict(kinds)
-                pc = start
-                while True:
-                    for r, k in self.defs(pc):
-                        if k == "i" and self._copies(pc):
-                            k = kinds.get(self.insns[pc].src, "i") if kinds.get(self.insns[pc].src) == "z" else k
-                        kinds[r] = k
-                    if pc == block.end:
-                        break
-                    pc = self._targets(pc)[0]
+                for r, k, copied in effects[start]:
+                    kinds[r] = "z" if copied >= 0 and kinds.get(copied) == "z" else k
                 if kinds != out.get(start):
                     out[start] = kinds
                     changed = True
         return {s: {r: 0 if k == "p" else 64 for r, k in came[s].items()} for s in order}
 
-    def _copies(self, pc: int) -> bool:
-        return self.insns[pc].code == 0xBF and self.insns[pc].off == 0
+    def _effects(self, start: int) -> list[tuple[int, str, int]]:
+        """What a block writes, in order: register, what is left there, and whose number it is a copy of (-1: nobody's)."""
+        found = []
+        for pc in self.pcs(start, -1):
+            insn = self.insns[pc]
+            copied = insn.src if insn.code == 0xBF and insn.off == 0 else -1
+            found += [(r, k, copied if k == "i" else -1) for r, k in self.defs(pc)]
+        return found
 
     # -- the function ------------------------------------------------------------------------------
 

@@ -48,8 +48,7 @@ class Engine:
 
     def __init__(self, speed_level: int = 2, cache: ObjectCache | None = None, tiers: Tiers | None = None) -> None:
         _configure()
-        self._target = llvm.Target.from_default_triple()
-        self._quick_machine = _machine(self._target, 0)
+        self._quick_machine = _machine(0)
         self._layout = str(self._quick_machine.target_data)
         self.tiers = tiers if tiers is not None else Tiers()
         self.perf = Perf.from_environment()
@@ -60,16 +59,14 @@ class Engine:
             str(CALL_CONVENTION),
             llvmlite.__version__,
             ".".join(map(str, llvm.llvm_version_info)),
-            str(self._target.name),
-            llvm.get_host_cpu_name(),
-            llvm.get_host_cpu_features().flatten(),
+            *_host(),
             str(speed_level),
         )
 
     @functools.cached_property
     def machine(self) -> Any:
         """The optimised code's target; who only ever runs the first tier's does not pay for it."""
-        return _machine(self._target, self.speed_level)
+        return _machine(self.speed_level)
 
     def ir(self, verified: Verified) -> str:
         """The program's LLVM IR before any optimisation."""
@@ -95,7 +92,9 @@ class Engine:
 
     def _annotated(self, verified: Verified, *, quick: bool = False) -> Any:
         """The module after LLVM's passes, its instructions knowing the line records they come from (quick: first tier)."""
-        module = self._module(source.annotate(self.ir(verified), verified.program))
+        emitter = Emitter(verified)
+        ir = emitter.module("prog")
+        module = self._module(source.annotate(emitter.quick(ir) if quick else ir, verified.program))
         if quick:
             self._simplify(module)
         else:
@@ -151,10 +150,11 @@ class Engine:
         ir = emitter.module("prog")
         entries = ("prog_enter" if emitter.tail_calls else "prog", "prog")
         names = emitter.function_names("prog")
-        recipe = Recipe(self._key(ir), self._quick_key(ir), tuple(emitter.symbols), names, emitter.tail_calls)
+        quick = emitter.quick(ir)
+        recipe = Recipe(self._key(ir), self._quick_key(quick), tuple(emitter.symbols), names, emitter.tail_calls)
         if not tiered or (self.cache is not None and self.cache.has(recipe.optimised)):
             return Native(self._link(self._object(ir), emitter, binding), entries, recipe=recipe)
-        first = self._link(self._object(ir, quick=True), emitter, binding, entries)
+        first = self._link(self._object(quick, quick=True), emitter, binding, entries)
         native = Native(first, entries, lambda: self._link(self._object(ir), emitter, binding), recipe=recipe)
         self.tiers.watch(native)
         return native
@@ -201,7 +201,9 @@ class Engine:
         machine = self._quick_machine if quick else self.machine
         image = bytes(machine.emit_object(self._annotated(verified, quick=quick)))
         entry = functions(image)["prog"][0]
-        same = text(image) == text(self._object(self.ir(verified), quick=quick))
+        emitter = Emitter(verified)
+        ir = emitter.module("prog")
+        same = text(image) == text(self._object(emitter.quick(ir) if quick else ir, quick=quick))
         offsets = line_offsets(image) if same else {}
         found = []
         for record, info in enumerate(program.lines, 1):
@@ -212,10 +214,20 @@ class Engine:
         return found
 
 
-def _machine(target: Any, level: int) -> Any:
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
+@functools.cache
+def _host() -> tuple[str, str, str]:
+    """Target, processor and its features: of this process, once."""
+    target = llvm.Target.from_default_triple()
+    return str(target.name), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+@functools.cache
+def _machine(level: int) -> Any:
+    """One for all engines of the process: LLVM only reads it, and llvmlite lets one thread in at a time."""
+    _, cpu, features = _host()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=cpu,
+        features=features,
         opt=level,
         reloc="pic",
         codemodel="small",

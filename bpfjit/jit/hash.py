@@ -176,6 +176,16 @@ def _compared(size: int) -> str:
     return "\n".join("  " + line for line in [*lines, f"%key.equal = and i1 {equal}, true"])
 
 
+LOOKUP = "rt_map_lookup_elem"
+LOOKUP_DECL = f"declare ptr @{LOOKUP}(ptr, ptr) nounwind"
+
+
+def lookup_call(name: str) -> str:
+    """The same by a call: this CPU's value, a use of an LRU's element, as the runtime has them."""
+    head = f"define internal fastcc ptr @{name}(ptr nonnull %map, ptr nonnull %key, i64 %offset) nounwind {{"
+    return f"{head}\n  %value = call ptr @{LOOKUP}(ptr %map, ptr %key)\n  ret ptr %value\n}}"
+
+
 def lookup_function(name: str, key_size: int, at: Mapping[str, int], *, lru: bool) -> str:
     """The function @name for keys of `key_size` bytes; `at` says where the members lie (runtime.offsets())."""
     members = {member.removeprefix("hash."): offset for member, offset in at.items() if member.startswith("hash.")}

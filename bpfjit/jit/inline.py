@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..program import MapInfo
 from . import loops, printf, tail
-from .hash import lookup_function
+from .hash import lookup_call, lookup_function
 from .machine import array_values, field, map_of, stride, this_cpu
 from .memory import RUNTIME, at, layout
 from .values import NULL, ZERO, Value
@@ -51,14 +51,21 @@ def _array(f: FunctionEmitter, m: MapInfo, index: int) -> Value:
 
 
 def _hash(f: FunctionEmitter, m: MapInfo, index: int) -> Value | None:
+    return _found(f, m, index, "hash.lookup")
+
+
+def _found(f: FunctionEmitter, m: MapInfo, index: int, what: str) -> Value | None:
+    """A hash's value; what: how its function is named."""
     if m.key_size > _LONGEST_KEY:
         return None
     offset = ZERO
     if m.type.per_cpu:
         offset = f.mul(f.zext(field(f, this_cpu(f), "cpu.index", 32), 64), f.const(64, stride(m)))
     lru = m.type.lookup == "lru_hash"
-    name = f"hash.lookup.{m.key_size}" + (".lru" if lru else "")
+    name = f"{what}.{m.key_size}" + (".lru" if lru else "")
     f.module.library[name] = lookup_function(name, m.key_size, layout(), lru=lru)
+    if not m.type.holds:
+        f.module.calls_instead[name] = lookup_call(name)
     return f.assign(0, f"call fastcc ptr @{name}({map_of(f, m, index)}, {f.ptr_of(2)}, {offset})")
 
 
@@ -81,7 +88,7 @@ def _array_of_maps(f: FunctionEmitter, m: MapInfo, index: int) -> Value:
 
 
 def _hash_of_maps(f: FunctionEmitter, m: MapInfo, index: int) -> Value | None:
-    slot = _hash(f, m, index)
+    slot = _found(f, m, index, "hash.slot")
     return None if slot is None else _held(f, slot, f.assign(1, f"icmp ne ptr {slot.text}, null"))
 
 

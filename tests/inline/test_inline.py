@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bpfjit import live_bpf, open_object
+from bpfjit.jit.emit import Emitter
 from bpfjit.loader import LoadedObject, Object
 from bpfjit.loader.bpf import Bpf, Buffers
 from bpfjit.uapi import bpf as uapi
@@ -132,6 +133,16 @@ def test_contents_that_never_change_are_compiled_in(tmp_path: Path) -> None:
         assert "ret i64 5" in optimised, "a table of one number needs no table"
         assert run((kernel.bpf, it), "prog") == 5
         it.close()
+
+
+def test_the_first_tier_calls_what_the_second_has_in_place(source: Object) -> None:
+    with Kernel() as kernel, source.load(kernel.bpf, only=["hash_8", "of_hashes"]) as it:
+        for name, slots in (("hash_8", 0), ("of_hashes", 1)):
+            emitter = Emitter(kernel.caller.fds.get(it.progs[name].fd).object.verified)
+            ir = emitter.module("prog")
+            quick = emitter.quick(ir)
+            assert "@rt_map_lookup_elem" not in ir and quick.count("call ptr @rt_map_lookup_elem") == 1
+            assert "@llvm.cttz.i16(i16 %left" in ir and quick.count("@llvm.cttz.i16(i16 %left") == slots
 
 
 def test_values_of_two_maps_are_never_one_another(tmp_path: Path) -> None:
