@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import ENOTSUPP, refuse
-from bpfjit.program import Region
+from bpfjit.program import Region, helpers_of
 from bpfjit.uapi import bpf as uapi
 from bpfjit.uapi.layout import Layout
 from runtime import ffi, lib
@@ -28,6 +28,7 @@ _MAX_LINEAR = _PAGE - _HEADROOM - _SHARED_INFO  # of an XDP frame: the rest lies
 _MAX_XDP = _MAX_LINEAR + 17 * _PAGE
 _MAX_SKB = _PAGE - 64 - _SHARED_INFO
 _ETH_HLEN = 14
+_MAX_GROWN = 1 << 14  # what helpers may make of a packet, and room to move it
 _MAX_META = 216  # what the headroom holds beside Linux's frame structure
 _MANY_RUNS = 1000  # who asks for so many waits for the optimiser rather than for slow code
 _LOOPBACK = 1  # the device of packets that come from nowhere
@@ -88,12 +89,26 @@ def _context(caller: Caller, attr: uapi.TestRun, layout: Layout) -> bytearray:
 
 
 def _run_packet(
-    kernel: Kernel, attr: uapi.TestRun, prog: ProgObject, packet: bytes, room: int, ctx: Any, size: int
-) -> bytes:
-    """Run on a linear packet in front of `room` bytes; what it became. `ctx` (size bytes) is read and written."""
-    frame = ffi.new("u8[]", _HEADROOM + room)
+    kernel: Kernel,
+    attr: uapi.TestRun,
+    prog: ProgObject,
+    packet: bytes,
+    room: int,
+    ctx: Any,
+    size: int,
+    *,
+    pulled: int = 0,
+    frags: bytes = b"",
+) -> tuple[bytes, bytes]:
+    """Run on a linear packet in `room` bytes; what it, and its fragments, became. `ctx` (size bytes) is read and written.
+
+    pulled: bytes of the packet's link header that the program does not see, and that are gone afterwards.
+    """
+    frame = ffi.new("u8[]", _HEADROOM + room + len(frags))
     ffi.memmove(frame + _HEADROOM, packet, len(packet))
+    ffi.memmove(frame + _HEADROOM + room, frags, len(frags))
     run = ffi.new("struct rt_packet_run *")
+    run.pulled, run.frag_bytes = pulled, len(frags)
     run.data, run.data_size, run.data_capacity = frame, len(packet), _HEADROOM + room
     run.repeat, run.is_xdp = attr.repeat or 1, prog.program.type.id == uapi.BPF_PROG_TYPE_XDP
     run.ctx, run.ctx_size, run.current = ctx, size, _current(kernel)
@@ -102,7 +117,7 @@ def _run_packet(
     lib.rt_packet_run(kernel.native.ptr, ffi.cast("rt_prog_fn", prog.native.addr), run)
     attr.retval, attr.duration = int(run.retval), min(int(run.mean_ns), (1 << 32) - 1)  # as Linux: no more than fits
     kernel.last_mean_ns = float(run.mean_ns)
-    return bytes(ffi.buffer(frame, run.data_size))
+    return bytes(ffi.buffer(frame, run.data_size)), bytes(ffi.buffer(frame + _HEADROOM + room, len(frags)))
 
 
 def _give_back(caller: Caller, attr: uapi.TestRun, packet: bytes, ctx: bytes) -> None:
@@ -147,8 +162,8 @@ def _xdp(kernel: Kernel, caller: Caller, attr: uapi.TestRun, prog: ProgObject) -
     linear = min(end, _MAX_LINEAR)
     ctx_c = ffi.new("u8[]", bytes(ctx))
     ctx_c[layout.fields["ingress_ifindex"][0]] = _LOOPBACK  # what the program sees; the caller gets back what it gave
-    out = _run_packet(kernel, attr, prog, packet[:linear], _MAX_LINEAR, ctx_c, layout.size)
-    _give_back(caller, attr, out + packet[linear:], bytes(ffi.buffer(ctx_c, 12)) + bytes(ctx[12:]))
+    out, frags = _run_packet(kernel, attr, prog, packet[:linear], _MAX_LINEAR, ctx_c, layout.size, frags=packet[linear:])
+    _give_back(caller, attr, out + frags, bytes(ffi.buffer(ctx_c, 12)) + bytes(ctx[12:]))
     return 0
 
 
@@ -167,8 +182,8 @@ def _skb(kernel: Kernel, caller: Caller, attr: uapi.TestRun, prog: ProgObject) -
     for name in _SKB_FIELDS:
         at, length = layout.fields[name]
         kept[at : at + length] = ctx[at : at + length]
-    # A socket filter's packet begins behind the Ethernet header; what it gives back has zeroes there.
-    hidden = _ETH_HLEN if prog.program.type.id == uapi.BPF_PROG_TYPE_SOCKET_FILTER else 0
+    # But for tc, a packet begins behind the Ethernet header; what is given back has zeroes there.
+    hidden = 0 if prog.program.type.id in _SEE_LINK_HEADERS else _ETH_HLEN
     wire, devices = _field(layout, ctx, "wire_len"), [_field(layout, ctx, n) for n in ("ifindex", "ingress_ifindex")]
     if kept != ctx or (wire and wire < size - hidden) or max(devices) > _LOOPBACK:
         raise refuse(errno.EINVAL, "__sk_buff with members set that a test run does not take")
@@ -179,7 +194,9 @@ def _skb(kernel: Kernel, caller: Caller, attr: uapi.TestRun, prog: ProgObject) -
         at, length = layout.fields[name]
         ctx[at : at + length] = value.to_bytes(length, "little")
     ctx_c = ffi.new("u8[]", bytes(ctx))
-    out = bytes(hidden) + _run_packet(kernel, attr, prog, packet[hidden:], _MAX_SKB, ctx_c, layout.size)
+    room = _MAX_GROWN if any(row.changes_packet for row in helpers_of(prog.verified)) else _MAX_SKB
+    out, _ = _run_packet(kernel, attr, prog, packet, room, ctx_c, layout.size, pulled=hidden)
+    out = bytes(hidden) + out
     after = bytes(ffi.buffer(ctx_c, layout.size))
     for name in _SKB_FIELDS:
         at, length = layout.fields[name]
@@ -250,11 +267,17 @@ def _run_plain(kernel: Kernel, caller: Caller, attr: uapi.TestRun, prog: ProgObj
     return bytes(ffi.buffer(ctx))[:size]
 
 
+_SEE_LINK_HEADERS = frozenset({uapi.BPF_PROG_TYPE_SCHED_CLS, uapi.BPF_PROG_TYPE_SCHED_ACT})
 _RUNNERS: dict[int, Callable[[Kernel, Caller, uapi.TestRun, ProgObject], int]] = {
     uapi.BPF_PROG_TYPE_XDP: _xdp,
     uapi.BPF_PROG_TYPE_SCHED_CLS: _skb,
     uapi.BPF_PROG_TYPE_SCHED_ACT: _skb,
     uapi.BPF_PROG_TYPE_SOCKET_FILTER: _skb,
+    uapi.BPF_PROG_TYPE_CGROUP_SKB: _skb,
+    uapi.BPF_PROG_TYPE_LWT_IN: _skb,
+    uapi.BPF_PROG_TYPE_LWT_OUT: _skb,
+    uapi.BPF_PROG_TYPE_LWT_XMIT: _skb,
+    uapi.BPF_PROG_TYPE_LWT_SEG6LOCAL: _skb,
     uapi.BPF_PROG_TYPE_RAW_TRACEPOINT: _raw_tracepoint,
     uapi.BPF_PROG_TYPE_SYSCALL: _syscall,
     uapi.BPF_PROG_TYPE_TRACING: run_traced.run,

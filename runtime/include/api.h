@@ -102,6 +102,8 @@ struct rt_packet_run {
 	u32 repeat;
 	u32 retval;
 	u32 is_xdp;
+	u32 pulled; /* bytes in front of the packet that an skb program does not see: its link header */
+	u32 frag_bytes; /* of an XDP frame, behind data_capacity */
 	double mean_ns;
 	u8 *ctx;
 	u32 ctx_size;

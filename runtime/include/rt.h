@@ -345,11 +345,15 @@ struct rt_xdp {
 	struct xdp_md md;
 	u8 *data, *data_end, *data_meta;
 	u8 *hard_start, *frame_end;
+	u32 frag_bytes; /* at frame_end */
 };
 
 struct rt_skb {
 	struct __sk_buff skb;
 	u8 *data, *data_end, *data_meta;
+	u8 *head, *limit; /* of the buffer */
+	u8 *mac, *network; /* headers */
+	u32 hash_known, csum_known;
 };
 
 /* -- records of ring buffers, as dynptrs hold them -- */

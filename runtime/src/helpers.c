@@ -317,6 +317,20 @@ s64 rt_trace_printk(const char *fmt, u64 fmt_size, u64 a, u64 b, u64 c)
 	return err ? err : rt_trace_text(text, out.count);
 }
 
+/* The values in an array, and of any number that formats take. */
+s64 rt_trace_vprintk(const char *fmt, u64 fmt_size, const u64 *data, u64 data_len)
+{
+	char text[TRACE_LINE];
+	struct rt_out out = { .buf = text, .size = sizeof(text) };
+	u32 size = (u32)data_len;
+	int err;
+
+	if (size & 7 || size > 12 * 8 || (size && !data))
+		return -EINVAL;
+	err = rt_bprintf(rt_this_cpu->kernel, &out, fmt, (u32)fmt_size, data, size / 8);
+	return err ? err : rt_trace_text(text, out.count);
+}
+
 s64 rt_trace_read(struct rt_kernel *k, char *buf, size_t size)
 {
 	pthread_mutex_lock(&k->lock);

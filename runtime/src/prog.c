@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Running programs: once, many times for a measurement, on a packet, at a tracepoint. */
-#include "rt.h"
+#include "packet.h"
 
 static u64 now_ns(void)
 {
@@ -56,8 +56,6 @@ int rt_prog_bench(struct rt_kernel *k, rt_prog_fn fn, void *ctx, struct task_str
 /* -- packets: run->data holds 256 bytes of headroom, the packet, and room behind it -- */
 
 #define HEADROOM 256
-#define XDP_FRAME 40 /* Linux keeps its frame structure at the start of the headroom */
-
 int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 {
 	struct rt_cpu *cpu = rt_enter(k);
@@ -66,7 +64,7 @@ int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 
 	rt_become(cpu, run->current);
 	if (run->is_xdp) {
-		struct rt_xdp xdp = { .hard_start = run->data, .frame_end = run->data + run->data_capacity };
+		struct rt_xdp xdp = { .hard_start = run->data, .frame_end = run->data + run->data_capacity, .frag_bytes = run->frag_bytes };
 
 		memcpy(&xdp.md, run->ctx, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
 		/* What comes before md.data is metadata, and lies in the headroom. */
@@ -81,55 +79,27 @@ int rt_packet_run(struct rt_kernel *k, rt_prog_fn fn, struct rt_packet_run *run)
 		xdp.md.data_meta = 0;
 		memcpy(run->ctx, &xdp.md, run->ctx_size < sizeof(xdp.md) ? run->ctx_size : sizeof(xdp.md));
 	} else {
-		struct rt_skb skb = { .data = data, .data_end = data_end, .data_meta = data };
+		struct rt_skb skb = {
+			.data = data + run->pulled,
+			.data_end = data_end,
+			.data_meta = data + run->pulled,
+			.head = run->data,
+			.limit = run->data + run->data_capacity,
+			.mac = data,
+			.network = data + ETH_HLEN,
+		};
 
 		memcpy(&skb.skb, run->ctx, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
-		skb.skb.len = run->data_size;
+		skb.skb.len = run->data_size - run->pulled;
 		run->mean_ns = run_many(k, fn, &skb, run->repeat, &ret);
+		data = skb.data;
+		data_end = skb.data_end;
 		memcpy(run->ctx, &skb.skb, run->ctx_size < sizeof(skb.skb) ? run->ctx_size : sizeof(skb.skb));
 	}
 	rt_leave(cpu);
 	run->retval = (u32)ret;
 	run->data_size = (u32)(data_end - data);
 	memmove(run->data, data, run->data_size);
-	return 0;
-}
-
-s64 rt_skb_load_bytes(struct rt_skb *skb, u64 offset, void *to, u64 len)
-{
-	u64 size = skb->data_end - skb->data;
-
-	if ((u32)offset > size || (u32)len > size - (u32)offset) {
-		memset(to, 0, (u32)len);
-		return -EFAULT;
-	}
-	memcpy(to, skb->data + (u32)offset, (u32)len);
-	return 0;
-}
-
-s64 rt_xdp_adjust_head(struct rt_xdp *xdp, u64 by)
-{
-	size_t meta = xdp->data_meta < xdp->data ? xdp->data - xdp->data_meta : 0;
-	s64 offset = (s32)by;
-
-	if (xdp->data - xdp->hard_start + offset < (s64)(XDP_FRAME + meta) || offset > xdp->data_end - xdp->data - 14)
-		return -EINVAL;
-	if (meta)
-		memmove(xdp->data_meta + offset, xdp->data_meta, meta);
-	xdp->data_meta += offset;
-	xdp->data += offset;
-	return 0;
-}
-
-s64 rt_xdp_adjust_tail(struct rt_xdp *xdp, u64 by)
-{
-	s64 offset = (s32)by;
-
-	if (offset > xdp->frame_end - xdp->data_end || xdp->data_end - xdp->data + offset < 14)
-		return -EINVAL;
-	if (offset > 0)
-		memset(xdp->data_end, 0, offset);
-	xdp->data_end += offset;
 	return 0;
 }
 

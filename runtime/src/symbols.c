@@ -69,6 +69,7 @@
 	X(rt_strtol)                                                                                                   \
 	X(rt_strtoul)                                                                                                  \
 	X(rt_snprintf)                                                                                                 \
+	X(rt_trace_vprintk)                                                                                             \
 	X(rt_trace_printk)                                                                                             \
 	X(rt_seq_printf)                                                                                               \
 	X(rt_seq_write)                                                                                                \
@@ -174,6 +175,30 @@
 	X(rt_catch)                                                                                                    \
 	X(rt_per_cpu_ptr)                                                                                              \
 	X(rt_this_cpu_ptr)                                                                                             \
+	X(rt_skb_load_bytes_relative)                                                                                  \
+	X(rt_skb_store_bytes)                                                                                          \
+	X(rt_skb_pull_data)                                                                                            \
+	X(rt_skb_change_type)                                                                                          \
+	X(rt_skb_change_tail)                                                                                          \
+	X(rt_skb_change_head)                                                                                          \
+	X(rt_skb_change_proto)                                                                                         \
+	X(rt_skb_vlan_push)                                                                                            \
+	X(rt_skb_vlan_pop)                                                                                             \
+	X(rt_get_hash_recalc)                                                                                          \
+	X(rt_set_hash_invalid)                                                                                         \
+	X(rt_set_hash)                                                                                                 \
+	X(rt_skb_set_tstamp)                                                                                           \
+	X(rt_skb_check_mtu)                                                                                            \
+	X(rt_xdp_check_mtu)                                                                                            \
+	X(rt_csum_diff)                                                                                                \
+	X(rt_l3_csum_replace)                                                                                          \
+	X(rt_l4_csum_replace)                                                                                          \
+	X(rt_csum_update)                                                                                              \
+	X(rt_csum_level)                                                                                               \
+	X(rt_xdp_adjust_meta)                                                                                          \
+	X(rt_xdp_get_buff_len)                                                                                         \
+	X(rt_xdp_load_bytes)                                                                                           \
+	X(rt_xdp_store_bytes)                                                                                          \
 	X(rt_bpf_cpumask_create)                                                                                       \
 	X(rt_bpf_cpumask_acquire)                                                                                      \
 	X(rt_bpf_cpumask_release)                                                                                      \

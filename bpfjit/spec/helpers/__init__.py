@@ -12,6 +12,7 @@ from .linux import LINUX_HELPERS
 from .maps import MAP_HELPERS
 from .net import NET_HELPERS
 from .objects import OBJECT_HELPERS
+from .packets import PACKET_HELPERS
 from .redirect import REDIRECT_HELPERS
 from .rings import RING_HELPERS
 from .sockets import SOCKET_HELPERS
@@ -29,6 +30,7 @@ _TABLES = (
     MAP_HELPERS,
     NET_HELPERS,
     OBJECT_HELPERS,
+    PACKET_HELPERS,
     REDIRECT_HELPERS,
     RING_HELPERS,
     SOCKET_HELPERS,

@@ -85,4 +85,14 @@ TRACING_HELPERS = (
         groups=ALL,
         sleepable=True,
     ),
+    Helper(
+        177,
+        "trace_vprintk",
+        "long (*%s)(const char *fmt, __u32 fmt_size, const void *data, __u32 data_len)",
+        args=(MEM, SIZE, MEM.or_null(), SIZE_OR_ZERO),
+        ret=INTEGER,
+        symbol="rt_trace_vprintk",
+        groups=ALL,
+        gpl=True,
+    ),
 )
