@@ -16,9 +16,16 @@ def pascal(name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A name that Python takes as an attribute."""
+    """A name that Python takes as an attribute; classes call one that begins with two underscores by another, unless it ends
+    with two."""
+    made = c_identifier(name)
+    return f"{made}__" if made.startswith("__") else f"{made}_" if keyword.iskeyword(made) else made
+
+
+def c_identifier(name: str) -> str:
+    """A name that C takes."""
     made = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
-    return f"{made}_" if keyword.iskeyword(made) or made[:1].isdigit() or made.startswith("__") else made
+    return f"_{made}" if made[:1].isdigit() else made
 
 
 class PyTypes:

@@ -11,7 +11,7 @@ from ..elf.spec import MapSpec, ProgSpec
 from .generate import LoaderMap, LoaderProgram
 from .link import attach_type
 from .object import Object
-from .py_types import identifier
+from .py_types import c_identifier
 from .skeleton import Signed
 
 _PAGE = 4096
@@ -32,7 +32,7 @@ class _Header:
     def __init__(self, made: LoaderProgram, obj: Object, signed: Signed | None) -> None:
         self.made = made
         self.signed = signed
-        self.name = identifier(obj.name)
+        self.name = c_identifier(obj.name)
         self.btf: Btf = obj.spec.btf if obj.spec.btf is not None else Btf([])
         self.sections = [m for m in made.maps if self._is_section(m.spec)]
         self.attaching = [p for p in made.progs if p.spec.kind is not None and p.spec.kind.attach]
@@ -59,11 +59,11 @@ class _Header:
 
     def _struct(self) -> Iterator[str]:
         yield from [f"struct {self.name} {{", "\tstruct bpf_loader_ctx ctx;", "\tstruct {"]
-        yield from [f"\t\tstruct bpf_map_desc {identifier(m.name)};" for m in self.made.maps]
+        yield from [f"\t\tstruct bpf_map_desc {c_identifier(m.name)};" for m in self.made.maps]
         yield from ["\t} maps;", "\tstruct {"]
-        yield from [f"\t\tstruct bpf_prog_desc {identifier(p.name)};" for p in self.made.progs]
+        yield from [f"\t\tstruct bpf_prog_desc {c_identifier(p.name)};" for p in self.made.progs]
         yield from ["\t} progs;", "\tstruct {"]
-        yield from [f"\t\tint {identifier(p.name)}_fd;" for p in self.made.progs]
+        yield from [f"\t\tint {c_identifier(p.name)}_fd;" for p in self.made.progs]
         yield "\t} links;"
         for m in self.sections:
             yield from self._section(m)
@@ -91,7 +91,7 @@ class _Header:
         yield from [f"static inline {head}", "{", *body, "}", ""]
 
     def _attach_one(self, p: ProgSpec) -> Iterator[str]:
-        n, prog, row = self.name, identifier(p.name), p.kind
+        n, prog, row = self.name, c_identifier(p.name), p.kind
         fd = f"skel->progs.{prog}.prog_fd"
         how = "0; /* nothing to attach to by itself */"
         if row is not None and row.attach == "raw_tp":
@@ -110,11 +110,11 @@ class _Header:
 
     def _attach_all(self) -> Iterator[str]:
         n = self.name
-        calls = [f"\tret = ret < 0 ? ret : {n}__{identifier(p.name)}__attach(skel);" for p in self.made.progs]
+        calls = [f"\tret = ret < 0 ? ret : {n}__{c_identifier(p.name)}__attach(skel);" for p in self.made.progs]
         yield from self._function(
             f"int {n}__attach(struct {n} *skel)", "\tint ret = 0;", "", *calls, "\treturn ret < 0 ? ret : 0;"
         )
-        closes = [f"\tskel_closenz(skel->links.{identifier(p.name)}_fd);" for p in self.made.progs]
+        closes = [f"\tskel_closenz(skel->links.{c_identifier(p.name)}_fd);" for p in self.made.progs]
         yield from self._function(f"void {n}__detach(struct {n} *skel)", *closes)
 
     def _pages(self, m: LoaderMap) -> int:
@@ -122,11 +122,11 @@ class _Header:
 
     def _destroy(self) -> Iterator[str]:
         n, body = self.name, ["\tif (!skel)", "\t\treturn;", f"\t{self.name}__detach(skel);"]
-        body += [f"\tskel_closenz(skel->progs.{identifier(p.name)}.prog_fd);" for p in self.made.progs]
+        body += [f"\tskel_closenz(skel->progs.{c_identifier(p.name)}.prog_fd);" for p in self.made.progs]
         for m in self.sections:
             where = f"skel->{m.name}, skel->maps.{m.name}.initial_value, {self._pages(m)}"
             body.append(f"\tif (skel->{m.name})\n\t\tskel_free_map_data({where});")
-        body += [f"\tskel_closenz(skel->maps.{identifier(m.name)}.map_fd);" for m in self.made.maps]
+        body += [f"\tskel_closenz(skel->maps.{c_identifier(m.name)}.map_fd);" for m in self.made.maps]
         yield from self._function(f"void {n}__destroy(struct {n} *skel)", *body, "\tskel_free(skel);")
 
     def _open(self) -> Iterator[str]:

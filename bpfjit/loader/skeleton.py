@@ -17,7 +17,7 @@ from .generate import LoaderMap, LoaderProgram
 from .link import attach_type
 from .map import WITHOUT_BTF
 from .object import Object
-from .py_types import PyTypes, identifier, pascal
+from .py_types import PyTypes, c_identifier, identifier, pascal
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def light_skeleton(made: LoaderProgram, obj: Object, signed: Signed | None = Non
 
 def full_skeleton(obj: Object, elf: bytes, kconfig: LoaderMap | None) -> str:
     """The source of a module whose class carries the object file."""
-    maps = [(identifier(ref.removeprefix(".")), spec) for ref, spec in obj.maps.items()]
+    maps = [(c_identifier(ref.removeprefix(".")), spec) for ref, spec in obj.maps.items()]
     if kconfig is not None:
         maps.append((kconfig.name, kconfig.spec))
     return _Module(obj, maps, [p for p in obj.progs.values() if p.autoload]).source("Embedded", {"OBJECT": elf}, [])

@@ -127,6 +127,24 @@ def test_objects_of_every_kind_have_skeletons(made: Make, name: str, options: tu
     assert side.open_fds() == before
 
 
+class User:
+    """Code of a user's, in a class, where names that begin with two underscores are others."""
+
+    def use(self, skel: Any, side: Side) -> int:
+        skel.data.__var__ += 10
+        skel.load(side.bpf)
+        skel.maps.__map__[1], skel.maps.import_[1] = 100, 200
+        skel.data.class_ = 1000
+        assert skel.data.__init____ == 5 and skel.progs.lambda_.fd > 0
+        return side.run(skel.progs.__prog__.fd)[1]
+
+
+@pytest.mark.parametrize("options", [("-L",), ()], ids=["light", "full"])
+def test_names_that_python_takes_for_others(made: Make, options: tuple[str, ...], side: Side) -> None:
+    with made("names", *options).Names() as skel:
+        assert User().use(skel, side) == 13 + 100 + 200 + 1000 + 5
+
+
 def test_type_checkers_understand_skeletons(made: Make, tmp_path: Path) -> None:
     use = "from trip import Trip\nt = Trip()\nn: int = t.rodata.step\nx: int = t.maps.sums[1]\nt.load_not\n"
     (tmp_path / "use.py").write_text(use + "s: str = t.bss.calls\nt.links.switched.pin('/x')\nt.links.nothing\n")
