@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from bpfjit.btf import Btf, Kind, parse_btf, write_btf
 from bpfjit.btf.from_c import btf_from_c
+from bpfjit.dataclass import dataclass
 from bpfjit.errors import refuse
 from bpfjit.spec.targets import CtxArg, Target
 from runtime import Index, KernelHandle, ffi
@@ -50,6 +51,36 @@ def c_of(cls: type[ctypes.Structure], done: set[str] | None = None) -> str:
     return f"{before}struct {cls.__name__} {{\n{''.join(members)}}};\n"
 
 
+Value: TypeAlias = "int | bytes | str | Sequence[int] | Mapping[str, Value]"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Where a member is, in bytes, and how many each of its elements takes: `size` for what is no array."""
+
+    offset: int
+    size: int
+    each: int
+
+    def bytes_of(self, name: str, value: int | bytes | str | Sequence[int]) -> bytes:
+        """Raises ValueError."""
+        if isinstance(value, int):
+            return _number(name, value, self.size)
+        if isinstance(value, str | bytes):
+            raw = value.encode() if isinstance(value, str) else value
+        else:
+            raw = b"".join(_number(name, number, self.each) for number in value)
+        if len(raw) > self.size:
+            raise ValueError(f"{name}: {len(raw)} bytes, there is room for {self.size}")
+        return raw.ljust(self.size, b"\0")
+
+
+def _number(name: str, value: int, size: int) -> bytes:
+    if not -(1 << 8 * size - 1) <= value < 1 << 8 * size:
+        raise ValueError(f"{name}: {value} does not fit {8 * size} bits")
+    return (value % (1 << 8 * size)).to_bytes(size, "little")
+
+
 class AddedObject:
     """One object of a target; its members are set by name, nested ones as "a.b". `c` is its memory."""
 
@@ -58,19 +89,19 @@ class AddedObject:
         self.number = number
         self.c: Any = target.native.new_bytes(target.size)
 
-    def set(self, **members: int | bytes | str) -> None:
-        """Integers, or bytes and strings for arrays of characters. Raises KeyError for a member that is not there."""
-        for name, value in members.items():
-            offset, size = self.target.layout[name]
-            if isinstance(value, int):
-                raw = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
-            else:
-                raw = (value.encode() if isinstance(value, str) else value)[:size].ljust(size, b"\0")
-            ffi.memmove(self.c + offset, raw, size)
+    def set(self, **members: Value) -> None:
+        """Integers; strings or bytes for arrays of characters, lists for other arrays, dicts for structures within.
+
+        Raises KeyError for a member that is not there, ValueError for a value that does not fit it; nothing is set then.
+        """
+        pieces = [piece for name, value in members.items() for piece in self.target.place(name, value)]
+        for offset, raw in pieces:
+            ffi.memmove(self.c + offset, raw, len(raw))
 
     def get(self, name: str) -> bytes:
-        offset, size = self.target.layout[name]
-        return bytes(ffi.buffer(self.c + offset, size))
+        """A member's bytes. Raises KeyError."""
+        member = self.target.member(name)
+        return bytes(ffi.buffer(self.c + member.offset, member.size))
 
 
 class AddedTarget:
@@ -95,7 +126,7 @@ class AddedTarget:
         if type_id is None:
             raise refuse(errno.EINVAL, f"target {name}: no struct {struct} is declared")
         self.size = btf.size_of(type_id)
-        self.layout = dict(_leaves(btf, type_id, 0, ""))
+        self.layout: dict[str, Member] = dict(_leaves(btf, type_id, 0, ""))
         self.index = Index(self.native)
         self._objects: dict[int, AddedObject] = {}
         data = write_btf(btf)
@@ -106,8 +137,24 @@ class AddedTarget:
         found = self._objects.get(int(name)) if name.isdecimal() else None
         return Shown(self.name, found.c) if found is not None else None
 
-    def add(self, number: int, **members: int | bytes | str) -> AddedObject:
-        """A new object. Raises EEXIST where the number is taken, KeyError for a member that is not there."""
+    def member(self, name: str) -> Member:
+        """Raises KeyError."""
+        found = self.layout.get(name)
+        if found is None:
+            raise KeyError(f"{self.name} has no member {name!r}; it has {', '.join(self.layout)}")
+        return found
+
+    def place(self, name: str, value: Value) -> Iterator[tuple[int, bytes]]:
+        """Where the bytes of a member go. Raises KeyError, ValueError."""
+        if isinstance(value, Mapping):
+            for inner, part in value.items():
+                yield from self.place(f"{name}.{inner}", part)
+            return
+        member = self.member(name)
+        yield member.offset, member.bytes_of(name, value)
+
+    def add(self, number: int, **members: Value) -> AddedObject:
+        """A new object. Raises EEXIST where the number is taken; else as AddedObject.set() does."""
         if number in self._objects:
             raise refuse(errno.EEXIST, f"{self.name} {number} exists")
         made = AddedObject(self, number)
@@ -127,13 +174,17 @@ class AddedTarget:
         return iter([self._objects[n] for n in sorted(self._objects)])
 
 
-def _leaves(btf: Btf, type_id: int, base: int, prefix: str) -> Iterator[tuple[str, tuple[int, int]]]:
+def _leaves(btf: Btf, type_id: int, base: int, prefix: str) -> Iterator[tuple[str, Member]]:
     for m in btf.resolve(type_id).members:
         at, inner = base + m.bit_offset // 8, btf.resolve(m.type_id)
         if inner.kind in (Kind.STRUCT, Kind.UNION):
             yield from _leaves(btf, m.type_id, at, f"{prefix}{m.name}." if m.name else prefix)
         elif not m.bitfield_bits:
-            yield prefix + m.name, (at, btf.size_of(m.type_id))
+            size, elem = btf.size_of(m.type_id), inner
+            while elem.kind is Kind.ARRAY:
+                elem = btf.resolve(elem.ref)
+            each = 8 if elem.kind is Kind.PTR else elem.size
+            yield prefix + m.name, Member(at, size, each if inner.kind is Kind.ARRAY else size)
 
 
 def add_target(kernel: Kernel, name: str, c: str | type[ctypes.Structure], struct: str = "") -> AddedTarget:

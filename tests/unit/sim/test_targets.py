@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,38 @@ def test_a_target_needs_a_name_of_its_own(kernel: Kernel, name: str, expected: i
 def test_a_member_that_is_not_there_is_a_key_error(kernel: Kernel) -> None:
     with pytest.raises(KeyError):
         kernel.add_target("softirq", SOFTIRQ_C).add(1, wrong=1)
+
+
+DISK_C = "struct io { u64 reads; u64 writes; }; struct disk { char name[8]; struct io io; s16 temps[3]; void *p; };"
+
+
+def test_members_within_members_and_arrays_are_set(kernel: Kernel) -> None:
+    made = kernel.add_target("disk", DISK_C).add(1, name="sda", io={"reads": 5, "writes": 1 << 40}, temps=[-1, 2], p=77)
+    assert made.get("name") == b"sda" + bytes(5)
+    assert struct.unpack("<QQ", made.get("io.reads") + made.get("io.writes")) == (5, 1 << 40)
+    assert struct.unpack("<3h", made.get("temps")) == (-1, 2, 0) and made.get("p")[0] == 77
+    made.set(io={"writes": 3}, **{"io.reads": 4})
+    assert struct.unpack("<QQ", made.get("io.reads") + made.get("io.writes")) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("members", "error", "message"),
+    [
+        ({"io": 5}, KeyError, "disk has no member 'io'; it has name, io.reads, io.writes, temps, p"),
+        ({"io": {"size": 5}}, KeyError, "no member 'io.size'"),
+        ({"name": "a longer name"}, ValueError, "name: 13 bytes, there is room for 8"),
+        ({"io": {"reads": 1 << 64}}, ValueError, "io.reads: 18446744073709551616 does not fit 64 bits"),
+        ({"temps": [1, 2, 3, 4]}, ValueError, "temps: 8 bytes, there is room for 6"),
+        ({"temps": [1 << 16]}, ValueError, "temps: 65536 does not fit 16 bits"),
+    ],
+)
+def test_what_does_not_fit_a_member_is_said_and_sets_nothing(
+    kernel: Kernel, members: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    made = kernel.add_target("disk", DISK_C).add(1, name="sda")
+    with pytest.raises(error, match=re.escape(message)):
+        made.set(p=1, **members)
+    assert made.get("p") == bytes(8) and made.get("name").startswith(b"sda\0")
 
 
 def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
