@@ -215,7 +215,7 @@ class Kernel:
         self.vfs = Vfs()
         self.security: Security | None = None  # made for the first program at a security hook
         self.cgroups.on_change.append(self._cgroup_event)
-        self.cgroups.on_removal.append(_forget_programs)
+        self.cgroups.on_removal.append(self._forget_programs)
         self._mount()
 
     def _mount(self) -> None:
@@ -539,6 +539,12 @@ class Kernel:
         for prog in self.progs if self.functions[name].count else ():
             prog.check_fault()
 
+    def _forget_programs(self, cgroup: Cgroup) -> None:
+        if cgroup.bpf:
+            from .bpf import cgroup_attach
+
+            cgroup_attach.forget(self, cgroup)
+
     def _cgroup_event(self, event: str, cgroup: Cgroup) -> None:
         """cgroup_mkdir and cgroup_rmdir happen with the directory: (cgroup, path)."""
         if not self.tracepoints[event].count:
@@ -623,13 +629,6 @@ class Kernel:
 
 
 # What few kernels come to is imported when one does: most of a process's start is imports.
-
-
-def _forget_programs(cgroup: Cgroup) -> None:
-    if cgroup.bpf:
-        from .bpf import cgroup_attach
-
-        cgroup_attach.forget(cgroup)
 
 
 def _map_text(m: MapObject) -> bytes:

@@ -206,12 +206,14 @@ class TailOwner:
     attach_type: int
     attach_name: str
     frags: bool
+    storages: tuple[int, ...] = ()  # the ids of cgroup storage maps: who has any has those
 
     @classmethod
     def of(cls, prog: ProgObject) -> TailOwner:
         program = prog.program
         frags = bool(prog.load_flags & uapi.BPF_F_XDP_HAS_FRAGS)
-        return cls(program.type.id, program.attach_type, program.attach_name, frags)
+        storages = tuple(sorted(m.id for m in prog.maps if "local_storage" in m.type.uses))
+        return cls(program.type.id, program.attach_type, program.attach_name, frags, storages)
 
 
 class ProgObject(Object):

@@ -21,6 +21,7 @@ struct btf_ptr;
 struct __sk_buff;
 struct bpf_flow_keys;
 struct bpf_sock;
+struct bpf_cgroup_storage_key;
 struct bpf_devmap_val;
 struct bpf_cpumap_val;
 struct xdp_md;
@@ -1432,6 +1433,11 @@ struct bpf_sock {
 	__u32 dst_ip6[4];
 	__u32 state;
 	__s32 rx_queue_mapping;
+};
+
+struct bpf_cgroup_storage_key {
+	__u64 cgroup_inode_id;
+	__u32 attach_type;
 };
 
 struct bpf_devmap_val {

@@ -36,6 +36,7 @@ class ArgKind(Enum):
     RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
     SOCK_COMMON = auto()  # one of the verifier's own pointers to a socket
     DYNPTR = auto()  # one that was made, of the kind in `btf` ("" any)
+    NO_FLAGS = auto()  # the constant 0
     UNINIT_DYNPTR = auto()  # two stack slots in which the helper makes one of the kind in `btf`
 
 
@@ -71,6 +72,7 @@ RINGBUF_MEM = Arg(ArgKind.RINGBUF_MEM)
 SPIN_LOCK = Arg(ArgKind.SPIN_LOCK)
 TIMER = Arg(ArgKind.TIMER)
 SOCK_COMMON = Arg(ArgKind.SOCK_COMMON)
+NO_FLAGS = Arg(ArgKind.NO_FLAGS)
 
 
 def dynptr(kind: str = "") -> Arg:
@@ -94,6 +96,7 @@ class RetKind(Enum):
 
     INTEGER = auto()
     VOID = auto()
+    MAP_VALUE = auto()
     MAP_VALUE_OR_NULL = auto()
     BTF_PTR = auto()  # a trusted, non-null pointer to `ret_btf`
     BTF_PTR_OR_NULL = auto()  # a plain one

@@ -69,6 +69,24 @@ def _net(id_: int, name: str, uses: frozenset[str], holds: str, **rules: Any) ->
     return MapType(id_, name, uses=uses, holds=holds, for_each=False, sleepable=False, **(common | rules))
 
 
+def _of_cgroups(id_: int, name: str, max_value: int, **rules: Any) -> MapType:
+    """Deprecated: values that come as programs are attached to cgroups, keyed by cgroup, or by that and the attach type."""
+    return MapType(
+        id_,
+        name,
+        uapi.BPF_F_NUMA_NODE | _ACCESS,
+        frozenset({"local_storage"}),
+        keys=frozenset({8, 16}),
+        entries=_NONE,
+        max_value=max_value,
+        for_each=False,
+        btf_key="cgroup",
+        sleepable=False,
+        inner=False,
+        **rules,
+    )
+
+
 MAP_TYPES: tuple[MapType, ...] = (
     MapType(
         uapi.BPF_MAP_TYPE_HASH,
@@ -321,6 +339,8 @@ MAP_TYPES: tuple[MapType, ...] = (
     _storage(uapi.BPF_MAP_TYPE_CGRP_STORAGE, "cgrp_storage", "cgroup"),
     _storage(uapi.BPF_MAP_TYPE_INODE_STORAGE, "inode_storage", "inode"),
     _storage(uapi.BPF_MAP_TYPE_SK_STORAGE, "sk_storage", "sock"),
+    _of_cgroups(uapi.BPF_MAP_TYPE_CGROUP_STORAGE, "cgroup_storage", _MAX_STORAGE_VALUE, fields=Special.SPIN_LOCK),
+    _of_cgroups(uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, "percpu_cgroup_storage", _MAX_PERCPU_VALUE, per_cpu=True),
     # A program that finds a device's entry may not write it.
     _net(
         uapi.BPF_MAP_TYPE_DEVMAP,

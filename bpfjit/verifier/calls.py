@@ -148,6 +148,10 @@ class Call:
                 w.reject(f"R{regno} is not a known constant'")
             w.precise(regno)
             self.size_max = reg.value
+        elif kind is ArgKind.NO_FLAGS:
+            if reg.type != SCALAR or not reg.is_const or reg.value:
+                w.reject(f"{self.row.name}() doesn't support non-zero flags", errno.EINVAL)
+            w.precise(regno)
         elif kind is ArgKind.RINGBUF_MEM:
             if reg.type != T.MEM or not reg.flags & RINGBUF or reg.flags & OR_NULL:
                 self._mismatch(regno, reg, "ringbuf_mem")
@@ -272,7 +276,12 @@ class Call:
             regs[i] = UNINIT
         if row.ret is RetKind.VOID:
             return UNINIT
-        if row.ret is RetKind.MAP_VALUE_OR_NULL:
+        if row.ret is RetKind.MAP_VALUE:
+            r = st.pointer(T.MAP_VALUE)
+            r.map = self.map_index
+            if fields.may_lock(w.program.maps[self.map_index]):
+                r.id = w.new_id()
+        elif row.ret is RetKind.MAP_VALUE_OR_NULL:
             inner = w.program.maps[self.map_index].inner
             r = st.pointer(T.MAP_PTR if inner >= 0 else T.MAP_VALUE)
             r.map = inner if inner >= 0 else self.map_index

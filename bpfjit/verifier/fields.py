@@ -30,6 +30,9 @@ _RCU_KEEPS = frozenset({"task_struct", "cgroup", "bpf_cpumask", "cpumask"})
 
 def check_maps(program: Program) -> None:
     """Whether a program of this kind may use its maps at all. Raises Refusal."""
+    storages = [m.type.id for m in program.maps if "local_storage" in m.type.uses]
+    if len(set(storages)) < len(storages):
+        raise Refusal("only one cgroup storage of each type is allowed", errno.EBUSY)
     for m in program.maps:
         if m.template:
             continue

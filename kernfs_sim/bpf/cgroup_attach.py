@@ -16,6 +16,7 @@ from ..caller import CAP_NET_ADMIN, Caller
 from ..cgroup import Cgroup
 from ..lsm import slot_of
 from ..objects import LinkObject, Object, ProgObject, Told
+from . import cgroup_storage
 from .fd import link_of, prog_of
 
 if TYPE_CHECKING:
@@ -116,8 +117,9 @@ def _take_off(at: AttachList, entry: Entry) -> None:
         entry.prog.put()
 
 
-def forget(cgroup: Cgroup) -> None:
-    """The cgroup goes: programs are let go, links stay without a cgroup."""
+def forget(kernel: Kernel, cgroup: Cgroup) -> None:
+    """The cgroup goes: programs are let go, links stay without a cgroup; what programs stored of it goes too."""
+    cgroup_storage.forget(kernel, cgroup)
     for at in cgroup.bpf.values():
         for entry in list(at.entries):
             if entry.link is not None:
@@ -132,21 +134,27 @@ def _up(cgroup: Cgroup) -> Iterator[Cgroup]:
         at = at.up
 
 
-def effective(cgroup: Cgroup, attach_type: int) -> list[ProgObject]:
-    """The programs that run for a cgroup, in order: its own, then those of the cgroups above that share (multi).
+def effective_at(cgroup: Cgroup, attach_type: int) -> list[tuple[ProgObject, Cgroup]]:
+    """The programs that run for a cgroup, each with the one that it is attached to: its own, then those of the cgroups
+    above that share (multi).
 
     An overridable one above runs where nothing is attached below it. What is marked BPF_F_PREORDER comes first, from
     the topmost cgroup down.
     """
-    early: list[ProgObject] = []
-    late: list[ProgObject] = []
+    early: list[tuple[ProgObject, Cgroup]] = []
+    late: list[tuple[ProgObject, Cgroup]] = []
     for at in _up(cgroup):
         found = at.bpf.get(attach_type)
         if found is None or ((early or late) and not found.flags & _MULTI):
             continue
-        early[:0] = [e.runs for e in found.entries if e.flags & uapi.BPF_F_PREORDER]
-        late += [e.runs for e in found.entries if not e.flags & uapi.BPF_F_PREORDER]
+        early[:0] = [(e.runs, at) for e in found.entries if e.flags & uapi.BPF_F_PREORDER]
+        late += [(e.runs, at) for e in found.entries if not e.flags & uapi.BPF_F_PREORDER]
     return early + late
+
+
+def effective(cgroup: Cgroup, attach_type: int) -> list[ProgObject]:
+    """As effective_at(), the programs alone."""
+    return [prog for prog, _ in effective_at(cgroup, attach_type)]
 
 
 def _need_room_above(cgroup: Cgroup, attach_type: int) -> None:
@@ -210,6 +218,7 @@ def attach(kernel: Kernel, caller: Caller, cgroup: Cgroup, request: Request, lin
             before.put()
     at.flags = sharing
     at.revision += 1
+    cgroup_storage.values(request.prog, cgroup, request.attach_type)  # there from now on
     if request.attach_type == uapi.BPF_LSM_CGROUP:
         kernel.use_security().used(request.prog.program.attach_name, 1)  # and is from now on, if for nothing
 

@@ -13,7 +13,8 @@ from ..cgroup import Cgroup
 from ..objects import ProgObject
 from ..sockets import Socket
 from ..task import Task
-from .cgroup_attach import effective
+from . import cgroup_storage
+from .cgroup_attach import effective_at
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -53,7 +54,8 @@ def run(
     retval: int = 0,
 ) -> int:
     """Kernel.run_cgroup()."""
-    progs = effective(cgroup, attach_type)
+    found = effective_at(cgroup, attach_type)
+    progs = [prog for prog, _ in found]
     if not progs:
         return retval
     layout = progs[0].program.type.layout_for(attach_type)
@@ -79,7 +81,8 @@ def run(
         event.own = retval
     fns = ffi.new("rt_prog_fn[]", [prog.fn for prog in progs])
     task = ffi.NULL if current is None else current.c
-    result = int(lib.rt_cgroup_run(kernel.native.ptr, fns, len(progs), native, event, task))
+    storage = ffi.new("void *[]", [v for prog, at in found for v in cgroup_storage.values(prog, at, attach_type)])
+    result = int(lib.rt_cgroup_run(kernel.native.ptr, fns, storage, len(progs), native, event, task))
     for prog in progs:
         prog.check_fault()
     if sock is not None and layout.struct == "bpf_sock":
@@ -96,7 +99,7 @@ def run_hook(kernel: Kernel, progs: list[ProgObject], args: list[int], task: Tas
     """What a cgroup's programs say at a security hook: 0, -EPERM where one forbids it, or what bpf_set_retval() made it."""
     native, event = ffi.new("u64[]", [*(arg & (1 << 64) - 1 for arg in args), 0]), ffi.new("struct rt_event *")
     fns = ffi.new("rt_prog_fn[]", [prog.fn for prog in progs])
-    return int(lib.rt_cgroup_run(kernel.native.ptr, fns, len(progs), native, event, task.c))
+    return int(lib.rt_cgroup_run(kernel.native.ptr, fns, ffi.NULL, len(progs), native, event, task.c))
 
 
 def _put(native: Any, place: tuple[int, int], value: int) -> None:

@@ -90,7 +90,10 @@ def claim(m: MapObject, prog: ProgObject) -> None:
         owner = replace(owner, attach_type=0, attach_name="")
     if m.tail_owner is None:
         m.tail_owner = owner
-    elif m.tail_owner != owner:
+        return
+    if set(owner.storages) <= set(m.tail_owner.storages):
+        owner = replace(owner, storages=m.tail_owner.storages)
+    if m.tail_owner != owner:
         raise refuse(errno.EINVAL, f"program {prog.name} is unlike the programs of map {m.name}")
 
 

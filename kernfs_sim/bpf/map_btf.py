@@ -37,7 +37,7 @@ def check(kernel: Kernel, row: MapType, attr: uapi.MapCreate, btf: BtfObject) ->
             raise refuse(errno.EACCES, "special fields in a map that programs may not write, or not read")
         if record.kinds & ~row.fields:
             raise refuse(errno.EOPNOTSUPP, f"a {row.name} map holds no {record.kinds & ~row.fields!r}")
-    _check_key(row, attr, key, value)
+    _check_key(row, attr, types, key, value)
     return record
 
 
@@ -51,7 +51,7 @@ def _sized(types: Btf, type_id: int, size: int, what: str) -> Type:
     return t
 
 
-def _check_key(row: MapType, attr: uapi.MapCreate, key: Type | None, value: Type) -> None:
+def _check_key(row: MapType, attr: uapi.MapCreate, types: Btf, key: Type | None, value: Type) -> None:
     """A type's own wish, by the word in its row."""
     wish = row.btf_key
     if wish == "none":
@@ -63,5 +63,18 @@ def _check_key(row: MapType, attr: uapi.MapCreate, key: Type | None, value: Type
         raise refuse(errno.EINVAL, "the key is no 32-bit integer in BTF")
     elif wish == "struct" and (key is None or key.kind is not Kind.STRUCT):
         raise refuse(errno.EINVAL, "the key is no structure in BTF")
+    elif wish == "cgroup" and not _is_cgroup_key(types, key, attr.key_size):
+        raise refuse(errno.EINVAL, "the key is no cgroup's id, nor struct bpf_cgroup_storage_key")
     elif wish == "void" and key is not None:
         raise refuse(errno.EINVAL, "the map has no keys")
+
+
+def _is_cgroup_key(types: Btf, key: Type | None, size: int) -> bool:
+    """A 64-bit integer; in the long key a structure of one and a 32-bit one behind it."""
+    if key is None:
+        return False
+    if size == 8:
+        return key.kind is Kind.INT and key.bits == 64 and not key.bit_offset
+    members = [(m.bit_offset, types.resolve(m.type_id)) for m in key.members]
+    places = [(at, t.kind, t.bits) for at, t in members if t.kind is Kind.INT]
+    return key.kind is Kind.STRUCT and len(members) == 2 and places == [(0, Kind.INT, 64), (64, Kind.INT, 32)]

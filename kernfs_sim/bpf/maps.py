@@ -143,8 +143,9 @@ def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
     for both in (_ACCESS, _PROG_ACCESS):
         if flags & both == both:
             raise refuse(errno.EINVAL, f"{shape}: flags {flags:#x} allow neither reading nor writing")
-    if flags & uapi.BPF_F_NUMA_NODE and attr.numa_node not in ((_NO_NODE,) if row.per_cpu else (0, _NO_NODE)):
-        raise refuse(errno.EINVAL, f"{shape}: node {attr.numa_node}, wanted none{'' if row.per_cpu else ' or 0'}")
+    every_node = row.per_cpu and bool(row.entries[1])  # a map that has all its elements from the start
+    if flags & uapi.BPF_F_NUMA_NODE and attr.numa_node not in ((_NO_NODE,) if every_node else (0, _NO_NODE)):
+        raise refuse(errno.EINVAL, f"{shape}: node {attr.numa_node}, wanted none{'' if every_node else ' or 0'}")
     if attr.map_extra & ~row.extra:
         raise refuse(errno.EINVAL, f"{shape}: map_extra {attr.map_extra:#x}, known are {row.extra:#x}")
     if row.max_element and attr.key_size + attr.value_size >= row.max_element:

@@ -62,9 +62,13 @@ struct rt_event {
 	s32 *retval;
 	s32 own;
 	u32 flags;
+	void **storage; /* of the program under way: its cgroup storage, and that of each CPU (the first one's) */
 };
-s64 rt_cgroup_run(struct rt_kernel *k, const rt_prog_fn *fns, u32 count, void *ctx, struct rt_event *event,
-		  struct task_struct *current);
+/* storage: two for each program, or NULL where none has any. */
+s64 rt_cgroup_run(struct rt_kernel *k, const rt_prog_fn *fns, void **storage, u32 count, void *ctx,
+		  struct rt_event *event, struct task_struct *current);
+void *rt_cgroup_storage(struct bpf_map *map, u64 cgroup_id, u32 attach_type);
+void rt_cgroup_storage_forget(struct bpf_map *map, u64 cgroup_id);
 
 enum rt_streams { RT_STREAMS = 2 };
 struct rt_text;

@@ -1194,6 +1194,11 @@ struct __sk_buff {
 	__u64 hwtstamp;
 };
 
+struct bpf_cgroup_storage_key {
+	__u64 cgroup_inode_id;
+	__u32 attach_type;
+};
+
 struct bpf_devmap_val {
 	__u32 ifindex;
 	union {

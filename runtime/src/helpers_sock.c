@@ -27,8 +27,8 @@ enum {
 #define MIN_RCVBUF 2304
 #define ALL_CB_FLAGS 0x7f /* BPF_SOCK_OPS_ALL_CB_FLAGS */
 
-s64 rt_cgroup_run(struct rt_kernel *k, const rt_prog_fn *fns, u32 count, void *ctx, struct rt_event *event,
-		  struct task_struct *current)
+s64 rt_cgroup_run(struct rt_kernel *k, const rt_prog_fn *fns, void **storage, u32 count, void *ctx,
+		  struct rt_event *event, struct task_struct *current)
 {
 	struct rt_cpu *cpu = rt_enter(k);
 	struct task_struct *before = cpu->current;
@@ -40,7 +40,10 @@ s64 rt_cgroup_run(struct rt_kernel *k, const rt_prog_fn *fns, u32 count, void *c
 	cpu->event = event;
 	rt_become(cpu, current);
 	for (u32 i = 0; i < count; i++) {
-		u64 ret = rt_run(k, fns[i], ctx);
+		u64 ret;
+
+		event->storage = storage ? storage + 2 * i : NULL;
+		ret = rt_run(k, fns[i], ctx);
 
 		event->flags |= (u32)ret >> 1;
 		/* A program that says no is EPERM, unless one has said which error it shall be. */

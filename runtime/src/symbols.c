@@ -129,6 +129,7 @@
 	X(rt_sk_setsockopt)                                                                                      \
 	X(rt_sk_getsockopt)                                                                                      \
 	X(rt_sock_ops_cb_flags_set)                                                                              \
+	X(rt_get_local_storage)                                                                                        \
 	X(rt_sock_map_update)                                                                                          \
 	X(rt_sk_release)                                                                                               \
 	X(rt_redirect)                                                                                                 \

@@ -1,12 +1,15 @@
-"""Helpers on local storage: a value for each task, cgroup, inode or socket."""
+"""Helpers on local storage: a value for each task, cgroup, inode or socket; and the deprecated one of cgroups."""
 
 from __future__ import annotations
 
 from ...dataclass import replace
-from ..kinds import ANYTHING, INTEGER, MAP_PTR, MAP_VALUE, MAP_VALUE_OR_NULL, Helper, btf_ptr
+from ..kinds import ANYTHING, INTEGER, MAP_PTR, MAP_VALUE, MAP_VALUE_OR_NULL, NO_FLAGS, Helper, RetKind, btf_ptr
 
 ALL = frozenset({"all"})
 LSM = frozenset({"lsm"})
+CGROUP = frozenset(
+    {"cgroup_skb", "cgroup_sock", "cgroup_device", "cgroup_sock_addr", "cgroup_sysctl", "cgroup_sockopt", "sock_ops"}
+)
 
 
 def _get(id_: int, what: str, struct: str, kind: str, groups: frozenset[str] = ALL, *, nullable: bool = True) -> Helper:
@@ -36,6 +39,16 @@ def _delete(id_: int, what: str, struct: str, kind: str, groups: frozenset[str] 
 
 
 STORAGE_HELPERS = (
+    Helper(
+        81,
+        "get_local_storage",
+        "void *(*%s)(void *map, __u64 flags)",
+        args=(MAP_PTR, NO_FLAGS),
+        ret=RetKind.MAP_VALUE,
+        symbol="rt_get_local_storage",
+        groups=CGROUP,
+        map_use="local_storage",
+    ),
     _get(145, "inode", "struct inode", "inode", LSM),
     _delete(146, "inode", "struct inode", "inode", LSM),
     _get(156, "task", "struct task_struct", "task"),
