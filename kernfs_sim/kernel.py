@@ -8,7 +8,7 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,28 +22,27 @@ from bpfjit.spec.targets import ITER_TARGETS, TRACEPOINTS
 from bpfjit.uapi import bpf as uapi
 from runtime import KernelHandle, ProgHandle, Symbols, Tracepoint, ffi, lib, ok
 
-from .bpf import commands
-from .bpf.fd import object_of
 from .bpf.iters import IterLink, OpenIter
 from .bpf.upcalls import Upcalls
-from .caller import CAP_SYSLOG, Caller, InProcess
+from .caller import Caller, InProcess
 from .cgroup import Cgroup, CgroupFs
 from .fs.bpfdump import BpfDump
-from .fs.bpffs import Pin, Preloaded, new_bpffs
-from .fs.inode import O_WRONLY, Directory, OpenFile, Stat
+from .fs.bpffs import Preloaded, new_bpffs
+from .fs.inode import Directory, OpenFile
 from .fs.kernfs import DataFile, KernfsDir, new_sysfs
 from .fs.procfs import new_procfs
 from .fs.tracefs import TracePipe
 from .fs.vfs import RootFs, Vfs
 from .functions import new_functions
 from .idr import Idr
+from .kernel_files import KernelFiles
 from .keyrings import Keyrings
 from .namespaces import NamespaceSet
 from .objects import BtfObject, LinkObject, MapObject, ProgObject
+from .sim_bpf import SimBpf
 from .targets.objects import Published, describe_link, describe_map, describe_prog, new_map_directories
 from .targets.registry import Targets
 from .task import Task, Tasks
-from .views import ViewBatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,73 +64,9 @@ if TYPE_CHECKING:
 PRELOADED = {"maps.debug": "dump_bpf_map", "progs.debug": "dump_bpf_prog"}
 _VMLINUX = os.path.join(os.path.dirname(__file__), "data", "vmlinux.btf")
 ENGINES = ("jit", "interp", "none")
-# What a program may ask of the kernel's configuration: the release that is simulated, and what of it is here.
-CONFIG: Mapping[str, int | str] = {
-    "LINUX_KERNEL_VERSION": 6 << 16 | 18 << 8,
-    "LINUX_HAS_BPF_COOKIE": 1,
-    "LINUX_HAS_SYSCALL_WRAPPER": 1,
-    **dict.fromkeys(
-        ("CONFIG_BPF", "CONFIG_BPF_SYSCALL", "CONFIG_BPF_JIT", "CONFIG_CGROUPS", "CONFIG_64BIT", "CONFIG_X86_64"), "y"
-    ),
-    "CONFIG_HZ": "250",
-}
 
 
-class SimBpf:
-    """bpf(2) of a simulated kernel for one caller: what a loader is handed."""
-
-    types: RawBtf | None = None
-
-    def __init__(self, kernel: Kernel, caller: Caller) -> None:
-        self.kernel = kernel
-        self.caller = caller
-
-    def __call__(self, cmd: int, attr: bytearray) -> int:
-        """One bpf(2) call. Raises OSError; ENODEV once the kernel is closed."""
-        native = self.kernel.native
-        native.hold()
-        try:
-            return commands.call(self.kernel, self.caller, cmd, attr)
-        finally:
-            native.drop()
-
-    def close(self, fd: int) -> None:
-        self.caller.fds.close(fd)
-
-    def mmap(self, fd: int, size: int, writable: bool, offset: int = 0, addr: int = 0) -> memoryview:
-        """mmap(2) of a map: its memory, without a copy; `addr`: where the user has an arena. Raises OSError."""
-        from .bpf import map_mmap
-
-        return map_mmap.mmap(self.caller, fd, size, writable, offset, addr)
-
-    def poll(self, fd: int, timeout_ms: int) -> int:
-        """poll(2) of a ring buffer: POLLIN or POLLOUT, 0 when the time is over. Raises OSError."""
-        from .bpf import map_mmap
-
-        return map_mmap.poll(self.caller, fd, timeout_ms)
-
-    def open(self, path: str) -> int:
-        """open(2) for reading, of a path of the simulated system: an fd. Raises OSError."""
-        return self.caller.fds.install(self.kernel.vfs.open(self.caller, path))
-
-    def fdinfo(self, fd: int) -> str:
-        text: str = self.caller.fds.get(fd).fdinfo()
-        return text
-
-    def possible_cpus(self) -> int:
-        return self.kernel.native.cpus
-
-    def config(self) -> Mapping[str, int | str]:
-        return CONFIG
-
-    def symbols(self, names: Set[str]) -> Mapping[str, int]:
-        """Addresses of kernel symbols, as far as the kernel has them and the caller may see addresses."""
-        if not self.caller.cred.capable(CAP_SYSLOG):
-            return {}
-        return {name: addr for name in names if (addr := int(lib.rt_ksym_address(name.encode())))}
-
-
-class Kernel:
+class Kernel(KernelFiles):
     """A kernel with bpf(2), cgroups, tasks, tracepoints and its file systems mounted where Linux has them.
 
     cpus: simulated CPUs (1 to 64). engine: "jit", "interp" for the checking interpreter, or "none": programs are verified
@@ -560,72 +495,6 @@ class Kernel:
             self.fire(tracepoint, args, current, repeat)
         finally:
             self.native.free(path, len(raw) + 1)
-
-    # -- files ---------------------------------------------------------------------------------------
-
-    def open(self, path: str, flags: int = 0, *, caller: Caller | None = None) -> OpenFile:
-        """open(2): an open file with read(), pread(), write(), lseek(); put() closes it."""
-        self.refresh()
-        return self.vfs.open(caller or self.caller, path, flags)
-
-    def read_bytes(self, path: str, *, caller: Caller | None = None) -> bytes:
-        """The whole of a file, through open, read until the end, close."""
-        self.refresh()
-        return self.vfs.read(caller or self.caller, path)
-
-    def read_text(self, path: str, *, caller: Caller | None = None) -> str:
-        """As read_bytes(), decoded as UTF-8. Raises UnicodeDecodeError for what is not."""
-        return self.read_bytes(path, caller=caller).decode()
-
-    def batch(self, link: int | str, cgroups: Iterable[Cgroup] | None = None) -> ViewBatch:
-        """A view of many cgroups (all, without `cgroups`) to be read in one native call, over and over.
-
-        link: an fd of a view's link, or its pin's path in bpffs. Raises EACCES for what is no view of cgroups.
-        """
-        if isinstance(link, str):
-            pin = self.vfs.lookup(self.caller, link)
-            obj = pin.object if isinstance(pin, Pin) else None
-        else:
-            obj = object_of(self.caller, link)
-        return ViewBatch(self.native, obj, list(self.cgroups if cgroups is None else cgroups))
-
-    def read_views(self, link: int | str, cgroups: Iterable[Cgroup] | None = None) -> list[bytes]:
-        """What a view shows of each cgroup, in order, at once; batch() for reading the same ones again."""
-        with self.batch(link, cgroups) as batch:
-            return batch.texts()
-
-    def write_text(self, path: str, text: str, *, caller: Caller | None = None) -> int:
-        """open for writing, write, close; the bytes written."""
-        who = caller or self.caller
-        file = self.vfs.open(who, path, O_WRONLY)
-        try:
-            return file.write(who, text.encode())
-        finally:
-            file.put()
-
-    def unlink(self, path: str) -> None:
-        self.vfs.unlink(self.caller, path)
-
-    def mkdir(self, path: str) -> None:
-        self.vfs.mkdir(self.caller, path)
-
-    def rmdir(self, path: str) -> None:
-        self.vfs.rmdir(self.caller, path)
-
-    def stat(self, path: str) -> Stat:
-        return self.vfs.stat(self.caller, path)
-
-    def listdir(self, path: str) -> list[str]:
-        return self.vfs.readdir(self.caller, path)
-
-    def exists(self, path: str) -> bool:
-        try:
-            self.vfs.lookup(self.caller, path)
-        except OSError as e:
-            if e.errno in (errno.ENOENT, errno.ENOTDIR, errno.EPERM):
-                return False
-            raise
-        return True
 
 
 # What few kernels come to is imported when one does: most of a process's start is imports.
