@@ -202,10 +202,10 @@ def test_inner_maps_are_made_and_put_in_their_places(live: Any, compiled: Compil
         assert run(loaded, "find", data=bytes(64)) == 55
 
 
-def test_a_map_type_that_is_not_simulated_says_so(kernel: Kernel, compiled: Compile) -> None:
-    text = HEAD + "struct { __uint(type, BPF_MAP_TYPE_XSKMAP); __uint(max_entries, 1); __uint(key_size, 4);"
+def test_a_map_type_that_there_is_not_says_so(kernel: Kernel, compiled: Compile) -> None:
+    text = HEAD + "struct { __uint(type, 99); __uint(max_entries, 1); __uint(key_size, 4);"
     text += ' __uint(value_size, 4); } socks SEC(".maps");\n' + GPL
-    with pytest.raises(LoadError, match=r"map socks .*not simulated yet"):
+    with pytest.raises(LoadError, match=r"map socks .*type 99 is unknown or not simulated yet"):
         open_object(compiled(text=text)).load(kernel.bpf)
 
 
