@@ -91,6 +91,37 @@ UPDATE(hash, update, )
 UPDATE(hash, replace, bpf_map_delete_elem(&hash, &key))
 UPDATE(lru_hash, update, )
 
+/* More than caches hold, in an order of its own each time: what two threads do to one hash. */
+#define MANY (1 << 20)
+
+MAP(large, BPF_MAP_TYPE_HASH, MANY, u64);
+
+static long put_many(u32 i, void *ctx)
+{
+	u64 key = i;
+
+	return bpf_map_update_elem(&large, &key, &key, BPF_ANY) != 0;
+}
+
+SEC("xdp")
+int fill_large(struct xdp_md *ctx)
+{
+	return bpf_loop(MANY, put_many, NULL, 0) == MANY;
+}
+
+SEC("xdp")
+int large_update(struct xdp_md *ctx)
+{
+	u64 x = bpf_get_prandom_u32(), key;
+
+	for (int i = 0; i < TIMES; i++) {
+		x = x * 6364136223846793005 + 1442695040888963407;
+		key = x >> 44;
+		bpf_map_update_elem(&large, &key, &key, BPF_ANY);
+	}
+	return 0;
+}
+
 /* An inner map found and looked into: two lookups. */
 struct inner {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

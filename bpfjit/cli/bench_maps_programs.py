@@ -5,8 +5,11 @@ Each program does its operation 1,000 times, so what a test run tells in whole n
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -37,6 +40,8 @@ WHAT = {
     "each_hash": "for_each_map_elem of a hash, an element",
     "loop": "bpf_loop, a round",
 }
+# Programs that one thread runs and two at once, by program: ns an operation of all threads together.
+THREADED = {"hash_update": "hash update, 10,000 keys", "large_update": "hash update, 1 M keys"}
 _OPERATIONS = {"each_array": 1024, "each_hash": 10000}  # of one execution, where they are not _TIMES
 
 
@@ -79,6 +84,8 @@ def measure(rounds: int, notes: list[str]) -> list[Row]:
             rings["kernel"] = _Ring(live_bpf, theirs.maps["ring"].fd)
         for run in engines.values():
             run("fill", 1)
+            run("fill_large", 1)
+        threaded = list(_threads(engines, rounds))
         turns = [(engine, name) for engine in engines for name in rows for _ in range(rounds)]
         random.Random(rounds).shuffle(turns)
         progress = Progress(len(turns))
@@ -88,4 +95,35 @@ def measure(rounds: int, notes: list[str]) -> list[Row]:
             ns = engines[engine](name, _REPEAT) / _OPERATIONS.get(name, _TIMES)
             rows[name].samples.setdefault(engine, []).append(ns)
         progress.close()
-    return list(rows.values())
+    return [*rows.values(), *threaded]
+
+
+def _threads(engines: dict[str, Callable[[str, int], float]], rounds: int) -> Iterator[Row]:
+    """One thread's and two threads' updates of one hash, each thread on a processor of its own where there are two."""
+    for name, what in THREADED.items():
+        for count, text in ((1, "one thread"), (2, "two threads")):
+            row = Row(f"{what}, {text}", elements=1, more={"kind": "threads"})
+            for _ in range(rounds):
+                for engine, run in engines.items():
+                    took = _together(count, lambda run=run, name=name: run(name, _REPEAT))  # type: ignore[misc]
+                    row.samples.setdefault(engine, []).append(took / (count * _REPEAT * _TIMES))
+            yield row
+
+
+def _together(count: int, run: Callable[[], object]) -> float:
+    """ns that `count` threads take which run it at once."""
+    cpus, ready = sorted(os.sched_getaffinity(0)), threading.Barrier(count + 1)
+
+    def work(cpu: int) -> None:
+        os.sched_setaffinity(0, {cpu})  # of this thread alone
+        ready.wait()
+        run()
+
+    threads = [threading.Thread(target=work, args=(cpus[i % len(cpus)],)) for i in range(count)]
+    for t in threads:
+        t.start()
+    ready.wait()
+    start = time.perf_counter_ns()
+    for t in threads:
+        t.join()
+    return time.perf_counter_ns() - start

@@ -26,7 +26,17 @@ static RT_RACY int key_equal(const struct rt_hash *h, u32 e, const void *key)
 #endif
 }
 
-u64 *rt_hash_find(const struct rt_hash *h, u64 hash, const void *key, u64 *word)
+/* A line that will be written: fetched for that at once, rather than to be read first and asked for again. */
+static inline void will_write(const void *at)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)at));
+#else
+	__builtin_prefetch(at, 1);
+#endif
+}
+
+static inline u64 *find(const struct rt_hash *h, u64 hash, const void *key, u64 *word, int to_replace)
 {
 	struct rt_bucket *b = rt_home_bucket(h, hash);
 
@@ -36,6 +46,8 @@ u64 *rt_hash_find(const struct rt_hash *h, u64 hash, const void *key, u64 *word)
 
 			if (!w || w >> 32 != hash >> 32)
 				continue;
+			if (to_replace)
+				will_write(rt_elem_at(h, (u32)w - 1)); /* the next replacement's spare */
 			if (!key_equal(h, (u32)w - 1, key))
 				continue;
 			/* The element may be given to another key while we compare: then the slot has changed too. */
@@ -47,6 +59,11 @@ u64 *rt_hash_find(const struct rt_hash *h, u64 hash, const void *key, u64 *word)
 		}
 	}
 	return NULL;
+}
+
+u64 *rt_hash_find(const struct rt_hash *h, u64 hash, const void *key, u64 *word)
+{
+	return find(h, hash, key, word, 0);
 }
 
 /* -- writers -- */
@@ -150,9 +167,11 @@ static int update(struct rt_map *m, const void *key, const void *value, u64 flag
 		return err;
 	hash = rt_hash_key(h, key);
 	b = rt_home_bucket(h, hash);
+	if (likely(!h->private_lru))
+		will_write(rt_elem_at(h, h->free[rt_this_cpu->index].spare));
 	for (;;) {
 		rt_spin_lock(&b->lock);
-		slot = rt_hash_find(h, hash, key, &word);
+		slot = find(h, hash, key, &word, !h->private_lru);
 		err = check_presence(slot, flags);
 		if (err)
 			break;

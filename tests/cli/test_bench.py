@@ -202,7 +202,8 @@ def test_maps_are_measured_one_by_one_and_in_batches(cli: Cli, monkeypatch: pyte
     answer = cli("bench", "maps", "--quick", "-j").json
     rows = {row["what"]: row for row in answer["rows"]}
     wanted = [f"{s.name} {op}" for s in bench_maps.SHAPES for op in ("update", "lookup", "update_batch", "lookup_batch")]
-    assert list(rows) == [*bench_maps_programs.WHAT.values(), *wanted]
+    both = [f"{what}, {n}" for what in bench_maps_programs.THREADED.values() for n in ("one thread", "two threads")]
+    assert list(rows) == [*bench_maps_programs.WHAT.values(), *both, *wanted]
     assert all(row["bpfjit_ns"] > 0 for row in rows.values())
     assert rows["hash u64 lookup_batch"]["elements"] == 300 and rows["hash u64 lookup"]["elements"] == 1
     assert set(answer["geomeans"]) == {f"speedup_kernel_{kind}" for kind in ("program", "single", "batch")}
