@@ -65,8 +65,10 @@ int rt_task_stack(struct rt_kernel *k, struct task_struct *task, const u64 *kern
 			return -ENOMEM;
 		s->count[0] = nkernel;
 		s->count[1] = nuser;
-		memcpy(s->ip, kernel, 8 * (size_t)nkernel);
-		memcpy(s->ip + nkernel, user, 8 * (size_t)nuser);
+		for (u32 i = 0; i < nkernel; i++)
+			s->ip[i] = kernel[i];
+		for (u32 i = 0; i < nuser; i++)
+			s->ip[nkernel + i] = user[i];
 	}
 	before = __atomic_exchange_n((struct stack **)&task->stack, s, __ATOMIC_ACQ_REL);
 	if (before)
@@ -83,7 +85,7 @@ static u32 addresses(struct task_struct *task, int user, u32 skip, u32 most, con
 	if (all > depth)
 		all = depth;
 	*count = all > skip ? all - skip : 0;
-	*from = s ? s->ip + (user ? s->count[0] : 0) + skip : NULL;
+	*from = *count ? s->ip + (user ? s->count[0] : 0) + skip : NULL;
 	return all;
 }
 
@@ -113,7 +115,7 @@ static s64 stack_of(struct task_struct *task, void *buf, u64 size, u64 flags)
 	}
 	if (flags & USER_BUILD_ID)
 		write_build_ids(buf, ip, count);
-	else
+	else if (count)
 		memcpy(buf, ip, 8 * (size_t)count);
 	memset((char *)buf + count * entry, 0, size - count * entry);
 	return count * entry;

@@ -1,4 +1,4 @@
-"""Builds tests/stress/stress.c with the runtime's sources under each sanitizer and runs it: `make sanitize`."""
+"""Builds tests/stress/stress*.c with the runtime's sources under each sanitizer and runs it: `make sanitize`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ SANITIZERS = {
 
 def build(name: str, out: Path) -> None:
     """Compile the stress program under one sanitizer. Raises CalledProcessError."""
-    sources = [HERE / ("figures.c" if name == "figures" else "stress.c"), *sorted((ROOT / "runtime/src").glob("*.c"))]
+    own = [HERE / "figures.c"] if name == "figures" else sorted(HERE.glob("stress*.c"))
+    sources = [*own, *sorted((ROOT / "runtime/src").glob("*.c"))]
     command = [os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g"]
     command += ["-fno-strict-aliasing", "-fno-omit-frame-pointer"]
     command += ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", *SANITIZERS[name]]

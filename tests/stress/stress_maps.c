@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Cases of stress.c on maps that are no hashes: tries, queues, ring buffers, timers, storage, slots of objects. */
-#pragma once
-
+/* Cases of the stress program: maps that are no hashes: tries, queues, ring buffers, timers, storage, slots of objects. */
 #include "held.h"
 #include "ringbuf.h"
+#include "stress.h"
 
 s64 rt_map_push_elem(struct bpf_map *map, const void *value, u64 flags);
 s64 rt_map_pop_elem(struct bpf_map *map, void *value);
@@ -74,7 +73,7 @@ static void *route(void *arg)
 	return NULL;
 }
 
-static void test_trie(struct rt_kernel *k)
+void test_trie(struct rt_kernel *k)
 {
 	struct bpf_map *map = map_new(k, BPF_MAP_TYPE_LPM_TRIE, 8, 8, 200, BPF_F_NO_PREALLOC);
 	u64 done = race(k, map, THREADS, route);
@@ -109,7 +108,7 @@ static void *push_or_pop(void *arg)
 	return NULL;
 }
 
-static void test_queue(struct rt_kernel *k, u32 type)
+void test_queue(struct rt_kernel *k, u32 type)
 {
 	struct bpf_map *map = map_new(k, type, 0, sizeof(struct pair), 30, 0);
 	struct pair value;
@@ -175,7 +174,7 @@ static void *produce_or_consume(void *arg)
 	return NULL;
 }
 
-static void test_ring(struct rt_kernel *k)
+void test_ring(struct rt_kernel *k)
 {
 	struct bpf_map *map = map_new(k, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0);
 	u64 done = race(k, map, THREADS, produce_or_consume);
@@ -225,7 +224,7 @@ static void *time_out(void *arg)
 	return NULL;
 }
 
-static void test_timers(struct rt_kernel *k)
+void test_timers(struct rt_kernel *k)
 {
 	struct bpf_map shape = { .map_type = BPF_MAP_TYPE_HASH, .key_size = 8, .value_size = 24, .max_entries = 16 }, *map;
 	struct rt_field timer = { .kind = RT_TIMER, .offset = 8, .size = 16 };
@@ -264,7 +263,7 @@ static void *own(void *arg)
 	return NULL;
 }
 
-static void test_storage(struct rt_kernel *k)
+void test_storage(struct rt_kernel *k)
 {
 	struct bpf_map *map = map_new(k, BPF_MAP_TYPE_TASK_STORAGE, 4, 8, 0, BPF_F_NO_PREALLOC);
 	u64 done = race(k, map, THREADS, own);
@@ -304,7 +303,7 @@ static void *find_inner(void *arg)
 	return NULL;
 }
 
-static void test_inner(struct rt_kernel *k)
+void test_inner(struct rt_kernel *k)
 {
 	struct bpf_map *map = map_new(k, BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 1, 0), *last = NULL;
 	u64 done = race(k, map, THREADS, find_inner);
