@@ -194,7 +194,9 @@ class OpenFile:
     seekable = True  # whether reads may be at any position
 
     def __init__(self, inode: Inode | None, flags: int) -> None:
-        self.inode = inode.get() if inode is not None else None
+        if inode is not None and not inode.try_get():
+            raise refuse(errno.ENOENT, f"inode {inode.ino} of {inode.sb.fstype} has gone since its name was looked up")
+        self.inode = inode
         self.flags = flags
         self.pos = 0
         self.refs = 1

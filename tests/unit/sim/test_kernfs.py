@@ -17,6 +17,7 @@ from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Cred, InProcess, Kernel
 from kernfs_sim.caller import CAP_BPF, CAP_PERFMON
 from kernfs_sim.cgroup_files import CGROUP_FILES
+from kernfs_sim.fs.inode import OpenFile
 from kernfs_sim.fs.kernfs import ExposedFile
 from runtime import ffi
 
@@ -458,3 +459,14 @@ def test_two_kernels_know_nothing_of_each_other(wait: Any) -> None:
         assert one.read_text(f"{CGROUPFS}/only/here/w") == "3 5\n"
         two.cgroups.create("/here")
         assert two.cgroups.find("/here").id == 2
+
+
+def test_a_view_that_goes_between_its_lookup_and_its_opening_is_not_there(kernel: Kernel, wait: Any) -> None:
+    kernel.cgroups.create("/going")
+    link = wait.load(kernel.bpf).attach()["wait_show"]
+    link.pin(f"{BPFFS}/w")
+    link.pin(f"{CGROUPFS}/going/w")
+    inode = kernel.vfs.lookup(kernel.caller, f"{CGROUPFS}/going/w")
+    kernel.rmdir(f"{CGROUPFS}/going")
+    with pytest.raises(OSError, match="has gone since its name was looked up"):
+        OpenFile(inode, 0)
