@@ -154,7 +154,8 @@ class Facts:
     fall-through seen | 2 jump seen. live: registers (bits) read later on. entry_kinds: by function, the kinds of r0-r5 at
     its entry; exit_kinds: of what it returns. egress_only: a cgroup_skb program that on some path returns 2 or 3 and
     nothing else. answers_throws: the function whose result is the program's when it throws, -1 none: what was thrown is.
-    max_*_access: how far it reaches into an iterator's key and value buffers.
+    attached: how many arguments the function that it is attached to has, and 1 << 32 where what that returned stands
+    behind them. max_*_access: how far it reaches into an iterator's key and value buffers.
     """
 
     visited: bytearray
@@ -175,6 +176,7 @@ class Facts:
     exit_kinds: list[int] = field(default_factory=list)
     egress_only: bool = False
     answers_throws: int = -1
+    attached: int = 0
     max_rdonly_access: int = 0
     max_rdwr_access: int = 0
 

@@ -303,7 +303,8 @@ class Machine:
         self._check_arguments(pc, row, regs)
         self._own.calling.append(row.callback)
         try:
-            regs[0] = function(*regs[1:6])
+            args = [*regs[1 : len(row.args) + 1], self.facts.attached] if row.told_attached else regs[1:6]
+            regs[0] = function(*args)
         finally:
             self._own.calling.pop()
         if self.fault:

@@ -63,11 +63,13 @@ def helper(f: FunctionEmitter, row: Helper) -> Value:
     # trace_printk takes up to three more values than its row names.
     widths = [_width(a) for a in row.args] + [64] * (5 - len(row.args) if "..." in row.decl else 0)
     returns = 64 if row.ret in (RetKind.INTEGER, RetKind.VOID) else 0
-    types = ", ".join(Value("", w).type for w in widths)
+    types = ", ".join(Value("", w).type for w in (*widths, *([64] if row.told_attached else [])))
     ret = Value("", returns).type
     f.module.symbols[row.symbol] = f"declare {ret} @{row.symbol}({types}) nounwind"
     args = []
     for i, w in enumerate(widths):
         v = f.regs.get(i + 1, Value("0", 64))
         args.append(str(f.to_int(v) if w else f.to_ptr(v)))
+    if row.told_attached:
+        args.append(str(f.const(64, f.facts.attached)))
     return f.assign(returns, f"call {ret} @{row.symbol}({', '.join(args)})")

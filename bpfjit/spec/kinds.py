@@ -120,6 +120,7 @@ class Callback(Enum):
     LOOP = auto()  # (u32 index, void *ctx)
     TIMER = auto()  # later, and by itself: (struct bpf_map *map, void *key, void *value)
     MAP_ELEM = auto()  # (struct bpf_map *map, const void *key, void *value, void *ctx)
+    VMA = auto()  # (struct task_struct *task, struct vm_area_struct *vma, void *ctx)
     SAMPLE = auto()  # (const struct bpf_dynptr *sample, void *ctx)
 
 
@@ -159,6 +160,7 @@ class Helper:
     under_lock: bool = False  # it may be called while a bpf_spin_lock is held
     acquires: bool = False
     releases: int = 0
+    told_attached: bool = False  # behind its arguments the runtime's function has Facts.attached
     by_type: Mapping[str, Helper] = field(default_factory=dict)
     only: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 

@@ -352,6 +352,10 @@ def callback_args(w: Walk, row: Helper, map_index: int, ctx_reg: Reg) -> list[Re
     """r1-r5 of the callback that this helper enters."""
     if row.callback is Callback.LOOP:
         return [st.scalar(), ctx_reg, UNINIT, UNINIT, UNINIT]
+    if row.callback is Callback.VMA:
+        vma = st.pointer(T.BTF)
+        vma.btf_id = _struct_id(w, "vm_area_struct")
+        return [w.regs[1], vma, w.regs[4], UNINIT, UNINIT]
     if row.callback is Callback.SAMPLE:
         return [dynptrs.handed(w, dynptrs.Kind.LOCAL), ctx_reg, UNINIT, UNINIT, UNINIT]
     map_ptr = st.pointer(T.MAP_PTR)

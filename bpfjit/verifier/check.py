@@ -87,6 +87,7 @@ class Checker:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_INSNS}", errno.E2BIG)
         ops = op.ops_of(program.insns)
         cfg.check_encoding(program, ops)
+        moves.check_references(program, self.env.kernel_btf)
         versions.check(self.env.profile, ops)
         fields.check_maps(program)
         arena.check(program)
@@ -506,6 +507,7 @@ class Checker:
         starts = w.cfg.starts
         ends = [*starts[1:], len(w.insns)]
         w.facts.answers_throws = self.exception_callback
+        w.facts.attached = ctx.attached(self.program, self.args)
         w.facts.subprogs = tuple(
             Subprog(
                 start,

@@ -89,6 +89,13 @@ def _function_arguments(program: Program, btf: Btf, proto: Type, env: Env) -> tu
     return found if program.attach_type == uapi.BPF_TRACE_FENTRY else (*found, _argument(btf, proto.ref, None, 0))
 
 
+def attached(program: Program, args: tuple[Argument, ...]) -> int:
+    """Facts.attached: how many arguments the function has, and whether what it returned is among the context's."""
+    if program.attach_type in (uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN, uapi.BPF_LSM_MAC) and args:
+        return len(args) - 1 | 1 << 32
+    return len(args) if program.attach_type == uapi.BPF_TRACE_FENTRY else 0
+
+
 def _trust(program: Program, targets: Mapping[str, Target]) -> tuple[CtxArg, ...] | None:
     """What is known of the target's arguments, or None for a function or tracepoint (whose pointers are all trusted)."""
     if program.attach_type not in (uapi.BPF_TRACE_VIEW, uapi.BPF_TRACE_ITER):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 
-from ..isa.encoding import MEMSX, imm64
+from ..btf import Btf, Kind
+from ..btf.types import Type
+from ..isa.encoding import LD_IMM64, MEMSX, imm64
 from ..isa.ops import ATOMIC_OPS, CMPXCHG, LOAD_ACQ, STORE_REL
+from ..program import Program
 from ..uapi import bpf as uapi
 from . import arena, mem, stack
 from . import state as st
@@ -13,11 +16,23 @@ from .bounds import sign_extend, truncate
 from .ctx import Argument
 from .log import tnum_text, type_name
 from .op import Op
-from .state import SCALAR, STACK, Reg, T
+from .refusal import Refusal
+from .state import RDONLY, SCALAR, STACK, Reg, T
 from .walk import Walk
 
 # Names with an underscore are C numbers in the compiled module (moves.pxd).
 _SCALAR, _STACK = SCALAR, STACK
+
+
+def check_references(program: Program, btf: Btf | None) -> None:
+    """Variables of the kernel's: there are none here, and as in Linux that is said of code that is never reached too."""
+    for insn in program.insns:
+        if insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_BTF_ID:
+            known = btf.type(insn.imm) if btf is not None and 0 < insn.imm < len(btf) else Type(Kind.VOID)
+            if known.kind is Kind.FUNC:
+                continue
+            name = known.name or f"#{insn.imm}"
+            raise Refusal(f"ldimm64 failed to find the address for kernel symbol '{name}'.", errno.ENOENT)
 
 
 def load_immediate(w: Walk, insn: Op) -> None:
@@ -37,6 +52,8 @@ def load_immediate(w: Walk, insn: Op) -> None:
         reg.frame = w.cfg.subprog_at[w.pc + insn.imm + 1]
     elif insn.src == 0:
         reg = st.const_scalar(imm64(w.insns, w.pc))
+    elif insn.src == uapi.BPF_PSEUDO_BTF_ID:
+        reg = st.pointer(T.MEM, RDONLY)  # of a kernel function: there, and nothing more
     else:
         w.reject(f"unsupported pseudo reference {insn.src} in ld_imm64", errno.EINVAL)
     w.write(insn.dst, reg)

@@ -271,6 +271,30 @@ s64 rt_loop(u64 nr_loops, u64 (*callback)(u64 index, void *ctx, u64, u64, u64), 
 	return n;
 }
 
+/* -- the function that a program is attached to: how many arguments it has, 1 << 32 where its result stands behind them -- */
+
+s64 rt_get_func_arg(const u64 *ctx, u64 n, u64 *value, u64 attached)
+{
+	if ((u32)n >= (u32)attached)
+		return -EINVAL;
+	*value = ctx[(u32)n];
+	return 0;
+}
+
+s64 rt_get_func_ret(const u64 *ctx, u64 *value, u64 attached)
+{
+	if (!(attached >> 32))
+		return -EOPNOTSUPP;
+	*value = ctx[(u32)attached];
+	return 0;
+}
+
+u64 rt_get_func_arg_cnt(const u64 *ctx, u64 attached)
+{
+	(void)ctx;
+	return (u32)attached;
+}
+
 /* -- the trace log -- */
 
 #define TRACE_BYTES (1u << 20)

@@ -270,3 +270,21 @@ void rt_bpf_iter_task_vma_destroy(struct areas **it)
 {
 	free(*it);
 }
+
+s64 rt_find_vma(struct task_struct *task, u64 addr,
+		u64 (*callback)(struct task_struct *task, struct vm_area_struct *vma, void *ctx, u64, u64), void *ctx, u64 flags)
+{
+	struct vm_area_struct *vma;
+	u64 at = addr;
+	u32 hint = 0;
+
+	if (flags)
+		return -EINVAL;
+	if (!task || !task->mm)
+		return -ENOENT;
+	vma = rt_index_from(((struct rt_mm *)task->mm)->areas, &at, &hint);
+	if (!vma || addr < vma->vm_start || addr >= vma->vm_end)
+		return -ENOENT;
+	callback(task, vma, ctx, 0, 0);
+	return 0;
+}

@@ -200,6 +200,10 @@
 	X(rt_xdp_get_buff_len)                                                                                         \
 	X(rt_xdp_load_bytes)                                                                                           \
 	X(rt_xdp_store_bytes)                                                                                          \
+	X(rt_find_vma)                                                                                                 \
+	X(rt_get_func_arg)                                                                                             \
+	X(rt_get_func_ret)                                                                                             \
+	X(rt_get_func_arg_cnt)                                                                                         \
 	X(rt_bpf_cpumask_create)                                                                                       \
 	X(rt_bpf_cpumask_acquire)                                                                                      \
 	X(rt_bpf_cpumask_release)                                                                                      \

@@ -194,3 +194,11 @@ int looked_at_through_a_cast(void *ctx)
 	cast = bpf_rdonly_cast((void *)8, bpf_core_type_id_kernel(struct task_struct));
 	return cast->pid ? 3 : ret;
 }
+
+extern int bpf_that_no_kernel_has(int x) __weak __ksym;
+
+SEC("syscall")
+int asked_whether_they_are_there(void *ctx)
+{
+	return (bpf_ksym_exists(bpf_task_acquire) ? 40 : 1) + (bpf_ksym_exists(bpf_that_no_kernel_has) ? 100 : 2);
+}

@@ -26,6 +26,7 @@ EXPECTED = {
         "root_cgroup": 42,
         "task_under_root": 42,
         "masks": 0,
+        "asked_whether_they_are_there": 42,
         "strings": 0,
         "looked_at_through_a_cast": 42,
     },

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from ...uapi import bpf as uapi
 from ..kinds import (
     ANYTHING,
+    CALLBACK,
+    CTX,
     INTEGER,
     MEM,
     SIZE,
     SIZE_OR_ZERO,
+    STACK_OR_NULL,
     UNINIT_MEM,
+    Arg,
+    Callback,
     Helper,
     btf_ptr,
+    fixed_mem,
 )
 
 ALL = frozenset({"all"})
@@ -33,6 +40,14 @@ def _probe(
         gpl=gpl,
         ret_size_arg=2 if string else 0,
     )
+
+
+def _attached(id_: int, name: str, decl: str, args: tuple[Arg, ...]) -> Helper:
+    """Of programs that a trampoline enters, which know the function that they are attached to."""
+    symbol, groups = f"rt_{name}", frozenset({"tracing", "lsm"})
+    functions = (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN)
+    only = {"tracing": functions, "lsm": (uapi.BPF_LSM_MAC,)}
+    return Helper(id_, name, decl, args=args, ret=INTEGER, symbol=symbol, groups=groups, only=only, told_attached=True)
 
 
 TRACING_HELPERS = (
@@ -95,4 +110,17 @@ TRACING_HELPERS = (
         groups=ALL,
         gpl=True,
     ),
+    Helper(
+        180,
+        "find_vma",
+        "long (*%s)(struct task_struct *task, __u64 addr, void *callback_fn, void *callback_ctx, __u64 flags)",
+        args=(btf_ptr("task_struct"), ANYTHING, CALLBACK, STACK_OR_NULL, ANYTHING),
+        ret=INTEGER,
+        symbol="rt_find_vma",
+        groups=TRACE,
+        callback=Callback.VMA,
+    ),
+    _attached(183, "get_func_arg", "long (*%s)(void *ctx, __u32 n, __u64 *value)", (CTX, ANYTHING, fixed_mem(8))),
+    _attached(184, "get_func_ret", "long (*%s)(void *ctx, __u64 *value)", (CTX, fixed_mem(8))),
+    _attached(185, "get_func_arg_cnt", "long (*%s)(void *ctx)", (CTX,)),
 )
