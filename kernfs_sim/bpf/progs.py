@@ -104,7 +104,8 @@ def _key_of_kept(
     gpl: bool,
 ) -> str:
     """By what the program's verdict is found on disk; "" where it is not to be looked for: a log tells of verifying."""
-    if kernel.kept is None or attr.log_level or attr.attach_prog_fd:
+    wants_log = attr.log_level or attr.log_size or attr.log_buf
+    if kernel.kept is None or wants_log or attr.attach_prog_fd:
         return ""
     try:
         used.resolve(insns)

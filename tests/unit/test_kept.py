@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,6 +291,15 @@ def test_constants_are_part_of_the_program(seen: Seen) -> None:
         for value in (5, 6, 5):
             assert run(kernel, load(kernel, VALUE, map_fd=make_map(kernel, value, **constant))) == value
         assert len(seen.take()) == 2
+
+
+def test_a_log_that_makes_no_sense_is_refused_of_what_is_known_too() -> None:
+    with Kernel() as kernel:
+        load(kernel, RETURN_ONE)
+        for wrong in ({"log_size": 100}, {"log_buf": 4096}, {"log_buf": 4096, "log_size": 100}):
+            with pytest.raises(OSError) as refused:
+                load(kernel, RETURN_ONE, **wrong)
+            assert refused.value.errno == errno.EINVAL
 
 
 def test_what_is_refused_is_refused_again(seen: Seen, directory: Path) -> None:
