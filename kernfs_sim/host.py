@@ -128,7 +128,9 @@ class Host:
         for path in (directory / n for n in names if directory is not None and not text[n]):
             if path.exists() and not os.access(path, os.R_OK):
                 self._unreadable[f"{path}"] += 1
-        host_net.update(self.kernel, net, {n: t.decode("utf-8", "surrogateescape") for n, t in text.items()})
+        own = net is self.kernel.namespaces.net[""] and self.proc == _PROC
+        places = host_net.tcp_places() if own else {}
+        host_net.update(self.kernel, net, {n: t.decode("utf-8", "surrogateescape") for n, t in text.items()}, places)
 
 
 def populate(kernel: Kernel, proc: Path = _PROC) -> Host:

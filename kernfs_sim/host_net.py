@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bpfjit.dataclass import replace
@@ -11,6 +13,7 @@ from bpfjit.dataclass import replace
 from .namespaces import NetNs
 from .routes import RTF_GATEWAY, RouteRow
 from .sockets import (
+    AF_INET6,
     IPPROTO_TCP,
     IPPROTO_UDP,
     SOCK_SEQPACKET,
@@ -32,6 +35,11 @@ if TYPE_CHECKING:
 _SYN_RECV = 3
 _SO_ACCEPTCON = 0x10000
 _SS_CONNECTED = 3
+_NETLINK_SOCK_DIAG, _TCPDIAG_GETSOCK, _NLM_F_REQUEST_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 4, 18, 0x301, 2, 3
+_ALL_STATES = 0xFFFFFFFF
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_DIAG = struct.Struct("=B3xHH16s16s12x16xI")  # struct inet_diag_msg: family, ports, addresses, inode number
+_Place = tuple[Endpoint, Endpoint, int]
 _PROTOCOLS = {"tcp": IPPROTO_TCP, "tcp6": IPPROTO_TCP, "udp": IPPROTO_UDP, "udp6": IPPROTO_UDP}
 
 
@@ -98,9 +106,52 @@ def _network(address: str, length: str) -> ipaddress.IPv6Network:
     return ipaddress.IPv6Network((bytes.fromhex(address), int(length, 16)), strict=False)
 
 
-def update(kernel: Kernel, net: NetNs, text: Mapping[str, str]) -> None:
-    """The sockets and routes of one namespace are what its files in /proc/PID/net say."""
-    rows: list[tuple[SocketRow, int | None]] = [(row, None) for name in _PROTOCOLS for row in inet_rows(name, text[name])]
+def tcp_places() -> dict[_Place, int]:
+    """Where this network namespace's TCP sockets stand in the order of their hashes, which no file tells for both families.
+
+    Empty where sock_diag(7) is not to be had. Source: the request of before 3.3 (TCPDIAG_GETSOCK), which alone asks for all.
+    """
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as sock:
+            body = struct.pack("=52xII", _ALL_STATES, 0)
+            sock.settimeout(1)
+            sock.send(_HEADER.pack(_HEADER.size + len(body), _TCPDIAG_GETSOCK, _NLM_F_REQUEST_DUMP, 0, 0) + body)
+            return {place: i for i, place in enumerate(_answers(sock))}
+    except OSError:
+        return {}
+
+
+def _answers(sock: socket.socket) -> Iterator[_Place]:
+    while True:
+        data, at = sock.recv(1 << 16), 0
+        while at < len(data):
+            length, kind, *_ = _HEADER.unpack_from(data, at)
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                raise OSError(-struct.unpack_from("=i", data, at + _HEADER.size)[0], "sock_diag")
+            family, sport, dport, src, dst, ino = _DIAG.unpack_from(data, at + _HEADER.size)
+            size = 16 if family == AF_INET6 else 4
+            yield _place(src[:size], sport), _place(dst[:size], dport), ino
+            at += (length + 3) & ~3
+
+
+def _place(address: bytes, port: int) -> Endpoint:
+    return Endpoint(ipaddress.ip_address(address), socket.ntohs(port))
+
+
+def _in_order(rows: Iterable[InetRow], places: Mapping[_Place, int]) -> Iterator[InetRow]:
+    """TCP as Linux walks it, by its hashes where they are known; UDP by its buckets, as the files have it."""
+    rows = list(rows)
+    tcp = [r for r in rows if r.protocol == IPPROTO_TCP]
+    yield from sorted(tcp, key=lambda r: places.get((r.local, r.remote, r.ino), len(places)))
+    yield from sorted((r for r in rows if r.protocol == IPPROTO_UDP), key=lambda r: r.bucket)
+
+
+def update(kernel: Kernel, net: NetNs, text: Mapping[str, str], places: Mapping[_Place, int]) -> None:
+    """The sockets and routes of one namespace are what its files in /proc/PID/net say; `places` is tcp_places() of it."""
+    inet = [row for name in _PROTOCOLS for row in inet_rows(name, text[name])]
+    rows: list[tuple[SocketRow, int | None]] = [(row, None) for row in _in_order(inet, places)]
     rows += ((row, pointer or None) for row, pointer in unix_rows(text["unix"]))
     rows += ((row, pointer or None) for row, pointer in netlink_rows(text["netlink"]))
     kernel.sockets.become(net, rows)

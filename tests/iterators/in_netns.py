@@ -58,6 +58,15 @@ def main() -> None:
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         held.append(socket.socket(family, socket.SOCK_DGRAM))
         held[-1].bind((address, 5353))
+    for port in (7001, 7002, 7003):  # of both families, as their hashes have them
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            held.append(socket.socket(family, socket.SOCK_STREAM))
+            held[-1].bind((address, port))
+            held[-1].listen()
+            held.append(socket.create_connection((address, port)))
+            held.append(held[-2].accept()[0])
+            held.append(socket.socket(family, socket.SOCK_DGRAM))
+            held[-1].bind((address, port))
     held.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     held[-1].bind("\0abstract")
     held[-1].listen()
