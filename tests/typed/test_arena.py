@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from typed_programs import ENGINES, Loader, run
 
 from bpfjit.loader import LoadedObject
+from bpfjit.loader.compile import compile_c
 
 PAGE = 4096
 CHECKS = ("variables", "of_another_map", "missing_pages", "through_null", "atomics", "global_function")
@@ -76,3 +81,33 @@ def test_a_users_touch_makes_a_page(obj: LoadedObject) -> None:
     assert run(obj, "look") == 0
     assert variable(obj, "number", "<Q") == (0,)
     run(obj, "free_nine")
+
+
+TOUCH = """
+import sys
+from bpfjit import live_bpf, open_object
+from bpfjit.uapi import bpf as uapi
+from kernfs_sim import Kernel
+engine, page = sys.argv[2], int(sys.argv[3])
+bpf = live_bpf if engine == "live" else Kernel(2, engine=engine, cache=False).bpf
+obj = open_object(sys.argv[1]).load(bpf)
+raw = bytearray(uapi.TestRun(prog_fd=obj.progs["begin"].fd).pack())
+bpf(uapi.BPF_PROG_TEST_RUN, raw)
+assert uapi.TestRun.unpack(raw).retval == 0
+pointer = int.from_bytes(obj.maps["arena_flags.bss"].lookup(bytes(4)), "little")
+assert pointer < 1 << 32 and pointer % 4096 == 0, hex(pointer)
+print(obj.maps["arena"].memory[page * 4096], flush=True)
+"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_flags_of_an_arena(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
+    """Pointers are not converted, and who touches a page that is not there is ended by it."""
+    if engine == "live":
+        request.getfixturevalue("live")
+    obj = tmp_path / "arena_flags.o"
+    obj.write_bytes(compile_c(Path(__file__).parent / "arena_flags.bpf.c"))
+    for page, code, said in ((2, 0, "42\n"), (1, -signal.SIGSEGV, ""), (5, -signal.SIGSEGV, "")):
+        command = [sys.executable, "-c", TOUCH, str(obj), engine, str(page)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (ran.returncode, ran.stdout) == (code, said), ran.stderr

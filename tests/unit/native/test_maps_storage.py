@@ -252,3 +252,18 @@ def test_a_tasks_file_is_taken_over_by_its_pidfd(sim: Calls) -> None:
         pidfd_getfd(kernel, kernel.caller, storage.pidfd, 0)
     assert refused.value.errno == ESRCH
     storage.object.close()
+
+
+@pytest.mark.parametrize("engine", ["jit", "interp"])
+def test_a_security_hook_keeps_a_value_with_the_inode(engine: str) -> None:
+    """Ours alone: where BPF is no security module of the machine's, Linux loads no such program."""
+    with Kernel(2, engine=engine, cache=False) as kernel:
+        calls = Calls(kernel.bpf, 2, kernel)
+        loaded = load_object(calls, "inode_storage")
+        loaded.attach()
+        path, other = "/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/cgroup.controllers"
+        fds = [kernel.caller.fds.install(kernel.open(p)) for p in (path, path, other, path)]
+        found = [calls.lookup(loaded.maps["opens"].fd, u32(fd), 8) for fd in fds]
+        assert found == [u64(3), u64(3), u64(1), u64(3)]
+        loaded.close()
+        calls.close_all()
