@@ -22,7 +22,7 @@ _ORDERS = {
     uapi.BPF_CGROUP_ITER_DESCENDANTS_POST: "descendants_post",
     uapi.BPF_CGROUP_ITER_ANCESTORS_UP: "ancestors_up",
 }
-_MAP_TARGETS = ("bpf_map_elem", "bpf_sk_storage_map")
+_MAP_TARGETS = ("bpf_map_elem", "bpf_sk_storage_map", "sockmap")
 _TASK_TARGETS = ("task", "task_file", "task_vma")
 
 

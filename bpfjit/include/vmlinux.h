@@ -167,6 +167,7 @@ struct bpf_iter__bpf_map_elem;
 struct bpf_iter__bpf_prog;
 struct bpf_iter__bpf_link;
 struct bpf_iter__bpf_sk_storage_map;
+struct bpf_iter__sockmap;
 struct bpf_iter__ipv6_route;
 struct bpf_iter__netlink;
 struct bpf_iter__tcp;
@@ -3050,6 +3051,13 @@ struct bpf_iter__bpf_sk_storage_map {
 	struct bpf_map *map;
 	struct sock *sk;
 	void *value;
+};
+
+struct bpf_iter__sockmap {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	struct sock *sk;
 };
 
 struct bpf_iter__ipv6_route {

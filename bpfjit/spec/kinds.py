@@ -233,7 +233,8 @@ class ProgType:
     `ctx_start`, `ctx_size`: the bytes of a BUFFER that may be read. `loads_packet`: LD_ABS and LD_IND are allowed.
     `kfunc_hook`: by which kfuncs are allowed it (spec/kfuncs.py). `ctx_names`: what functions call the structure that
     r1 points to; `kern_ctx`: the kernel's own for it. `attach_types`: what it may be loaded for (none: 0 only);
-    layouts and ret_ranges: what differs by that.
+    layouts and ret_ranges: what differs by that. writes_argument: the first of its RAW_ARGS is memory that it may write, of
+    a size that is known when it is attached.
     """
 
     id: int
@@ -246,6 +247,7 @@ class ProgType:
     ret_range: tuple[int, int] | None = None
     test_run: bool = False
     packet_writable: bool = False
+    writes_argument: bool = False
     loads_packet: bool = False
     kfunc_hook: str = ""
     ctx_names: frozenset[str] = frozenset()

@@ -85,6 +85,16 @@ PROG_TYPES: tuple[ProgType, ...] = (
         kern_ctx="",
     ),
     ProgType(
+        uapi.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
+        "raw_tracepoint_writable",
+        CtxKind.RAW_ARGS,
+        _TRACE,
+        ctx_size=8 * 12,
+        writes_argument=True,
+        ctx_names=frozenset({"bpf_raw_tracepoint_args"}),
+        kern_ctx="",
+    ),
+    ProgType(
         uapi.BPF_PROG_TYPE_TRACING,
         "tracing",
         CtxKind.BTF_ARGS,

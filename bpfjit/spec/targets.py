@@ -62,6 +62,7 @@ ITER_TARGETS = (
     Target("bpf_prog", _PLAIN),
     Target("bpf_link", _PLAIN),
     Target("bpf_sk_storage_map", (CtxArg.TRUSTED, CtxArg.PLAIN_OR_NULL, CtxArg.VALUE_OR_NULL), "sk_storage", None),
+    Target("sockmap", (CtxArg.TRUSTED, CtxArg.KEY_OR_NULL, CtxArg.PLAIN_OR_NULL), "sockmap", None),
     Target("ipv6_route", _PLAIN),
     Target("netlink", _PLAIN),
     Target("tcp", _TRUSTED, "socket"),

@@ -162,6 +162,10 @@ def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]
     if kind is CtxKind.RAW_ARGS:
         if off < 0 or off + size > w.program.type.ctx_size:
             raise _invalid(w, off, size)
+        if w.program.type.writes_argument and not off:
+            if size != 8:
+                raise _invalid(w, off, size)
+            return st.pointer(T.TP_BUFFER)
         return _sized(size)
     if kind is CtxKind.BUFFER:
         if off < w.program.type.ctx_start or off + size > w.program.type.ctx_size:

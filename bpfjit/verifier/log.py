@@ -56,6 +56,7 @@ _TYPE = {
     T.DYNPTR: "dynptr_ptr",
     T.IRQ_FLAG: "irq_flag",
     T.FLOW_KEYS: "flow_keys",
+    T.TP_BUFFER: "tp_buffer",
     T.ARENA: "arena",
 }
 

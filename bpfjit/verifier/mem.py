@@ -203,6 +203,16 @@ def _flow_keys(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) 
     return sized_scalar(size)
 
 
+def _tracepoint_buffer(w: Walk, reg: Reg, regno: int, off: int, size: int) -> Reg:
+    """How much of it there is Linux sees when the program is attached."""
+    if off < 0:
+        w.reject(f"R{regno} invalid tracepoint buffer access: off={off}, size={size}")
+    if not reg.is_const or reg.value:
+        w.reject(f"R{regno} invalid variable buffer offset: off={off}, var_off={tnum_text(reg.value, reg.mask)}")
+    w.touch(Region.MEMORY)
+    return sized_scalar(size)
+
+
 # An access through these is compiled for what they are: the same instruction may meet no other kind.
 _APART = frozenset({T.ARENA, T.CTX, T.BTF, T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
 
@@ -262,6 +272,8 @@ def access(
         return _socket(w, reg, regno, off, size, write)
     if reg.type == T.FLOW_KEYS:
         return _flow_keys(w, reg, regno, off, size, write)
+    if reg.type == T.TP_BUFFER:
+        return _tracepoint_buffer(w, reg, regno, off, size)
     if reg.type == T.MAP_KEY:
         if write:
             w.reject(f"write to change key R{regno} not allowed")

@@ -42,6 +42,7 @@ class T(IntEnum):
     IRQ_FLAG = 19
     FLOW_KEYS = 20
     ARENA = 21  # 32 bits of a number that reach into the program's arena, whatever they are
+    TP_BUFFER = 22  # what a raw tracepoint lets a program write
 
 
 NOT_INIT, SCALAR, STACK = int(T.NOT_INIT), int(T.SCALAR), int(T.STACK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import IterTarget, LinkInfo, Rows
 from .cgroup import CgroupTarget
 from .ksym import KsymTarget
-from .map_elem import MapElemTarget, SkStorageTarget
+from .map_elem import MapElemTarget, SkStorageTarget, SockmapTarget
 from .net import Ipv6RouteTarget, NetlinkTarget, TcpTarget, UdpTarget, UnixTarget
 from .objects import BpfLinkTarget, BpfMapTarget, BpfProgTarget
 from .task import TaskFileTarget, TaskTarget, TaskVmaTarget
@@ -18,6 +18,7 @@ TARGETS: tuple[type[IterTarget], ...] = (
     BpfMapTarget,
     MapElemTarget,
     SkStorageTarget,
+    SockmapTarget,
     BpfProgTarget,
     BpfLinkTarget,
     Ipv6RouteTarget,

@@ -1,4 +1,4 @@
-"""iter/bpf_map_elem and bpf_sk_storage_map: the elements of one map."""
+"""iter/bpf_map_elem, bpf_sk_storage_map and sockmap: the elements of one map."""
 
 from __future__ import annotations
 
@@ -62,3 +62,10 @@ class SkStorageTarget(MapElemTarget):
 
     def walks(self, m: MapObject) -> bool:
         return m.type.id == uapi.BPF_MAP_TYPE_SK_STORAGE
+
+
+class SockmapTarget(MapElemTarget):
+    name = "sockmap"
+
+    def walks(self, m: MapObject) -> bool:
+        return m.type.holds == "sock"

@@ -17,6 +17,7 @@ int bpf_iter_bpf_map_elem(struct bpf_iter_meta *meta, struct bpf_map *map, void 
 int bpf_iter_bpf_prog(struct bpf_iter_meta *meta, struct bpf_prog *prog);
 int bpf_iter_bpf_link(struct bpf_iter_meta *meta, struct bpf_link *link);
 int bpf_iter_bpf_sk_storage_map(struct bpf_iter_meta *meta, struct bpf_map *map, struct sock *sk, void *value);
+int bpf_iter_sockmap(struct bpf_iter_meta *meta, struct bpf_map *map, void *key, struct sock *sk);
 int bpf_iter_ipv6_route(struct bpf_iter_meta *meta, struct fib6_info *rt);
 int bpf_iter_netlink(struct bpf_iter_meta *meta, struct netlink_sock *sk);
 int bpf_iter_tcp(struct bpf_iter_meta *meta, struct sock_common *sk_common, uid_t uid);

@@ -36,7 +36,7 @@ struct rt_iter_ops {
 
 extern const struct rt_iter_ops rt_iter_objects_ops, rt_iter_socket_ops, rt_iter_task_ops, rt_iter_task_file_ops,
 	rt_iter_task_vma_ops, rt_iter_cgroup_ops, rt_iter_map_elem_ops,
-	rt_iter_sk_storage_ops;
+	rt_iter_sk_storage_ops, rt_iter_sockmap_ops;
 
 /* The walk over a cgroup's descendants or ancestors, in one of enum bpf_cgroup_iter_order. */
 struct cgroup *rt_cgroup_first(struct cgroup *top, u32 order);

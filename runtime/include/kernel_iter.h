@@ -102,6 +102,13 @@ struct bpf_iter__bpf_sk_storage_map {
 	void *value;
 };
 
+struct bpf_iter__sockmap {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	struct sock *sk;
+};
+
 struct bpf_iter__ipv6_route {
 	struct bpf_iter_meta *meta;
 	struct fib6_info *rt;

@@ -13,6 +13,7 @@ static const struct rt_iter_ops *const walks[] = {
 	&rt_iter_objects_ops, &rt_iter_socket_ops, &rt_iter_task_ops, &rt_iter_task_file_ops,
 	&rt_iter_task_vma_ops, &rt_iter_cgroup_ops, &rt_iter_map_elem_ops,
 	&rt_iter_sk_storage_ops,
+	&rt_iter_sockmap_ops,
 };
 
 const struct rt_iter_ops *rt_iter_walk(const char *name)

@@ -193,6 +193,7 @@ static const struct bpf_map_ops sockhash_ops = {
 	.copy_in = copy_in,
 	.walk = rt_hash_walk,
 	.seek = rt_hash_seek,
+	.owns = rt_hash_owns, /* keys that an iterator hands out */
 };
 RT_MAP_TYPE(sockhash_ops);
 

@@ -2,6 +2,7 @@
 /* Programs on maps of devices and sockets. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);
@@ -66,6 +67,39 @@ int collect(struct bpf_sock_ops *ops)
 	bpf_sock_map_update(ops, &sockets, &index, BPF_ANY);
 	bpf_sock_hash_update(ops, &by_name, &name, BPF_ANY);
 	return 1;
+}
+
+SEC("iter/sockmap")
+int list(struct bpf_iter__sockmap *ctx)
+{
+	struct sock *sk = ctx->sk;
+	__u32 *key = ctx->key;
+
+	if (sk && key)
+		BPF_SEQ_PRINTF(ctx->meta->seq, "%u %u %u\n", *key, sk->__sk_common.skc_family, sk->sk_protocol);
+	else
+		BPF_SEQ_PRINTF(ctx->meta->seq, "end %d %d %d\n", ctx->map != 0, key != 0, sk != 0);
+	return 0;
+}
+
+/* From the map under way into the other. */
+SEC("iter/sockmap")
+int copy(struct bpf_iter__sockmap *ctx)
+{
+	struct sock *sk = ctx->sk;
+	__u64 name = 7;
+
+	if (sk)
+		bpf_map_update_elem(&by_name, &name, sk, BPF_ANY);
+	return 0;
+}
+
+SEC("iter/sockmap")
+int list_wide(struct bpf_iter__sockmap *ctx)
+{
+	__u64 *key = ctx->key;
+
+	return key && key[2] ? 1 : 0;
 }
 
 char LICENSE[] SEC("license") = "GPL";

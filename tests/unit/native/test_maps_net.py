@@ -5,7 +5,21 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from errno import E2BIG, EBADF, EEXIST, EINVAL, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOTSOCK, EOPNOTSUPP, EOVERFLOW, EPERM
+from errno import (
+    E2BIG,
+    EACCES,
+    EBADF,
+    EEXIST,
+    EINVAL,
+    ENODEV,
+    ENOENT,
+    ENOMEM,
+    ENOSPC,
+    ENOTSOCK,
+    EOPNOTSUPP,
+    EOVERFLOW,
+    EPERM,
+)
 from typing import Any
 
 import pytest
@@ -479,6 +493,52 @@ def test_programs_take_sockets_out_of_maps_and_put_them_in_others(sockets: Socke
         assert calls.run(obj.progs["drop"].fd, PACKET).retval == 0
         assert calls.lookup(to, u64(7), 8) == -ENOENT
     assert calls.run(obj.progs["drop"].fd, PACKET).retval == (1 << 32) - ENOENT
+    obj.close()
+
+
+def named_map(fd: int) -> bytes:
+    """bpf_iter_link_info of a map."""
+    return u32(fd).ljust(uapi.LAYOUTS["bpf_iter_link_info"].size, b"\0")
+
+
+def walked(calls: Calls, obj: Any, prog: str, map_name: str) -> str:
+    """What an iterator writes about a map."""
+    link = obj.attach_prog(obj.progs[prog], named_map(obj.maps[map_name].fd))
+    try:
+        fd = calls._own(calls.call(uapi.BPF_ITER_CREATE, uapi.IterCreate(link_fd=link.fd)))
+        assert fd > 0
+        if calls.is_live:
+            return os.read(fd, 4096).decode()
+        kernel: Any = calls.kernel
+        return bytes(kernel.caller.fds.get(fd).read(kernel.caller, 4096)).decode()
+    finally:
+        link.close()
+
+
+def test_sockets_of_a_map_are_walked(sockets: Sockets) -> None:
+    calls = sockets.calls
+    obj = load_object(calls, "net_maps", ["list", "copy"])
+    from_, to = obj.maps["sockets"].fd, obj.maps["by_name"].fd
+    empty, end = "end 1 1 0\n", "end 1 0 0\n"
+    assert walked(calls, obj, "list", "sockets") == 4 * empty + end
+    assert walked(calls, obj, "list", "by_name") == end
+    for index, name in ((3, "tcp_talks"), (1, "udp_bound")):
+        assert calls.update(from_, u32(index), u64(sockets.fd[name])) == 0
+    assert walked(calls, obj, "list", "sockets") == f"{empty}1 2 17\n{empty}3 2 6\n{end}"
+    assert walked(calls, obj, "copy", "sockets") == ""
+    assert calls.lookup(to, u64(7), 8) == calls.lookup(from_, u32(3), 8), "the last one"
+    assert walked(calls, obj, "list", "by_name") == "7 2 6\n" + end
+    obj.close()
+
+
+def test_what_a_walk_over_sockets_wants(each: Calls) -> None:
+    obj = load_object(each, "net_maps", ["list", "list_wide"])
+    wanted = [("list", 0, EBADF), ("list", 9999, EBADF), ("list", obj.maps["devices"].fd, EINVAL)]
+    wanted += [("list_wide", obj.maps["by_name"].fd, EACCES), ("list_wide", obj.maps["sockets"].fd, EACCES)]
+    for prog, fd, error in wanted:
+        with pytest.raises(OSError) as e:
+            obj.attach_prog(obj.progs[prog], named_map(fd))
+        assert (prog, fd, e.value.errno) == (prog, fd, error)
     obj.close()
 
 
