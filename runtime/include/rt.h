@@ -48,6 +48,7 @@ struct rt_cpu {
 	u64 random;
 	u32 tail_calls; /* in the chain under way */
 	struct rt_drops *drops; /* objects to be freed when readers are through */
+	u32 drops_wait; /* a batch of them was handed over since somebody looked */
 	struct rt_event *event; /* of a cgroup, under way */
 	u32 thrown; /* a program is on its way out of its functions */
 	u32 nlocks;

@@ -174,6 +174,7 @@ static void free_later(struct rt_kernel *k, void *object)
 	d->drop[d->count++].size = header_of(object)->type->size + sizeof(struct header);
 	if (d->count == DROPS) {
 		cpu->drops = NULL;
+		cpu->drops_wait = 1;
 		rt_defer_quietly(k, readers_passed, d, 0);
 	}
 }
@@ -309,8 +310,11 @@ void *rt_bpf_obj_new_impl(u64 size, const struct rt_struct *type)
 	struct rt_kernel *k = rt_this_cpu->kernel;
 	char *object;
 
-	if (unlikely(__atomic_load_n(&k->deferred, __ATOMIC_RELAXED)))
+	/* Once a batch: who holds a CPU for long lets nobody's batch pass, and the look goes over all that wait. */
+	if (unlikely(rt_this_cpu->drops_wait)) {
+		rt_this_cpu->drops_wait = 0;
 		rt_rcu_poll(k);
+	}
 	object = made(k, rt_kobj_alloc(k, size + sizeof(struct header)), type);
 	if (object && type->refcount_off >= 0)
 		*(u32 *)(object + type->refcount_off) = 1;
