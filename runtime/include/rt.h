@@ -81,6 +81,7 @@ struct rt_kernel {
 	void *heap_free[RT_HEAP_CLASSES]; /* by size in 64-byte units, from SMALL_UNITS on by powers of two */
 	u64 pointer_key[2];
 	struct rt_index *pointer_names; /* what %p shows of objects that another kernel has named */
+	u32 rstat_lock; /* one flush at a time, as in Linux: the sums are not made for more */
 	struct rt_tracepoint *rstat_before, *rstat_after; /* atomic: what runs around bpf_rstat_flush() */
 	struct rt_tracepoint *printk_event; /* atomic: what happens with each line of the trace log */
 	struct rt_types *types; /* atomic: the kernel's BTF, for printing by type */

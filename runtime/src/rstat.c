@@ -67,6 +67,7 @@ void rt_css_rstat_flush(struct cgroup_subsys_state *top)
 {
 	struct rt_kernel *k = rt_this_cpu->kernel;
 
+	rt_spin_lock(&k->rstat_lock);
 	for (u32 cpu = 0; cpu < (u32)k->ncpus; cpu++) {
 		struct cgroup_subsys_state *css, *next;
 
@@ -79,4 +80,5 @@ void rt_css_rstat_flush(struct cgroup_subsys_state *top)
 			next = marked_from(css->sibling.next, css->parent, cpu);
 		}
 	}
+	rt_spin_unlock(&k->rstat_lock);
 }

@@ -123,6 +123,9 @@ int main(int argc, char **argv)
 	test_tracepoint(k);
 	test_views(k);
 	test_fuse(k);
+	test_walk(k);
+	test_symbols(k);
+	test_rstat(k);
 	rt_kernel_free(k);
 	puts("ok");
 	return 0;
