@@ -311,3 +311,72 @@ s64 rt_xdp_check_mtu(struct rt_xdp *xdp, u64 ifindex, u32 *mtu_len, u64 more, u6
 {
 	return flags ? -EINVAL : check_mtu((u32)(xdp->data_end - xdp->data), (u32)ifindex, mtu_len, (s32)more, flags);
 }
+
+/* -- what a packet of a test run does not have: a class, a realm, a user -- */
+
+u64 rt_get_cgroup_classid(struct rt_skb *skb)
+{
+	(void)skb;
+	return 0;
+}
+
+u64 rt_skb_cgroup_classid(struct rt_skb *skb)
+{
+	(void)skb;
+	return 0;
+}
+
+u64 rt_get_route_realm(struct rt_skb *skb)
+{
+	(void)skb;
+	return 0;
+}
+
+u64 rt_get_socket_uid(struct rt_skb *skb)
+{
+	(void)skb;
+	return 0; /* the socket is root's */
+}
+
+/* -- congestion: a packet whose sender understands it is marked -- */
+
+static u64 mark_ipv4(u8 *header)
+{
+	u32 ecn = (header[1] + 1u) & 3, sum = header[10] << 8 | header[11];
+
+	if (!(ecn & 2))
+		return !ecn; /* it does not, or it is marked already */
+	sum += 0xfffb + ecn;
+	sum = (sum >> 16) + (sum & 0xffff);
+	header[10] = (u8)(sum >> 8);
+	header[11] = (u8)sum;
+	header[1] |= 3;
+	return 1;
+}
+
+/* Of the packet within VLAN tags. As in Linux the network header is taken to be where it was before them. */
+static u32 inner_proto(const struct rt_skb *skb)
+{
+	const u8 *at = skb->network + 2;
+	u32 proto = skb->skb.protocol;
+	u16 word;
+
+	for (; is_vlan(proto) && at + 2 <= skb->data_end; at += VLAN_HLEN) {
+		memcpy(&word, at, 2);
+		proto = word;
+	}
+	return proto;
+}
+
+u64 rt_skb_ecn_set_ce(struct rt_skb *skb)
+{
+	u32 proto = inner_proto(skb);
+	u8 *header = skb->network;
+
+	if (proto == swapped(P_IP) && header + IPV4_HLEN <= skb->data_end)
+		return mark_ipv4(header);
+	if (proto != swapped(P_IPV6) || header + IPV6_HLEN > skb->data_end || !(header[1] & 0x30))
+		return 0;
+	header[1] |= 0x30;
+	return 1;
+}

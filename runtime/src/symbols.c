@@ -204,6 +204,11 @@
 	X(rt_get_func_arg)                                                                                             \
 	X(rt_get_func_ret)                                                                                             \
 	X(rt_get_func_arg_cnt)                                                                                         \
+	X(rt_get_cgroup_classid)                                                                                       \
+	X(rt_skb_cgroup_classid)                                                                                       \
+	X(rt_get_route_realm)                                                                                          \
+	X(rt_get_socket_uid)                                                                                           \
+	X(rt_skb_ecn_set_ce)                                                                                           \
 	X(rt_bpf_cpumask_create)                                                                                       \
 	X(rt_bpf_cpumask_acquire)                                                                                      \
 	X(rt_bpf_cpumask_release)                                                                                      \

@@ -268,6 +268,35 @@ int sizes_that_fit(struct __sk_buff *skb)
 	return out * 30 - bpf_check_mtu(skb, 1, &mtu, 0, 8);
 }
 
+SEC("tc")
+int congestion_is_marked(struct __sk_buff *skb)
+{
+	u8 tos = 1;
+	int out = bpf_skb_ecn_set_ce(skb);
+
+	bpf_skb_store_bytes(skb, 15, &tos, 1, 0);
+	out = out * 2 + bpf_skb_ecn_set_ce(skb);
+	tos = 2;
+	bpf_skb_store_bytes(skb, 15, &tos, 1, 0);
+	out = out * 2 + bpf_skb_ecn_set_ce(skb);
+	tos = 0x20;
+	bpf_skb_store_bytes(skb, 15, &tos, 1, 0);
+	out = out * 2 + bpf_skb_ecn_set_ce(skb);
+	return out * 2 + bpf_skb_ecn_set_ce(skb);
+}
+
+SEC("tc")
+int nobodys_packet(struct __sk_buff *skb)
+{
+	return bpf_get_route_realm(skb) + 10 * bpf_skb_cgroup_classid(skb) + 100 * bpf_get_cgroup_classid(skb);
+}
+
+SEC("tc")
+int nobodys_user(struct __sk_buff *skb)
+{
+	return bpf_get_socket_uid(skb);
+}
+
 SEC("xdp")
 int frame_with_metadata(struct xdp_md *xdp)
 {

@@ -42,7 +42,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         INTEGER,
         changes_packet=True,
     ),
-    _row(17, "get_cgroup_classid", "__u32 (*%s)(struct __sk_buff *skb)", "all", (CTX,), INTEGER),
     _row(
         20,
         "skb_get_tunnel_key",
@@ -57,14 +56,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "long (*%s)(struct __sk_buff *skb, struct bpf_tunnel_key *key, __u32 size, __u64 flags)",
         "sched_cls sched_act lwt_xmit",
         (CTX, MEM, SIZE, ANYTHING),
-        INTEGER,
-    ),
-    _row(
-        24,
-        "get_route_realm",
-        "__u32 (*%s)(struct __sk_buff *skb)",
-        "sched_cls sched_act lwt_in lwt_out lwt_xmit lwt_seg6local",
-        (CTX,),
         INTEGER,
     ),
     _row(
@@ -89,14 +80,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "long (*%s)(struct __sk_buff *skb, void *map, __u32 index)",
         "sched_cls sched_act lwt_in lwt_out lwt_xmit lwt_seg6local",
         (CTX, MAP_PTR, ANYTHING),
-        INTEGER,
-    ),
-    _row(
-        47,
-        "get_socket_uid",
-        "__u32 (*%s)(struct __sk_buff *skb)",
-        "socket_filter sched_cls sched_act cgroup_skb sk_skb",
-        (CTX,),
         INTEGER,
     ),
     _row(
@@ -227,7 +210,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         INTEGER,
         changes_packet=True,
     ),
-    _row(97, "skb_ecn_set_ce", "long (*%s)(struct __sk_buff *skb)", "sched_cls sched_act cgroup_skb", (CTX,), INTEGER),
     _row(
         98,
         "get_listener_sock",
@@ -351,7 +333,6 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         (CTX, ANYTHING, ANYTHING),
         INTEGER,
     ),
-    _row(151, "skb_cgroup_classid", "__u64 (*%s)(struct __sk_buff *skb)", "sched_cls sched_act", (CTX,), INTEGER),
     _row(
         173,
         "get_func_ip",

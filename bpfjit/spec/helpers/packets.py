@@ -200,4 +200,23 @@ PACKET_HELPERS = (
     _buff_len(
         _row(188, "xdp_get_buff_len", "__u64 (*%s)(struct xdp_md *xdp_md)", "xdp tracing seq syscall", (CTX,), INTEGER)
     ),
+    _row(17, "get_cgroup_classid", "__u32 (*%s)(struct __sk_buff *skb)", "all", (CTX,), INTEGER),
+    _row(
+        24,
+        "get_route_realm",
+        "__u32 (*%s)(struct __sk_buff *skb)",
+        "sched_cls sched_act lwt_in lwt_out lwt_xmit lwt_seg6local",
+        (CTX,),
+        INTEGER,
+    ),
+    _row(
+        47,
+        "get_socket_uid",
+        "__u32 (*%s)(struct __sk_buff *skb)",
+        "socket_filter sched_cls sched_act cgroup_skb sk_skb",
+        (CTX,),
+        INTEGER,
+    ),
+    _row(97, "skb_ecn_set_ce", "long (*%s)(struct __sk_buff *skb)", "sched_cls sched_act cgroup_skb", (CTX,), INTEGER),
+    _row(151, "skb_cgroup_classid", "__u64 (*%s)(struct __sk_buff *skb)", "sched_cls sched_act", (CTX,), INTEGER),
 )
