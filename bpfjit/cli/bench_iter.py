@@ -18,7 +18,7 @@ from kernfs_sim import Kernel
 from kernfs_sim.host import cgroup2_mount
 
 from ..dataclass import dataclass
-from ..errors import describe
+from ..errors import VerifierError, describe
 from ..loader import LoadedObject, Object, live_bpf, open_object
 from ..loader.bpf import Bpf
 from ..uapi import bpf as uapi
@@ -70,12 +70,22 @@ class Place:
         self, bpf: Bpf, obj: Object, read: Read, elements: int, cgroup: dict[str, int], tasks: dict[str, int]
     ) -> None:
         self.bpf, self.read = bpf, read
-        self.loaded: LoadedObject = obj.load(bpf)
+        self.loaded: LoadedObject = obj.load(bpf, only=())
+        self.refused: list[VerifierError] = []
+        for prog in obj.progs.values():
+            try:
+                self.loaded.load_prog(prog)
+            except VerifierError as e:
+                self.refused.append(e)
         self.parameters = {"cgroups_print": cgroup, "tasks_print": tasks}
         for name, key_bytes in (("table", 8), ("row", 4)):
             m = self.loaded.maps[name]
             for i in range(elements):
                 m.update(i.to_bytes(key_bytes, "little"), (i * 3).to_bytes(8, "little"))
+
+    def may(self, walk: Walk) -> bool:
+        """Whether the kernel has taken the program."""
+        return walk.prog in self.loaded.progs
 
     def walk(self, walk: Walk) -> float:
         """One whole walk: ns."""
@@ -103,6 +113,8 @@ def _ours(stack: ExitStack, obj: Object, engine: str, elements: int, cgroups: in
     cgroup = {"cgroup__order": uapi.BPF_CGROUP_ITER_DESCENDANTS_PRE, "cgroup__cgroup_id": kernel.cgroups.find("/bench").id}
     place = Place(kernel.bpf, obj, lambda fd, size: caller.fds.get(fd).read(caller, size), elements, cgroup, {})
     stack.callback(place.loaded.close)
+    if place.refused:
+        raise place.refused[0]
     return place
 
 
@@ -165,13 +177,17 @@ def measure(quick: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
             places["kernel"] = stack.enter_context(_Entered(obj))
         except OSError as e:
             notes.append(f"the live kernel is not measured: {describe(e)}")
+        else:
+            notes += [f"the live kernel does not take {e.program}: {e.cause}" for e in places["kernel"].refused]
         progress = Progress(rounds * len(WALKS))
         for place in places.values():
-            for walk in WALKS:
+            for walk in filter(place.may, WALKS):
                 place.walk(walk)  # what is compiled and touched first is not measured
         for round_ in range(rounds):
             for walk, row in zip(WALKS, rows, strict=True):
                 for engine, place in places.items():
+                    if not place.may(walk):
+                        continue
                     # Short walks several times: one alone measures what the walks before it left in the caches.
                     times = max(1, _ENOUGH // walk.elements)
                     spent = sum(place.walk(walk) for _ in range(times))

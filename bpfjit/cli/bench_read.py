@@ -14,6 +14,7 @@ import ctypes
 import multiprocessing
 import os
 import random
+import struct
 import tempfile
 import threading
 import time
@@ -25,6 +26,7 @@ from runtime import ffi, lib
 
 from ..errors import BpfError, describe
 from ..loader import LoadedObject, live_bpf, open_object
+from ..uapi import bpf as uapi
 from .bench_rows import Progress, Row, geomean, rounded, source_tree
 
 CGROUPS = 10_000
@@ -198,11 +200,16 @@ def private_bpffs() -> Iterator[str]:
 
 @contextlib.contextmanager
 def pinned_iterator() -> Iterator[str]:
-    """The path of a pinned iterator over a map of one element, in the live kernel. Raises BpfError or OSError."""
-    obj = open_object(source_tree("benchmarks/iterators") / "one_element.bpf.c")
+    """The path of a pinned iterator over one cgroup, in the live kernel. Raises BpfError or OSError."""
+    from kernfs_sim.host import cgroup2_mount
+
+    obj = open_object(source_tree("benchmarks/iterators") / "one_cgroup.bpf.c")
     with private_bpffs() as where, obj.load(live_bpf) as loaded:
-        info = loaded.maps["waits"].fd.to_bytes(4, "little")
-        link = loaded.attach_prog(loaded.progs["show"], info)
+        cgroup = os.open(cgroup2_mount(), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            link = loaded.attach_prog(loaded.progs["show"], struct.pack("<IIQ", uapi.BPF_CGROUP_ITER_SELF_ONLY, cgroup, 0))
+        finally:
+            os.close(cgroup)
         try:
             link.pin(f"{where}/iter")
             yield f"{where}/iter"

@@ -1,4 +1,4 @@
-"""Formats compiled, interpreted and on Linux: an iterator over one element prints generated formats, byte for byte the same.
+"""Formats compiled, interpreted and on Linux: an iterator over one task prints generated formats, byte for byte the same.
 
 Formats lie in constant maps or are built on the stack; arguments are numbers, strings, addresses, error pointers.
 """
@@ -29,7 +29,6 @@ HEAD = """
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 char _license[] SEC("license") = "GPL";
-struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, u64); } one SEC(".maps");
 static const char empty[] = "", short_one[] = "web";
 static const char longer[] = "a string of sixty-three bytes, the most that is written in place";
 static const char long_one[] = "a string that is longer than what is written in place: the runtime reads all of it again";
@@ -55,11 +54,11 @@ SEC("syscall") int into(struct args *a)
 	return bpf_snprintf(&text[at], room, "%pI4", v, 8);
 }
 
-SEC("iter/bpf_map_elem") int all(struct bpf_iter__bpf_map_elem *ctx)
+SEC("iter/task") int all(struct bpf_iter__task *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 
-	if (!ctx->key)
+	if (!ctx->task)
 		return 0;
 """
 NUMBERS = ["0", "1", "-1", "9", "-10", "123456789", "0x7fffffff", "0x80000000", "0xffffffffffffffff", "1ull << 63", "65"]
@@ -119,7 +118,9 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def printed(bpf: Bpf, built: Path, kernel: Kernel | None = None) -> bytes:
     with open_object(built).load(bpf, only=["all"]) as it:
-        link = it.attach_prog(it.progs["all"], it.maps["one"].fd.to_bytes(4, "little"))
+        if kernel is not None:
+            kernel.tasks.create(os.getpid())
+        link = it.attach_prog(it.progs["all"], os.getpid().to_bytes(4, "little"))
         fd = bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
         text = b""
         try:

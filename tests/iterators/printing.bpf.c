@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Each element of `cases` is something to be printed: a format with its arguments, or bytes of a kernel type. */
+/* What `cases` has is something to be printed: a format with its arguments, or bytes of a kernel type. */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -15,7 +15,7 @@ struct printed {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 512);
+	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct printed);
 } cases SEC(".maps");
@@ -23,16 +23,17 @@ struct {
 char buffer[1024];
 volatile u64 text_at;
 
-SEC("iter/bpf_map_elem")
-int formats(struct bpf_iter__bpf_map_elem *ctx)
+SEC("iter/task")
+int formats(struct bpf_iter__task *ctx)
 {
-	struct printed *p = ctx->value;
+	u32 only = 0;
+	struct printed *p = bpf_map_lookup_elem(&cases, &only);
 	struct seq_file *seq = ctx->meta->seq;
 	u64 args[12];
 	long err;
 	u32 n;
 
-	if (!p || !p->fmt_bytes)
+	if (!ctx->task || !p || !p->fmt_bytes)
 		return 0;
 	text_at = (u64)p->text; /* read back it is a number, of which bits may be taken: no branches, and so no paths */
 	for (int i = 0; i < 12; i++) {
@@ -48,15 +49,16 @@ int formats(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
-SEC("iter/bpf_map_elem")
-int types(struct bpf_iter__bpf_map_elem *ctx)
+SEC("iter/task")
+int types(struct bpf_iter__task *ctx)
 {
-	struct printed *p = ctx->value;
+	u32 only = 0;
+	struct printed *p = bpf_map_lookup_elem(&cases, &only);
 	struct seq_file *seq = ctx->meta->seq;
 	struct btf_ptr ptr = {};
 	long err;
 
-	if (!p || !p->room)
+	if (!ctx->task || !p || !p->room)
 		return 0;
 #define TYPE(n, t) if (p->fmt_bytes == n) ptr.type_id = bpf_core_type_id_kernel(t)
 	TYPE(0, struct in6_addr);

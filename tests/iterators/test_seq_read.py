@@ -9,9 +9,9 @@ import pytest
 
 from bpfjit.uapi import bpf as uapi
 
+from .conftest import ELEMENTS
 from .worlds import World
 
-ELEMENTS = 8
 ALL = [(i, i) for i in range(ELEMENTS)]
 END = (-1, ELEMENTS - 1)  # seq_num of the call at the end is the last index
 
@@ -20,9 +20,9 @@ def lengths(parts: list[bytes]) -> list[int]:
     return [len(p) for p in parts]
 
 
-def read_errno(world: World, fd: int, size: int) -> int | None:
+def read_errno(walked: World, fd: int, size: int) -> int | None:
     with pytest.raises(OSError) as e:
-        world.read(fd, size)
+        walked.read(fd, size)
     return e.value.errno
 
 
@@ -40,148 +40,148 @@ def read_errno(world: World, fd: int, size: int) -> int | None:
         (20000, 65536, [20000] * 8),
     ],
 )
-def test_reads_fill_then_leave_the_rest_alone(world: World, element_bytes: int, size: int, expected: list[int]) -> None:
-    world.set(element_bytes=element_bytes)
-    assert lengths(world.drain(world.walk(), size)) == expected
+def test_reads_fill_then_leave_the_rest_alone(walked: World, element_bytes: int, size: int, expected: list[int]) -> None:
+    walked.set(element_bytes=element_bytes)
+    assert lengths(walked.drain(walked.walk(), size)) == expected
 
 
-def test_each_element_is_shown_once_then_the_end(world: World) -> None:
-    world.drain(world.walk(), 65536)
-    assert world.calls() == [*ALL, END]
+def test_each_element_is_shown_once_then_the_end(walked: World) -> None:
+    walked.drain(walked.walk(), 65536)
+    assert walked.calls() == [*ALL, END]
 
 
-def test_element_that_does_not_fit_runs_again_with_its_seq_num(world: World) -> None:
-    world.set(element_bytes=20000)
-    world.drain(world.walk(), 65536)
+def test_element_that_does_not_fit_runs_again_with_its_seq_num(walked: World) -> None:
+    walked.set(element_bytes=20000)
+    walked.drain(walked.walk(), 65536)
     # Every element but the first of a fill is tried, rolled back and run again.
     again = [pair for i in range(ELEMENTS) for pair in ([(i, i)] if i == 0 else [(i, i), (i, i)])]
-    assert world.calls() == [*again, END]
+    assert walked.calls() == [*again, END]
 
 
 @pytest.mark.parametrize(("element_bytes", "fits"), [(32767, True), (32768, False), (40000, False)])
-def test_one_element_is_at_most_32767_bytes(world: World, element_bytes: int, fits: bool) -> None:
-    world.set(element_bytes=element_bytes)
-    fd = world.walk()
+def test_one_element_is_at_most_32767_bytes(walked: World, element_bytes: int, fits: bool) -> None:
+    walked.set(element_bytes=element_bytes)
+    fd = walked.walk()
     if fits:
-        assert len(world.read(fd, 65536)) == element_bytes
-        assert world.get("helper_ret") == 0xFFFFFFB5  # the second element did not: -EOVERFLOW
+        assert len(walked.read(fd, 65536)) == element_bytes
+        assert walked.get("helper_ret") == 0xFFFFFFB5  # the second element did not: -EOVERFLOW
     else:
-        assert read_errno(world, fd, 65536) == errno.E2BIG
-        assert read_errno(world, fd, 65536) == errno.E2BIG
-        assert world.get("helper_ret") == 0xFFFFFFB5
-        assert world.calls() == [(0, 0), (0, 0)]  # it never advances
+        assert read_errno(walked, fd, 65536) == errno.E2BIG
+        assert read_errno(walked, fd, 65536) == errno.E2BIG
+        assert walked.get("helper_ret") == 0xFFFFFFB5
+        assert walked.calls() == [(0, 0), (0, 0)]  # it never advances
 
 
-def test_stop_call_that_overflows_is_rolled_back_and_run_again(world: World) -> None:
-    world.set(element_bytes=4000, stop_bytes=1000)
-    fd = world.walk()
-    assert lengths(world.drain(fd, 65536)) == [32000, 1000]
-    assert world.calls() == [*ALL, END, END]
+def test_stop_call_that_overflows_is_rolled_back_and_run_again(walked: World) -> None:
+    walked.set(element_bytes=4000, stop_bytes=1000)
+    fd = walked.walk()
+    assert lengths(walked.drain(fd, 65536)) == [32000, 1000]
+    assert walked.calls() == [*ALL, END, END]
 
 
-def test_stop_call_too_large_for_a_buffer_is_e2big(world: World) -> None:
-    world.set(element_bytes=10, stop_bytes=40000)
-    fd = world.walk()
-    assert len(world.read(fd, 65536)) == 80
-    assert read_errno(world, fd, 65536) == errno.E2BIG
-    assert read_errno(world, fd, 65536) == errno.E2BIG
+def test_stop_call_too_large_for_a_buffer_is_e2big(walked: World) -> None:
+    walked.set(element_bytes=10, stop_bytes=40000)
+    fd = walked.walk()
+    assert len(walked.read(fd, 65536)) == 80
+    assert read_errno(walked, fd, 65536) == errno.E2BIG
+    assert read_errno(walked, fd, 65536) == errno.E2BIG
 
 
-def test_stop_call_output_comes_last(world: World) -> None:
-    world.set(element_bytes=10, stop_bytes=5)
-    assert lengths(world.drain(world.walk(), 65536)) == [85]
+def test_stop_call_output_comes_last(walked: World) -> None:
+    walked.set(element_bytes=10, stop_bytes=5)
+    assert lengths(walked.drain(walked.walk(), 65536)) == [85]
 
 
-def test_read_of_zero_runs_one_element_and_keeps_it(world: World) -> None:
-    fd = world.walk()
-    assert world.read(fd, 0) == b""
-    assert world.calls() == [(0, 0)]
-    assert len(world.read(fd, 65536)) == 10
-    assert len(world.read(fd, 65536)) == 70
+def test_read_of_zero_runs_one_element_and_keeps_it(walked: World) -> None:
+    fd = walked.walk()
+    assert walked.read(fd, 0) == b""
+    assert walked.calls() == [(0, 0)]
+    assert len(walked.read(fd, 65536)) == 10
+    assert len(walked.read(fd, 65536)) == 70
 
 
-def test_return_of_1_drops_the_output_and_tries_again(world: World) -> None:
-    world.set(again_key=0)
-    fd = world.walk()
-    assert read_errno(world, fd, 65536) == errno.EAGAIN
-    assert read_errno(world, fd, 65536) == errno.EAGAIN
-    assert world.calls() == [(0, 0), (0, 0)]
-    world.set(again_key=0xFFFFFFFF)
-    assert len(world.read(fd, 65536)) == 80
+def test_return_of_1_drops_the_output_and_tries_again(walked: World) -> None:
+    walked.set(again_key=0)
+    fd = walked.walk()
+    assert read_errno(walked, fd, 65536) == errno.EAGAIN
+    assert read_errno(walked, fd, 65536) == errno.EAGAIN
+    assert walked.calls() == [(0, 0), (0, 0)]
+    walked.set(again_key=0xFFFFFFFF)
+    assert len(walked.read(fd, 65536)) == 80
 
 
-def test_return_of_1_further_on_is_a_short_read(world: World) -> None:
-    world.set(again_key=3)
-    fd = world.walk()
-    assert len(world.read(fd, 65536)) == 30
-    assert read_errno(world, fd, 65536) == errno.EAGAIN
-    world.set(again_key=0xFFFFFFFF)
-    assert lengths(world.drain(fd, 65536)) == [50]
-    assert world.calls()[:6] == [(0, 0), (1, 1), (2, 2), (3, 3), (3, 3), (3, 3)]
+def test_return_of_1_further_on_is_a_short_read(walked: World) -> None:
+    walked.set(again_key=3)
+    fd = walked.walk()
+    assert len(walked.read(fd, 65536)) == 30
+    assert read_errno(walked, fd, 65536) == errno.EAGAIN
+    walked.set(again_key=0xFFFFFFFF)
+    assert lengths(walked.drain(fd, 65536)) == [50]
+    assert walked.calls()[:6] == [(0, 0), (1, 1), (2, 2), (3, 3), (3, 3), (3, 3)]
 
 
-def test_after_the_end_reads_give_nothing_and_run_nothing(world: World) -> None:
-    fd = world.walk()
-    world.drain(fd, 65536)
-    ran = world.get("ncalls")
-    assert world.read(fd, 100) == b"" == world.read(fd, 100)
-    assert world.get("ncalls") == ran
+def test_after_the_end_reads_give_nothing_and_run_nothing(walked: World) -> None:
+    fd = walked.walk()
+    walked.drain(fd, 65536)
+    ran = walked.get("ncalls")
+    assert walked.read(fd, 100) == b"" == walked.read(fd, 100)
+    assert walked.get("ncalls") == ran
 
 
-def test_a_million_silent_objects_are_eagain(world: World) -> None:
+def test_a_million_silent_objects_are_eagain(elements: World) -> None:
     """Exactly a million are walked in one read; the facts say EAGAIN comes past that."""
-    fd = world.walk("silent", "million")
-    assert world.read(fd, 100) == b""
-    assert world.get("ncalls") == 1_000_001
+    fd = elements.walk("silent", "million")
+    assert elements.read(fd, 100) == b""
+    assert elements.get("ncalls") == 1_000_001
 
 
-def test_two_opens_are_sessions_of_their_own(world: World) -> None:
-    link = world.link("walk", map_fd=world.obj.maps["elems"].fd)
-    first, second = world.open(link), world.open(link)
-    assert len(world.read(first, 10)) == 10
-    assert len(world.read(second, 65536)) == 80
-    assert lengths(world.drain(first, 65536)) == [70]
-    raw = [world.obj.maps["calls"].lookup(i.to_bytes(4, "little")) for i in (0, 1)]
+def test_two_opens_are_sessions_of_their_own(walked: World) -> None:
+    link = walked.over()
+    first, second = walked.open(link), walked.open(link)
+    assert len(walked.read(first, 10)) == 10
+    assert len(walked.read(second, 65536)) == 80
+    assert lengths(walked.drain(first, 65536)) == [70]
+    raw = [walked.obj.maps["calls"].lookup(i.to_bytes(4, "little")) for i in (0, 1)]
     sessions = [int.from_bytes(r[16:24], "little") for r in raw]
     assert sessions[0] >= 1
 
 
-def test_open_file_outlives_its_link(world: World) -> None:
-    link = world.link("walk", map_fd=world.obj.maps["elems"].fd)
-    fd = world.open(link)
-    assert len(world.read(fd, 10)) == 10
+def test_open_file_outlives_its_link(walked: World) -> None:
+    link = walked.over()
+    fd = walked.open(link)
+    assert len(walked.read(fd, 10)) == 10
     link.close()
-    assert lengths(world.drain(fd, 65536)) == [70]
+    assert lengths(walked.drain(fd, 65536)) == [70]
 
 
-def test_map_stays_in_the_context_at_the_end(world: World) -> None:
-    world.drain(world.walk(), 65536)
-    raw = world.obj.maps["calls"].lookup((8).to_bytes(4, "little"))
+def test_map_stays_in_the_context_at_the_end(elements: World) -> None:
+    elements.drain(elements.walk(), 65536)
+    raw = elements.obj.maps["calls"].lookup((8).to_bytes(4, "little"))
     assert int.from_bytes(raw[0:4], "little") == 0xFFFFFFFF
     assert int.from_bytes(raw[4:8], "little") == 1
 
 
-def test_iterators_are_not_made_of_other_links_or_with_flags(world: World) -> None:
-    link = world.link("walk", map_fd=world.obj.maps["elems"].fd)
+def test_iterators_are_not_made_of_other_links_or_with_flags(walked: World) -> None:
+    link = walked.over()
     with pytest.raises(OSError) as e:
-        world.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd, flags=1).pack()))
+        walked.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd, flags=1).pack()))
     assert e.value.errno == errno.EINVAL
     with pytest.raises(OSError) as e:
-        world.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=world.obj.maps["elems"].fd).pack()))
+        walked.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=walked.obj.maps["elems"].fd).pack()))
     assert e.value.errno == errno.EINVAL
 
 
-def test_writes_and_seeks_are_refused(world: World) -> None:
-    fd = world.walk()
-    if world.name == "live":
+def test_writes_and_seeks_are_refused(walked: World) -> None:
+    fd = walked.walk()
+    if walked.name == "live":
         outcomes = [
             _errno(lambda: os.write(fd, b"x")),
             _errno(lambda: os.lseek(fd, 0, 0)),
             _errno(lambda: os.pread(fd, 1, 0)),
         ]
     else:
-        file = world.bpf.kernel.caller.fds.get(fd)  # type: ignore[attr-defined]
-        caller = world.bpf.kernel.caller  # type: ignore[attr-defined]
+        file = walked.bpf.kernel.caller.fds.get(fd)  # type: ignore[attr-defined]
+        caller = walked.bpf.kernel.caller  # type: ignore[attr-defined]
         outcomes = [
             _errno(lambda: file.write(caller, b"x")),
             _errno(lambda: file.lseek(0)),

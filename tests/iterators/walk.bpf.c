@@ -41,6 +41,13 @@ struct {
 } percpu SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8);
+	__type(key, u32);
+	__type(value, u32);
+} threads SEC(".maps"); /* the key that each of the threads to be walked is */
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 64);
 	__type(key, u32);
@@ -64,21 +71,42 @@ static void note(u32 key, struct bpf_iter_meta *meta, u32 has_map)
 	ncalls = at + 1;
 }
 
-SEC("iter/bpf_map_elem")
-int walk(struct bpf_iter__bpf_map_elem *ctx)
+static int show(struct bpf_iter_meta *meta, u32 *key, u32 has_map)
 {
-	u32 *key = ctx->key, bytes = key ? element_bytes : stop_bytes;
+	u32 bytes = key ? element_bytes : stop_bytes;
 
-	note(key ? *key : NO_KEY, ctx->meta, ctx->map != 0);
+	note(key ? *key : NO_KEY, meta, has_map);
 	if (bytes)
-		helper_ret = bpf_seq_write(ctx->meta->seq, text, bytes & 0xffff);
+		helper_ret = bpf_seq_write(meta->seq, text, bytes & 0xffff);
 	if (key && *key == again_key)
 		return 1;
 	return 0;
 }
 
 SEC("iter/bpf_map_elem")
+int walk(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return show(ctx->meta, ctx->key, ctx->map != 0);
+}
+
+SEC("iter/task")
+int walk_threads(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	u32 pid = task ? task->pid : 0;
+
+	return show(ctx->meta, task ? bpf_map_lookup_elem(&threads, &pid) : 0, 0);
+}
+
+SEC("iter/bpf_map_elem")
 int silent(struct bpf_iter__bpf_map_elem *ctx)
+{
+	ncalls++;
+	return 0;
+}
+
+SEC("iter/task")
+int silent_threads(struct bpf_iter__task *ctx)
 {
 	ncalls++;
 	return 0;

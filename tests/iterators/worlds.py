@@ -7,11 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from bpfjit import live_bpf, open_object
-from bpfjit.loader import Link, LoadedObject
+from bpfjit.loader import Link, LoadedObject, LoadedProg
 from bpfjit.loader.bpf import Bpf
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
+from tests.live import forbids_iter
 
 HERE = Path(__file__).parent
 
@@ -32,9 +35,16 @@ class World(ABC):
 
     name = ""
     bpf: Bpf
+    leader = 0  # the process whose THREADS threads are walked in place of a map's elements; 0: elements are
 
     def __init__(self, obj: LoadedObject) -> None:
         self.obj = obj
+
+    def walk_threads(self, tids: list[int]) -> None:
+        """Let walks go over these threads, the first of which leads them."""
+        self.leader = tids[0]
+        for key, tid in enumerate(tids):
+            self.obj.maps["threads"].update(tid.to_bytes(4, "little"), key.to_bytes(4, "little"))
 
     @abstractmethod
     def read(self, fd: int, size: int) -> bytes:
@@ -81,9 +91,17 @@ class World(ABC):
     def open(self, link: Link) -> int:
         return self.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
 
+    def prog(self, name: str) -> LoadedProg:
+        """The program of that name; the one that does it with threads where they are walked."""
+        return self.obj.progs.get(f"{name}_threads" if self.leader else name) or self.obj.progs[name]
+
+    def over(self, prog: str = "walk", map: str = "elems") -> Link:
+        """A link of the program that walks a map's elements, or as many threads."""
+        name = self.prog(prog).spec.name
+        return self.link(name, pid=self.leader) if self.leader else self.link(name, map_fd=self.obj.maps[map].fd)
+
     def walk(self, prog: str = "walk", map: str = "elems") -> int:
-        """An open iterator over a map's elements."""
-        return self.open(self.link(prog, map_fd=self.obj.maps[map].fd))
+        return self.open(self.over(prog, map))
 
     def drain(self, fd: int, size: int) -> list[bytes]:
         """Reads of `size` until the end."""
@@ -96,10 +114,11 @@ class World(ABC):
 class Simulated(World):
     name = "simulated"
 
-    def __init__(self, kernel: Kernel, data: Path) -> None:
+    def __init__(self, kernel: Kernel, data: Path, like: World | None = None) -> None:
+        """like: a world that has loaded the object, of which the same programs are loaded here."""
         self.kernel = kernel
         self.bpf = kernel.bpf
-        super().__init__(open_object(data).load(kernel.bpf))
+        super().__init__(open_object(data).load(kernel.bpf, only=None if like is None else list(like.obj.progs)))
 
     def read(self, fd: int, size: int) -> bytes:
         return bytes(self.kernel.caller.fds.get(fd).read(self.kernel.caller, size))
@@ -110,19 +129,33 @@ class Live(World):
 
     def __init__(self, data: Path) -> None:
         self.bpf = live_bpf
-        super().__init__(open_object(data).load(live_bpf))
+        obj = open_object(data)
+        self.forbidden = [p.name for p in obj.progs.values() if forbids_iter(p.section.removeprefix("iter/"))]
+        super().__init__(obj.load(live_bpf, only=[name for name in obj.progs if name not in self.forbidden]))
+
+    def link(self, prog: str, **info: int) -> Link:
+        if prog in self.forbidden:
+            pytest.skip(f"this machine's kernel does not let {prog} be loaded: {self.obj.spec.progs[prog].section}")
+        return super().link(prog, **info)
 
     def read(self, fd: int, size: int) -> bytes:
         return os.read(fd, size)
 
 
-def worlds(which: str, data: Path) -> Iterator[World]:
+def worlds(which: str, data: Path, tids: list[int]) -> Iterator[World]:
+    """A world that walks elements or, where thread ids are given, those threads."""
     if which == "simulated":
         with Kernel(cpus=2) as kernel:
-            world = Simulated(kernel, data)
+            for tid in tids:
+                kernel.tasks.create(tid, tgid=tids[0])
+            world: World = Simulated(kernel, data)
             with world.obj:
+                if tids:
+                    world.walk_threads(tids)
                 yield world
     else:
-        live = Live(data)
-        with live.obj:
-            yield live
+        world = Live(data)
+        with world.obj:
+            if tids:
+                world.walk_threads(tids)
+            yield world

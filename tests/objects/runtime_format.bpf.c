@@ -24,14 +24,6 @@ struct {
 	__type(value, struct format_case);
 } cases SEC(".maps");
 
-/* What the iterator walks: one element, so one execution and the last one without an element. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} walked SEC(".maps");
-
 static __always_inline int print_case(struct seq_file *seq)
 {
 	u32 zero = 0, size, len, i;
@@ -63,10 +55,11 @@ static __always_inline int print_case(struct seq_file *seq)
 	return 0;
 }
 
-SEC("?iter/bpf_map_elem")
-int iter_case(struct bpf_iter__bpf_map_elem *ctx)
+/* Walks one task: one execution, and the last one without a task. */
+SEC("?iter/task")
+int iter_case(struct bpf_iter__task *ctx)
 {
-	return ctx->key ? print_case(ctx->meta->seq) : 0;
+	return ctx->task ? print_case(ctx->meta->seq) : 0;
 }
 
 SEC("?view/cgroup")

@@ -33,6 +33,7 @@ from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 from kernfs_sim.pidfd import pidfd_getfd, pidfd_open
 from kernfs_sim.sockets import TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, Endpoint, InetRow, NetlinkRow, UnixRow
+from tests.live import without
 
 DEVMAP, DEVMAP_HASH, CPUMAP = uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_DEVMAP_HASH, uapi.BPF_MAP_TYPE_CPUMAP
 XSKMAP, SOCKMAP, SOCKHASH = uapi.BPF_MAP_TYPE_XSKMAP, uapi.BPF_MAP_TYPE_SOCKMAP, uapi.BPF_MAP_TYPE_SOCKHASH
@@ -50,6 +51,10 @@ def named(map_type: int) -> str:
 @pytest.fixture(params=["sim", "live", "interp"])
 def each(request: pytest.FixtureRequest) -> Iterator[Calls]:
     """Both kernels, and ours with the checking interpreter."""
+    yield from _calls(request)
+
+
+def _calls(request: pytest.FixtureRequest) -> Iterator[Calls]:
     if request.param != "interp":
         yield request.getfixturevalue(request.param)
         return
@@ -397,13 +402,22 @@ class Sockets:
             kernel: Any = self.calls.kernel
             kernel.sockets.remove(self.made[name])
 
+    def close_all(self) -> None:
+        for s in self.open:
+            s.close()
+
+
+@pytest.fixture(params=["sim", pytest.param("live", marks=without("sockmap")), "interp"])
+def walking(request: pytest.FixtureRequest) -> Iterator[Calls]:
+    """As `each`, where sockets of a map may be walked."""
+    yield from _calls(request)
+
 
 @pytest.fixture
 def sockets(each: Calls) -> Iterator[Sockets]:
     made = Sockets(each)
     yield made
-    for s in made.open:
-        s.close()
+    made.close_all()
 
 
 @pytest.mark.parametrize("map_type", [SOCKMAP, SOCKHASH], ids=named)
@@ -515,8 +529,8 @@ def walked(calls: Calls, obj: Any, prog: str, map_name: str) -> str:
         link.close()
 
 
-def test_sockets_of_a_map_are_walked(sockets: Sockets) -> None:
-    calls = sockets.calls
+def test_sockets_of_a_map_are_walked(walking: Calls) -> None:
+    sockets, calls = Sockets(walking), walking
     obj = load_object(calls, "net_maps", ["list", "copy"])
     from_, to = obj.maps["sockets"].fd, obj.maps["by_name"].fd
     empty, end = "end 1 1 0\n", "end 1 0 0\n"
@@ -529,10 +543,11 @@ def test_sockets_of_a_map_are_walked(sockets: Sockets) -> None:
     assert calls.lookup(to, u64(7), 8) == calls.lookup(from_, u32(3), 8), "the last one"
     assert walked(calls, obj, "list", "by_name") == "7 2 6\n" + end
     obj.close()
+    sockets.close_all()
 
 
-def test_what_a_walk_over_sockets_wants(each: Calls) -> None:
-    obj = load_object(each, "net_maps", ["list", "list_wide"])
+def test_what_a_walk_over_sockets_wants(walking: Calls) -> None:
+    obj = load_object(walking, "net_maps", ["list", "list_wide"])
     wanted = [("list", 0, EBADF), ("list", 9999, EBADF), ("list", obj.maps["devices"].fd, EINVAL)]
     wanted += [("list_wide", obj.maps["by_name"].fd, EACCES), ("list_wide", obj.maps["sockets"].fd, EACCES)]
     for prog, fd, error in wanted:
