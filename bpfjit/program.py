@@ -47,12 +47,27 @@ class MapRef:
 
 
 @dataclass(frozen=True, slots=True)
+class TracedFunction:
+    """A function of another program, as programs see it that run before and behind it.
+
+    proto: its prototype among the types of that program; VOID where those tell nothing of its registers, of which there
+    are five then. ctx_names: what a pointer to that program's context points to; kern_ctx: what the kernel has there.
+    """
+
+    btf: Btf
+    proto: BtfId
+    ctx_names: frozenset[str]
+    kern_ctx: str
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """One program as loaded: instructions with their references resolved, and what it attaches to.
 
     `map_refs` is by instruction number. `attach_name` is the BTF name attached to ("btf_trace_x",
     "bpf_iter_task"). `memory_bytes` is the size behind r1 of a raw program. structs: its types that have special
     fields. is_extension: it takes the place of a function of a program of this type, and has that function's arguments.
+    traces: the function of another program that it is loaded for (attach_name is its name).
     """
 
     name: str
@@ -71,6 +86,7 @@ class Program:
     strict_alignment: bool = False
     structs: Mapping[BtfId, Record] = field(default_factory=dict)
     is_extension: bool = False
+    traces: TracedFunction | None = None
 
 
 class Region(IntFlag):

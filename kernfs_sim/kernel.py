@@ -416,6 +416,11 @@ class Kernel(KernelFiles):
             return Machine(verified, binding)
         return self.jit.compile(verified, binding, tiered=self._tiered)
 
+    def trace(self, target: ProgObject) -> int:
+        """The entry of a program's code that lets its functions be traced, made and kept with the program."""
+        binding = self._binding_of(target.verified, target.maps, target.own, target.btf)
+        return int(target.native.keep(self.jit.traced(target.verified, binding)).entry("prog"))
+
     def _open_dumper(self, caller: Caller, prog: ProgObject, target: str, flags: int) -> OpenFile:
         from .dumpers import open_dumper
 

@@ -237,6 +237,9 @@ class ProgObject(Object):
         self.attach_btf_id = 0
         self.load_flags = 0
         self.extends: tuple[ProgObject, int] | None = None  # the program and function that it was loaded for, until attached
+        self.nested = False  # it traces a program that traces: nobody traces it
+        self.replaced: set[int] = set()  # its functions in whose places others stand
+        self.traced: Any = None  # its functions that others trace, from the first one on (bpf/traced.py)
         self.c: Any = None  # struct bpf_prog, from when it has an id on
         self.symbol: Any = ffi.NULL  # struct rt_ksym, from then on
         self.fn = own.enter_at(native.addr)

@@ -66,8 +66,9 @@ stop:
 class Emitter:
     """One program's module: its lines of IR, and the symbols they need from outside."""
 
-    def __init__(self, verified: Verified, points: Points | None = None) -> None:
+    def __init__(self, verified: Verified, points: Points | None = None, *, traced: bool = False) -> None:
         self.points = points
+        self.traced = traced  # other programs run before and behind its functions
         self.verified = verified
         self.program = verified.program
         self.facts = verified.facts
@@ -186,6 +187,7 @@ class FunctionEmitter(Lines):
         self.frame_at: dict[str, int] = {}  # an address within the stack: its offset from the frame pointer
         self.frame: dict[int, int] = {}  # bytes there that the last store of a constant left, whichever way it was on
         self.pc = sub.start
+        self.first_label = "entry"
         self.blocks = self._find_blocks()
 
     # -- blocks ------------------------------------------------------------------------------------
@@ -320,8 +322,11 @@ class FunctionEmitter(Lines):
         ctx = " noalias nonnull align 8" if self.index == 0 and not raw and not self.program.is_extension else ""
         signature = ", ".join(f"{Value('', w).type}{ctx} %r{r}" for r, w in params)
         ret = Value("", self.module.return_width(self.index)).type
-        linkage = "internal " if self.index else ""
         name = self.module.function_name(self.entry, self.index)
+        if self.module.traced:
+            self.module.library[f"{name}.traced"] = extension.traced(self.module, name, ret, self.index, params)
+            name += ".own"
+        linkage = "internal " if self.index or self.module.traced else ""
         if self.index and extension.is_replaceable(self.program, self.function.start):
             self.module.library[f"{name}.own"] = extension.front(self.module, name, ret, self.index, params)
             name += ".own"
@@ -331,6 +336,9 @@ class FunctionEmitter(Lines):
         entry_regs = {r: Value(f"%r{r}", w) for r, w in params}
         self.out.append("entry:")
         self._open_stack(entry_regs)
+        if not self.index and self.program.funcs and not self.module.traced:
+            self.out += extension.look(self.module, params)
+            self.first_label = "start"
         self.emit(f"br label %L{self.function.start}")
         texts: dict[int, list[str]] = {}
         prologue, self.out = self.out, []
@@ -406,7 +414,7 @@ class FunctionEmitter(Lines):
             ways = []
             if block.start == self.function.start:
                 v = self._converted(entry.get(r, ZERO if width else NULL), width, prologue)
-                ways.append(f"[ {v.text}, %entry ]")
+                ways.append(f"[ {v.text}, %{self.first_label} ]")
             for p in block.preds:
                 v = self.blocks[p].out.get(r, ZERO if width else NULL)
                 v = self._converted(v, width, texts[p])

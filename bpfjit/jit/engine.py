@@ -159,6 +159,11 @@ class Engine:
         self.tiers.watch(native)
         return native
 
+    def traced(self, verified: Verified, binding: Binding) -> Linked:
+        """Code of a program whose functions others trace."""
+        emitter = Emitter(verified, traced=True)
+        return self._link(self._object(emitter.module("prog")), emitter, binding)
+
     def profiled(self, verified: Verified, binding: Binding) -> Profiled:
         """Native code that counts its executions and cycles, segment by segment."""
         points = Points(verified.program)

@@ -29,6 +29,7 @@ _GATE, _THROUGH = bytes.fromhex("48b8"), bytes.fromhex("48ff4008ff20")  # movabs
 _STUB_BYTES = 16
 _PAGE = 4096
 _U64 = (1 << 64) - 1
+_NOTHING = ctypes.c_uint64()  # what is kept of a program that no kernel has
 # What numbers that make no sense run into.
 _DAMAGE = (struct.error, IndexError, KeyError, ValueError, OverflowError, MemoryError, StopIteration)
 
@@ -194,7 +195,7 @@ def addresses(symbols: Sequence[str] | Mapping[str, str], binding: Binding) -> d
         if name == "rt_this_cpu":  # no address: an offset from the thread's own
             found[name] = at("cpu") % (1 << 64)
         elif name == "own":
-            found[name] = binding.own
+            found[name] = binding.own or ctypes.addressof(_NOTHING)
         elif name.startswith("struct"):
             found[name] = binding.struct(int(name.removeprefix("struct")))
         elif name.startswith("map"):

@@ -33,6 +33,7 @@ class Native:
         self._codes = [code]  # the first tier's stays: somebody may be in it, or hold a callback's address
         self._lock = threading.RLock()
         self._better = better
+        self._beside: list[Linked] = []
         self.recipe = recipe
         self.addr, self.tail_addr = (code.gates[name] if better is not None else code.entry(name) for name in entries)
 
@@ -74,11 +75,17 @@ class Native:
             self._codes[0].lead(code)
             self._codes.append(code)
 
+    def keep(self, code: Linked) -> Linked:
+        """Other code of the same program, which lives as long: a timer may hold an address in it."""
+        self._beside.append(code)
+        return code
+
     def close(self) -> None:
         """Release the code; nobody may be running it."""
         with self._lock:
             self._better = None
             codes, self._codes = self._codes, self._codes[-1:]
-        for code in codes:
+            beside, self._beside = self._beside, []
+        for code in (*codes, *beside):
             code.close()
         self.addr = 0

@@ -290,7 +290,7 @@ class LoadedObject:
         assert row is not None
         if not prog.target:
             raise LoadError("no target: the section names none")
-        if row.prog_type == "EXT":
+        if row.prog_type == "EXT" or prog.name in self._targets:
             return self._function_of(prog)
         kind = Kind.TYPEDEF if row.btf_kind == "typedef" else Kind.FUNC
         found = kernel_btf(self.bpf).find(kind, row.btf_prefix + prog.target)
@@ -299,7 +299,7 @@ class LoadedObject:
         return found
 
     def _function_of(self, prog: ProgSpec) -> int:
-        """The function of another program that an freplace program takes the place of, in that program's BTF."""
+        """The function of another program that one replaces (freplace) or traces (fentry, fexit), in that program's BTF."""
         from .inspect import btf_by_id, get_info
 
         fd = self._targets.get(prog.name)

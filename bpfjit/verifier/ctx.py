@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..btf import VOID, Btf, BtfId, Kind, Type
 from ..btf.types import COMPOSITES, ENUMS
-from ..program import Program, SocketPart
+from ..program import Program, SocketPart, TracedFunction
 from ..spec.kinds import CtxField, CtxKind, CtxLayout, FieldKind
 from ..spec.lsm import PREFIX, UNTRUSTED
 from ..spec.sockets import NO_QUEUE, SOCK_MEMBERS, TCP_MEMBERS, place
@@ -31,6 +31,7 @@ class Argument:
     btf_id: BtfId = VOID
     size: int = 0
     within: tuple[int, int] | None = None  # what a number is known to lie in
+    hidden: bool = False  # what no program may read
 
 
 def arguments(program: Program, env: Env) -> tuple[Argument, ...]:
@@ -38,6 +39,8 @@ def arguments(program: Program, env: Env) -> tuple[Argument, ...]:
     btf = env.kernel_btf
     if program.type.ctx is not CtxKind.BTF_ARGS:
         return ()
+    if program.traces is not None:
+        return _traced_arguments(program.traces, program.attach_type, btf)
     name = program.attach_name
     if btf is None or not name:
         raise Refusal("Tracing programs must provide btf_id", errno.EINVAL)
@@ -87,6 +90,40 @@ def _function_arguments(program: Program, btf: Btf, proto: Type, env: Env) -> tu
         raise Refusal(f"{name} is not sleepable", errno.EINVAL)
     found = tuple(_argument(btf, p.type_id, (CtxArg.PLAIN,) * len(proto.params), i) for i, p in enumerate(proto.params))
     return found if program.attach_type == uapi.BPF_TRACE_FENTRY else (*found, _argument(btf, proto.ref, None, 0))
+
+
+_NUMBER = Argument(T.SCALAR, size=8)
+
+
+def _traced_arguments(traced: TracedFunction, attach_type: int, kernel_btf: Btf | None) -> tuple[Argument, ...]:
+    """The registers that another program's function is called with, and behind them what it returned."""
+    if traced.proto == VOID:
+        found, returned = (_NUMBER,) * MAX_FUNCTION_ARGS, _NUMBER
+    else:
+        proto = traced.btf.type(traced.proto)
+        found = tuple(slot for p in proto.params for slot in _traced_slots(traced, p.type_id, kernel_btf))
+        returned = _traced_slots(traced, proto.ref, kernel_btf)[0]
+    return (*found, returned) if attach_type == uapi.BPF_TRACE_FEXIT else found
+
+
+MAX_FUNCTION_ARGS = 5  # of a program's function
+
+
+def _traced_slots(traced: TracedFunction, type_id: int, kernel_btf: Btf | None) -> tuple[Argument, ...]:
+    """One parameter: numbers and structures as they are, of pointers the context as the kernel has it, and untyped ones."""
+    t = traced.btf.resolve(type_id)
+    if t.kind is Kind.INT or t.kind in ENUMS or t.kind is Kind.STRUCT:
+        return (_NUMBER,) * max(1, (t.size + 7) // 8)
+    if t.kind is not Kind.PTR:
+        return (Argument(T.SCALAR, hidden=True),)
+    to = traced.btf.resolve(t.ref)
+    if not t.ref or to.kind is Kind.INT:
+        return (Argument(T.SCALAR, _WHOLE, size=8),)
+    if not traced.ctx_names & {traced.btf.type(traced.btf.skip_quals(t.ref)).name, to.name}:
+        return (Argument(T.SCALAR, hidden=True),)
+    found = kernel_btf.find(Kind.STRUCT, traced.kern_ctx) if kernel_btf is not None and traced.kern_ctx else None
+    # Where the kernel has no such structure the pointer is a number: there is nothing behind it to be read.
+    return (Argument(T.BTF, 0, found) if found is not None else Argument(T.SCALAR, _WHOLE, size=8),)
 
 
 def attached(program: Program, args: tuple[Argument, ...]) -> int:
@@ -181,6 +218,8 @@ def access(w: Walk, off: int, size: int, write: bool, args: tuple[Argument, ...]
             w.pc,
         )
     arg = args[index]
+    if arg.hidden:
+        raise _invalid(w, off, size)
     if arg.type is T.SCALAR:
         if off % size or (arg.flags & _WHOLE and size != 8):
             raise _invalid(w, off, size)

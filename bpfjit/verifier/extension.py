@@ -1,4 +1,4 @@
-"""Programs that take the place of a function of another program (freplace): whether they may, in Linux's words.
+"""Programs that are for a function of another program (freplace, fentry, fexit): whether they may, in Linux's words.
 
 An extension is verified as what it extends: with that program's type, context and helpers, its arguments as that function's.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 from typing import NoReturn
 
-from ..btf import Btf, Kind
+from ..btf import VOID, Btf, Kind
 from ..btf.types import COMPOSITES, ENUMS, Type
-from ..program import Program
+from ..program import Program, TracedFunction, ValueKind, Verified
+from ..uapi import bpf as uapi
 from .refusal import Refusal
 
 _SIZED = frozenset({Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT})
@@ -20,32 +21,105 @@ def _no(reason: str) -> NoReturn:
     raise Refusal(reason, errno.EINVAL)
 
 
-def check_target(ours: Btf | None, own: int, target: Program, btf_id: int) -> int:
-    """The number of the target's function that a program may stand for. Raises Refusal.
-
-    own: the program's main function in `ours`. btf_id: the function, in the target's BTF.
-    """
-    btf = target.btf
+def function_of(target: Verified, btf_id: int, who: str) -> tuple[int, Btf, Type]:
+    """A target's function by its id in the target's BTF: its number, that BTF and its type. Raises Refusal."""
+    program = target.program
+    btf = program.btf
+    if not btf_id:
+        _no("Tracing programs must provide btf_id")
     if btf is None:
         _no("FENTRY/FEXIT program can only be attached to another program annotated with BTF")
     if not 0 < btf_id < len(btf):
         _no(f"attach_btf_id {btf_id} is invalid")
     func = btf.type(btf_id)
-    index = next((i for i, info in enumerate(target.funcs) if info.type_id == btf_id), -1)
-    if index < 0:
+    index = next((i for i, info in enumerate(program.funcs) if info.type_id == btf_id), -1)
+    if index < 0 or not target.facts.visited[program.funcs[index].insn_off]:
         _no(f"Subprog {func.name} doesn't exist")
-    if func.kind is Kind.FUNC and func.linkage != 1:
+    if index == target.facts.answers_throws:
+        _no(f"{who} programs cannot attach to exception callback")
+    return index, btf, func
+
+
+def check_target(ours: Btf | None, own: int, target: Verified, btf_id: int) -> int:
+    """The number of the target's function that a program may stand for. Raises Refusal.
+
+    own: the program's main function in `ours`. btf_id: the function, in the target's BTF.
+    """
+    index, btf, func = function_of(target, btf_id, "Extension")
+    if not is_reliable(target, index):
         _no("Cannot replace static functions")
-    if target.is_extension:
+    if target.program.is_extension:
         _no("Cannot recursively attach")
+    if target.program.attach_type in (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT):
+        _no("Cannot extend fentry/fexit")
     if func.kind is not Kind.FUNC:
         _no(f"attach_btf_id {btf_id} is not a function")
     if ours is None or not own:
         _no("Extension programs want BTF of their own function")
     _match(ours, ours.type(own), btf, func)
-    if not index:
-        _no(f"{func.name}() is the whole program, which cannot be replaced here")
     return index
+
+
+def check_traced(target: Verified, btf_id: int, attach_type: int, *, sleepable: bool, nested: bool) -> TracedFunction:
+    """What a program of type TRACING sees of another's function. Raises Refusal.
+
+    nested: the target is itself a tracing program that was loaded for a tracing program.
+    """
+    index, btf, func = function_of(target, btf_id, "FENTRY/FEXIT")
+    if nested:
+        _no("Cannot nest tracing program attach more than once")
+    if attach_type == uapi.BPF_TRACE_RAW_TP:
+        _no("Only FENTRY/FEXIT progs are attachable to another BPF prog")
+    if attach_type not in (uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN):
+        _no(f"attach type {attach_type} is not one of another program's functions")
+    if sleepable:
+        _no(f"{func.name} is not sleepable")
+    if attach_type == uapi.BPF_MODIFY_RETURN:
+        _no("can't modify return codes of BPF programs")
+    proto = func.ref if is_reliable(target, index) else VOID
+    of = target.program.type
+    return TracedFunction(btf, proto, of.ctx_names, of.kern_ctx)
+
+
+def is_reliable(target: Verified, index: int) -> bool:
+    """Whether a function's prototype says what its registers hold.
+
+    That of a global function always does. A static one's arguments may have been optimised away, and the main function
+    may be declared as anything: Linux compares them with what it has seen while it verified.
+    """
+    program, facts = target.program, target.facts
+    btf = program.btf
+    assert btf is not None
+    func = btf.type(program.funcs[index].type_id)
+    whole = not index and not program.is_extension
+    if func.linkage == 1 and not whole:
+        return True
+    proto = btf.type(func.ref)
+    returned = btf.resolve(proto.ref)
+    if returned.kind is not Kind.INT and returned.kind not in ENUMS:
+        return False
+    if whole:
+        tags = {t.name for _, t in btf.items() if t.kind is Kind.DECL_TAG and t.component == 0 and btf.type(t.ref) is func}
+        only = [btf.resolve(param.type_id) for param in proto.params]
+        return [t.kind for t in only] == [Kind.PTR] and ("arg:ctx" in tags or _is_context(btf, only[0], program))
+    if len(proto.params) > 5:
+        return False
+    for param, kinds in zip(proto.params, facts.entry_kinds[index][1:], strict=False):
+        t = btf.resolve(param.type_id)
+        if t.kind is Kind.PTR and _is_context(btf, t, program):
+            wanted = ValueKind.POINTER
+        elif t.kind is Kind.INT or t.kind in ENUMS:
+            wanted = ValueKind.SCALAR
+        else:
+            return False
+        if kinds != wanted:
+            return False
+    return True
+
+
+def _is_context(btf: Btf, pointer: Type, program: Program) -> bool:
+    names = {btf.type(btf.skip_quals(pointer.ref)).name, btf.resolve(pointer.ref).name}
+    return bool(names & program.type.ctx_names)
 
 
 def _match(btf1: Btf, func1: Type, btf2: Btf, func2: Type) -> None:

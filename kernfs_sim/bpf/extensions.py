@@ -1,17 +1,17 @@
-"""Programs of type EXT (freplace): loaded for a function of another program, and put into its place by a link."""
+"""Programs for a function of another program: what they may be; of type EXT (freplace), by a link put into its place."""
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bpfjit.errors import ENOTSUPP, refuse
 from bpfjit.isa.encoding import CALL
-from bpfjit.program import Program, Verified
+from bpfjit.program import Program, TracedFunction, Verified
 from bpfjit.uapi import bpf as uapi
-from bpfjit.verifier.extension import check_target
+from bpfjit.verifier.extension import check_target, check_traced
 from bpfjit.verifier.refusal import Refusal
-from runtime import ffi, lib
+from runtime import ffi, lib, ok
 
 from ..caller import Caller
 from ..objects import BtfObject, LinkObject, ProgObject, Told
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def target_of(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject | None:
-    """The program that another one is loaded for. Raises EINVAL for what extends nothing, EBADF, ENOTSUPP for tracing."""
+    """The program that another one is loaded for. Raises EINVAL for what extends nothing, ENOTSUPP for types."""
     if not attr.attach_prog_fd:
         if attr.prog_type == uapi.BPF_PROG_TYPE_EXT:
             words = "Cannot replace kernel functions" if attr.attach_btf_id else "Tracing programs must provide btf_id"
@@ -30,16 +30,18 @@ def target_of(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject
         return None
     if attr.prog_type not in (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_EXT):
         raise refuse(errno.EINVAL, f"a program of type {attr.prog_type} extends no other")
-    found = getattr(caller.fds.get(attr.attach_prog_fd), "object", None)
-    if isinstance(found, BtfObject) and found.is_kernel:  # the same member names the types that attach_btf_id is of
-        return None
-    target = prog_of(caller, attr.attach_prog_fd)
+    found = getattr(caller.fds.find(attr.attach_prog_fd), "object", None)
+    if isinstance(found, BtfObject):  # the same member names the types that attach_btf_id is of
+        if found.is_kernel:
+            return None
+        raise refuse(ENOTSUPP, f"btf {found.id} is not the kernel's")
+    if not isinstance(found, ProgObject):
+        raise refuse(errno.EINVAL, f"fd {attr.attach_prog_fd} is neither a program nor BTF")
+    target = found
     if attr.prog_type == uapi.BPF_PROG_TYPE_TRACING:
-        raise refuse(ENOTSUPP, "fentry and fexit of programs are not simulated yet")
+        return target
     if attr.expected_attach_type:
         raise refuse(errno.EINVAL, f"an extension for attach type {attr.expected_attach_type}")
-    if not attr.attach_btf_id:
-        raise refuse(errno.EINVAL, "Tracing programs must provide btf_id")
     if attr.prog_flags & uapi.BPF_F_SLEEPABLE:
         raise refuse(errno.EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable")
     if kernel.engine == "interp":
@@ -51,7 +53,19 @@ def function_of(program: Program, target: ProgObject, btf_id: int) -> int:
     """Which function of the target a program may stand for. Raises EINVAL with the reason."""
     own = program.funcs[0].type_id if program.funcs else 0
     try:
-        return check_target(program.btf, own, target.program, btf_id)
+        return check_target(program.btf, own, target.verified, btf_id)
+    except Refusal as e:
+        raise refuse(e.number, e.reason) from None
+
+
+def traced_function(target: ProgObject, attr: uapi.ProgLoad) -> TracedFunction:
+    """What a tracing program sees of the target's function. Raises EINVAL with the reason."""
+    sleepable = bool(attr.prog_flags & uapi.BPF_F_SLEEPABLE)
+    btf_id, attach_type = attr.attach_btf_id, attr.expected_attach_type
+    if not hasattr(target.native, "keep"):
+        raise refuse(errno.EINVAL, "Can attach to only JITed progs")
+    try:
+        return check_traced(target.verified, btf_id, attach_type, sleepable=sleepable, nested=target.nested)
     except Refusal as e:
         raise refuse(e.number, e.reason) from None
 
@@ -76,9 +90,12 @@ class ExtensionLink(LinkObject):
     def __init__(self, prog: ProgObject, target: ProgObject, btf_id: int, cookie: int) -> None:
         check_verified(prog.verified, target, btf_id)
         self._index = function_of(prog.program, target, btf_id)
-        fn = ffi.cast("void *", prog.native.addr)
-        if lib.rt_prog_replace(target.own.ptr, self._index, ffi.NULL, fn) < 0:
+        if self._index in target.replaced:
             raise refuse(errno.EBUSY, f"the function of program {target.id} has been replaced already")
+        if target.traced is not None and target.traced.count(self._index):
+            raise refuse(errno.EBUSY, f"the function of program {target.id} is traced")
+        target.replaced.add(self._index)
+        self._replace(target, stands_for(target, self._index), ffi.cast("void *", prog.native.addr))
         super().__init__(prog, target.name)
         self.attach_type = 0
         self._extended = target.get()
@@ -98,11 +115,20 @@ class ExtensionLink(LinkObject):
         info.put("tracing.target_btf_id", self._btf_id)
         info.put("tracing.cookie", self.cookie)
 
+    def _replace(self, target: ProgObject, before: Any, after: Any) -> None:
+        ok(lib.rt_prog_replace(target.own.ptr, self._index, before, after), f"function {self._index} of program {target.id}")
+
     def let_go(self) -> None:
-        own = self._extended.own
-        lib.rt_prog_replace(own.ptr, self._index, ffi.cast("void *", self.prog.native.addr), ffi.NULL)
-        lib.rt_rcu_barrier(own.kernel.ptr)
-        self._extended.put()
+        target = self._extended
+        self._replace(target, ffi.cast("void *", self.prog.native.addr), stands_for(target, self._index))
+        target.replaced.discard(self._index)
+        lib.rt_rcu_barrier(target.own.kernel.ptr)
+        target.put()
+
+
+def stands_for(target: ProgObject, index: int) -> Any:
+    """Whose code a function is where no extension stands in its place: NULL for its own."""
+    return target.traced.entry if target.traced is not None and not index else ffi.NULL
 
 
 def new_link(caller: Caller, prog: ProgObject, target_fd: int, btf_id: int, cookie: int) -> ExtensionLink:

@@ -102,6 +102,15 @@ class TracingLink(LinkObject):
             self._security.used(self.target, -1)
 
 
+def _at_function(kernel: Kernel, prog: ProgObject, cookie: int) -> LinkObject:
+    """A program at the function that it was loaded for: the kernel's, or another program's."""
+    if prog.program.traces is None:
+        return TracingLink(kernel, prog, cookie)
+    from . import traced  # late, as few are
+
+    return traced.new_link(kernel, prog, cookie)
+
+
 def publish(kernel: Kernel, caller: Caller, link: LinkObject) -> int:
     """A new link gets its id and an fd, which takes over its reference."""
     link.id = kernel.links.add(link)
@@ -118,7 +127,7 @@ def raw_tracepoint_open(kernel: Kernel, caller: Caller, attr: uapi.RawTracepoint
         return publish(kernel, caller, extensions.new_link(caller, prog, 0, 0, attr.cookie))
     if prog.program.type.id == uapi.BPF_PROG_TYPE_TRACING:
         if not attr.name and prog.program.attach_type in FUNCTION_ATTACH_TYPES:
-            return publish(kernel, caller, TracingLink(kernel, prog, attr.cookie))
+            return publish(kernel, caller, _at_function(kernel, prog, attr.cookie))
         if attr.name or prog.program.attach_type != uapi.BPF_TRACE_RAW_TP:
             raise refuse(errno.EINVAL, f"program {prog.name} does not attach to a raw tracepoint")
         name = prog.program.attach_name.removeprefix("btf_trace_")
@@ -158,7 +167,7 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
             raise refuse(
                 errno.EINVAL, f"target fd {how.target_fd}, BTF id {how.target_btf_id}: those are extensions' to give"
             )
-        return publish(kernel, caller, TracingLink(kernel, prog, how.cookie))
+        return publish(kernel, caller, _at_function(kernel, prog, how.cookie))
     if attr.flags or attr.target_fd:
         raise refuse(errno.EINVAL, f"link flags {attr.flags:#x}, target fd {attr.target_fd}")
     if attr.attach_type == uapi.BPF_TRACE_VIEW:

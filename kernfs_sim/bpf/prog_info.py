@@ -69,7 +69,8 @@ def fill(kernel: Kernel, info: Info, prog: ProgObject) -> None:
         return
     for array in _ARRAYS:
         _fill_array(kernel, info, prog, array)
-    info.put("attach_btf_obj_id", kernel.btf.id if prog.attach_btf_id else 0)
+    of_kernel = prog.attach_btf_id and not program.is_extension and program.traces is None
+    info.put("attach_btf_obj_id", kernel.btf.id if of_kernel else 0)
     info.put("attach_btf_id", prog.attach_btf_id)
 
 

@@ -72,6 +72,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     prog.load_flags = attr.prog_flags
     if target is not None:
         prog.extends = target.get(), attr.attach_btf_id
+        prog.nested = prog.type_id == target.type_id == uapi.BPF_PROG_TYPE_TRACING
     try:
         for m in maps:
             if m.type.has_programs:
@@ -152,7 +153,7 @@ def _verify(
         used.check_exclusive(digest_of(insns))
         program = _program(kernel, caller, attr, name, insns, tuple(used.maps), used.refs, btf, gpl, target)
         verified = verify(program, env)
-        if target is not None:
+        if target is not None and program.is_extension:
             from . import extensions
 
             extensions.check_verified(verified, target, attr.attach_btf_id)
@@ -239,11 +240,18 @@ def _program(
     target: ProgObject | None,
 ) -> Program:
     row, attach_type = PROG_TYPE_BY_ID.get(attr.prog_type), attr.expected_attach_type
-    if target is not None:  # an extension is judged as what it extends
-        row, attach_type = target.program.type, target.program.attach_type
+    extends = target is not None and attr.prog_type == uapi.BPF_PROG_TYPE_EXT
+    traces = None
+    attach_name = ""
+    if target is not None and extends:  # an extension is judged as what it extends
+        row, attach_type, attach_name = target.program.type, target.program.attach_type, target.program.attach_name
     assert row is not None, "load() has looked"
-    attach_name = target.program.attach_name if target is not None else ""
-    if target is not None:
+    if target is not None and not extends:
+        from . import extensions
+
+        traces = extensions.traced_function(target, attr)
+        attach_name = traces.btf.type(attr.attach_btf_id).name
+    elif target is not None:
         pass
     elif row.ctx is CtxKind.BTF_ARGS:
         attach_name = _attach_name(kernel.btf.types, attr.attach_btf_id, attr.expected_attach_type)
@@ -268,9 +276,10 @@ def _program(
         0,
         bool(attr.prog_flags & uapi.BPF_F_STRICT_ALIGNMENT),
         btf.structs if btf is not None else {},
-        target is not None,
+        extends,
+        traces,
     )
-    if target is not None:
+    if target is not None and extends:
         from . import extensions
 
         extensions.function_of(program, target, attr.attach_btf_id)

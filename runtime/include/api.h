@@ -83,6 +83,7 @@ struct rt_stream {
  */
 struct rt_prog {
 	void **replaced; /* first: atomic, by its functions the code of other programs that stands for them; NULL for none */
+	struct rt_traced *traced; /* atomic: by its functions, who traces them */
 	struct rt_prog *next;
 	rt_prog_fn fn;
 	u64 runs, ns, misses;
@@ -94,6 +95,11 @@ void rt_prog_code(struct rt_kernel *k, struct rt_prog *p, rt_prog_fn fn);
 void rt_prog_free(struct rt_kernel *k, struct rt_prog *p);
 /* Where `from` stood for a function `to` does from now on (NULL: the function itself); -EBUSY where something else stands. */
 int rt_prog_replace(struct rt_prog *p, u32 function, void *from, void *to);
+/* What runs before and behind a function of the program, which has so many arguments; NULL for nobody. -ENOMEM. */
+int rt_prog_trace(struct rt_prog *p, u32 function, struct rt_tracepoint *before, struct rt_tracepoint *behind, u32 nargs);
+/* Called by the code that is traced: args holds five numbers, and room for one behind them. */
+void rt_traced_enter(struct rt_prog *p, u64 function, u64 *args);
+void rt_traced_leave(struct rt_prog *p, u64 function, u64 *args, u64 returned);
 /* One reader of a program at a time peeks, and drops what he could make use of. */
 s64 rt_stream_peek(struct rt_prog *prog, u32 id, char *buf, u64 size);
 void rt_stream_drop(struct rt_prog *prog, u32 id, u64 size);

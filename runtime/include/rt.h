@@ -29,6 +29,7 @@
 #define RT_COUNTER_BITS 8
 #define RT_HEAP_CLASSES 96
 #define RT_MAX_LOCKS 31
+#define RT_MAX_FUNCTIONS 256 /* BPF_MAX_SUBPROGS */
 #define RT_MAY_GOTO_ROUNDS 0xffff /* BPF_MAX_TIMED_LOOPS: rounds between two looks at the clock */
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

@@ -240,6 +240,62 @@ int rt_tracepoint_fire(struct rt_tracepoint *tp, u64 *args, struct task_struct *
 	return 0;
 }
 
+/* -- programs around a function of another program: that one runs, and so this thread holds a CPU -- */
+
+struct rt_traced {
+	struct rt_tracepoint *before, *behind; /* atomic */
+	u32 nargs;
+};
+
+int rt_prog_trace(struct rt_prog *p, u32 function, struct rt_tracepoint *before, struct rt_tracepoint *behind, u32 nargs)
+{
+	struct rt_traced *all = __atomic_load_n(&p->traced, __ATOMIC_ACQUIRE), *none = NULL;
+
+	if (function >= RT_MAX_FUNCTIONS)
+		return -EINVAL;
+	if (!all) {
+		all = calloc(RT_MAX_FUNCTIONS, sizeof(*all));
+		if (!all)
+			return -ENOMEM;
+		if (!__atomic_compare_exchange_n(&p->traced, &none, all, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			free(all);
+			all = none;
+		}
+	}
+	all[function].nargs = nargs;
+	__atomic_store_n(&all[function].before, before, __ATOMIC_RELEASE);
+	__atomic_store_n(&all[function].behind, behind, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static void run_probes(struct rt_cpu *cpu, struct rt_tracepoint *tp, u64 *args)
+{
+	struct probes *p = tp ? __atomic_load_n(&tp->probes, __ATOMIC_ACQUIRE) : NULL;
+
+	for (u32 i = 0; p && i < p->count; i++)
+		rt_run_once(tp->kernel, cpu, p->at[i].prog, p->at[i].fn, args);
+}
+
+void rt_traced_enter(struct rt_prog *p, u64 function, u64 *args)
+{
+	struct rt_traced *all = __atomic_load_n(&p->traced, __ATOMIC_ACQUIRE);
+
+	if (all)
+		run_probes(rt_this_cpu, __atomic_load_n(&all[function].before, __ATOMIC_ACQUIRE), args);
+}
+
+/* What an exception ends does not come to its end. */
+void rt_traced_leave(struct rt_prog *p, u64 function, u64 *args, u64 returned)
+{
+	struct rt_traced *all = __atomic_load_n(&p->traced, __ATOMIC_ACQUIRE);
+	struct rt_tracepoint *behind = all ? __atomic_load_n(&all[function].behind, __ATOMIC_ACQUIRE) : NULL;
+
+	if (!behind || rt_this_cpu->thrown)
+		return;
+	args[all[function].nargs] = returned;
+	run_probes(rt_this_cpu, behind, args);
+}
+
 u64 rt_raw_run(struct rt_kernel *k, u64 fn, void *memory, u64 size)
 {
 	struct rt_cpu *cpu = rt_enter(k);

@@ -36,14 +36,12 @@ void rt_prog_code(struct rt_kernel *k, struct rt_prog *p, rt_prog_fn fn)
 	pthread_mutex_unlock(&k->lock);
 }
 
-#define MAX_FUNCTIONS 256 /* BPF_MAX_SUBPROGS */
-
 int rt_prog_replace(struct rt_prog *p, u32 function, void *from, void *to)
 {
-	if (function >= MAX_FUNCTIONS)
+	if (function >= RT_MAX_FUNCTIONS)
 		return -EINVAL;
 	if (!p->replaced) {
-		void **none = NULL, **fresh = calloc(MAX_FUNCTIONS, sizeof(void *));
+		void **none = NULL, **fresh = calloc(RT_MAX_FUNCTIONS, sizeof(void *));
 
 		if (!fresh)
 			return -ENOMEM;
@@ -61,6 +59,7 @@ static void release(struct rt_kernel *k, void *obj, size_t size)
 	(void)size;
 	rt_streams_free(p);
 	free(p->replaced);
+	free(p->traced);
 	free(p->active);
 	free(p);
 }

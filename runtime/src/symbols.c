@@ -173,6 +173,8 @@
 	X(rt_bpf_res_spin_unlock_irqrestore)                                                                           \
 	X(rt_bpf_throw)                                                                                                \
 	X(rt_thrown)                                                                                                   \
+	X(rt_traced_enter)                                                                                             \
+	X(rt_traced_leave)                                                                                             \
 	X(rt_catch)                                                                                                    \
 	X(rt_per_cpu_ptr)                                                                                              \
 	X(rt_this_cpu_ptr)                                                                                             \

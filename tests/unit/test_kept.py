@@ -281,7 +281,7 @@ def test_all_that_a_program_may_know_of_a_map_is_in_its_key() -> None:
     assert set(fields(MapInfo)) == {"id", *derived, *kept.PLAIN}
     assert set(fields(Program)) == {
         *("name", "type", "insns", "attach_type", "attach_name", "maps", "map_refs", "btf", "funcs", "lines", "gpl"),
-        *("sleepable", "memory_bytes", "strict_alignment", "structs", "is_extension"),
+        *("sleepable", "memory_bytes", "strict_alignment", "structs", "is_extension", "traces"),
     }
 
 

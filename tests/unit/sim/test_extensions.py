@@ -187,7 +187,6 @@ REFUSED = [
         "Return type PTR .* doesn't match type INT",
     ),
     ('SEC("freplace/quiet") int new(int x) { return x; }', "Cannot replace static functions"),
-    ('SEC("freplace/entry") int new(struct __sk_buff *skb) { return 0; }', "cannot be replaced here"),
     (
         'SEC("freplace/get_value") int new(struct __sk_buff *skb, int x) { return ((int *)(long)skb->data)[0]; }',
         "invalid access to packet",
@@ -199,6 +198,21 @@ REFUSED = [
 def test_an_extension_is_like_the_function_that_it_stands_for(world: World, body: str, reason: str) -> None:
     with pytest.raises(VerifierError, match=reason):
         world.extension(body)
+
+
+def test_tracing_programs_are_not_extended(kernel: Kernel, build: Callable[[str], Any]) -> None:
+    target = build("""
+    __attribute__((noinline)) int f(int x)
+    {
+        volatile int r = x;
+
+        return r;
+    }
+
+    SEC("fentry/bpf_fentry_test1") int BPF_PROG(before, int a) { return f(a) & 0; }
+    """).load(kernel.bpf)
+    with pytest.raises(VerifierError, match="Cannot extend fentry/fexit"):
+        build('SEC("freplace/f") int new(int x) { return x; }').load(kernel.bpf, targets={"new": target.progs["before"].fd})
 
 
 def test_a_function_that_the_target_does_not_have(world: World) -> None:
