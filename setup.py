@@ -9,7 +9,7 @@ from setuptools import setup
 # editable install stays uncompiled, so that changed Python counts at once: `make compiled` compiles it in place.
 COMPILE = os.environ.get("BPFJIT_COMPILE", str(int("bdist_wheel" in sys.argv))) == "1"
 HOT = (
-    *("alu", "bounds", "branch", "cfg", "check", "explored", "jump", "liveness", "loops", "mem", "moves"),
+    *("alu", "bounds", "branch", "cfg", "check", "encoding", "explored", "jump", "liveness", "loops", "mem", "moves"),
     *("op", "precision", "prune", "stack", "state", "tnum", "transfer", "walk"),
 )
 

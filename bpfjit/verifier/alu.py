@@ -192,7 +192,7 @@ def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited, null-check it first")
     if ptr.type == _MAP_PTR and not (off.is_const and off.value == 0 and name == "add"):
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited")
-    if ptr.type in _NO_ARITHMETIC:
+    if ptr.type in _NO_ARITHMETIC or (ptr.type == T.FLOW_KEYS and not off.is_const):
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited")
     _check_sane(w, ptr, off)
     if name in _BITWISE:

@@ -1,7 +1,7 @@
 """The shape of a program before any value is looked at: functions, edges, what is live where.
 
 Refuses what no path-sensitive look is needed for: jumps out of a function or into the middle of a
-ld_imm64, unreachable code, reserved encodings.
+ld_imm64, unreachable code.
 """
 
 from __future__ import annotations
@@ -12,36 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..isa.encoding import (
-    ABS,
-    ALU64,
-    ATOMIC,
     CALL,
     EXIT,
-    IND,
     JA,
     JA32,
     JCOND,
-    JMP32,
-    LD,
     LD_IMM64,
-    LDX,
-    MEM,
-    MEMSX,
-    ST,
-    X,
 )
-from ..isa.ops import (
-    ALU_END,
-    ATOMIC_OPS,
-    CMPXCHG,
-    JUMP_OPS,
-    LOAD_ACQ,
-    STORE_REL,
-)
-from ..program import Program
 from ..uapi import bpf as uapi
 from .loops import strong_components
-from .op import CALLS, JUMP, NEGATE, Op
+from .op import CALLS, JUMP, Op
 from .refusal import Refusal
 
 
@@ -82,105 +62,6 @@ class Summary:
 
 def _refuse(reason: str, pc: int, number: int = errno.EINVAL) -> Refusal:
     return Refusal(reason, number, pc)
-
-
-def check_encoding(program: Program, ops: list[Op]) -> None:
-    """Every instruction is one that exists, with reserved fields zero. Raises Refusal."""
-    raw = program.type.name == "raw"
-    pc, count = 0, len(ops)
-    while pc < count:
-        insn = ops[pc]
-        if insn.dst > 10 or (insn.src > 10 and insn.code != LD_IMM64):
-            raise _refuse(f"R{max(insn.dst, insn.src)} is invalid", pc)
-        if insn.code == LD_IMM64:
-            if pc + 1 >= count:
-                raise _refuse("last insn is not an exit or jmp", pc)
-            high = ops[pc + 1]
-            if high.code or high.dst or high.src or high.off or insn.off:
-                raise _refuse("invalid bpf_ld_imm64 insn", pc)
-            if insn.dst == 10:
-                raise _refuse("frame pointer is read only", pc, errno.EACCES)
-            pc += 2
-            continue
-        problem = _encoding_problem(insn, raw)
-        if problem:
-            raise _refuse(problem, pc)
-        pc += 1
-
-
-def _encoding_problem(insn: Op, raw: bool) -> str:
-    cls, mode = insn.code & 7, insn.code & 0xE0
-    if cls in (4, 7):
-        return _alu_problem(insn, raw)
-    if cls in (5, 6):
-        return _jump_problem(insn)
-    if cls == LD:
-        if mode in (ABS, IND) and insn.size != 8 and not insn.off and not insn.dst and (mode == IND or not insn.src):
-            return ""
-        return f"unknown opcode {insn.code:02x}" if mode not in (ABS, IND) else "BPF_LD_[ABS|IND] uses reserved fields"
-    if cls == LDX:
-        if (mode == MEMSX and insn.size == 8) or mode not in (MEM, MEMSX):
-            return f"unknown opcode {insn.code:02x}"
-        return "BPF_LDX uses reserved fields" if insn.imm else ""
-    if cls == ST:
-        if mode != MEM:
-            return f"unknown opcode {insn.code:02x}"
-        return "BPF_ST uses reserved fields" if insn.src else ""
-    if mode == ATOMIC:
-        if insn.imm in (LOAD_ACQ, STORE_REL):
-            return ""
-        if insn.size < 4:
-            return "invalid atomic operand size"
-        known = insn.imm in ATOMIC_OPS or insn.imm == CMPXCHG
-        return "" if known else f"BPF_ATOMIC uses invalid atomic opcode {insn.imm:02x}"
-    if mode != MEM:
-        return f"unknown opcode {insn.code:02x}"
-    return "BPF_STX uses reserved fields" if insn.imm else ""
-
-
-def _alu_problem(insn: Op, raw: bool) -> str:
-    op = insn.code & 0xF0
-    if op == ALU_END:
-        ok = not insn.src and not insn.off and insn.imm in (16, 32, 64)
-        ok = ok and not (insn.code & 7 == ALU64 and insn.code & X)
-        return "" if ok else "BPF_END uses reserved fields"
-    if op > 0xD0:
-        return f"unknown opcode {insn.code:02x}"
-    if insn.name == "cast" and not raw:
-        return ""  # looked at where the walk comes by
-    if not insn.name or insn.name == "cast":
-        return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"
-    if insn.kind == NEGATE:
-        return "BPF_NEG uses reserved fields" if insn.imm or insn.src or insn.code & X else ""
-    if (insn.code & X and insn.imm) or (not insn.code & X and insn.src):
-        return "BPF_MOV uses reserved fields" if op == 0xB0 else "BPF_ALU uses reserved fields"
-    if not insn.code & X:
-        width = 64 if insn.code & 7 == ALU64 else 32
-        if op in (0x30, 0x90) and insn.imm == 0 and not raw:
-            return "div by zero"
-        if op in (0x60, 0x70, 0xC0) and not 0 <= insn.imm < width and not raw:
-            return f"invalid shift {insn.imm}"
-    return ""
-
-
-def _jump_problem(insn: Op) -> str:
-    op, is32 = insn.code & 0xF0, insn.code & 7 == JMP32
-    if insn.code == CALL:
-        if insn.dst or insn.src > 2 or (insn.off and insn.src != 2):
-            return "BPF_CALL uses reserved fields"
-        return ""
-    if insn.code == EXIT:
-        return "BPF_EXIT uses reserved fields" if insn.imm or insn.src or insn.dst or insn.off else ""
-    if op == 0 and not insn.code & X:
-        unused = insn.off if is32 else insn.imm
-        return "BPF_JA uses reserved fields" if unused or insn.src or insn.dst else ""
-    if insn.code == JCOND:
-        return f"invalid may_goto imm {insn.imm}" if insn.src or insn.dst or insn.imm else ""
-    if op not in JUMP_OPS:
-        return f"unknown opcode {insn.code:02x}"
-    if (insn.code & X and insn.imm) or (not insn.code & X and insn.src):
-        return "BPF_JMP/JMP32 uses reserved fields"
-    return ""
 
 
 def find_functions(insns: list[Op], answers_throws: int = 0) -> tuple[list[int], set[int]]:

@@ -29,6 +29,7 @@ from . import (
     cfg,
     ctx,
     depth,
+    encoding,
     fields,
     funcs,
     held,
@@ -74,6 +75,7 @@ class Checker:
         self.todo: list[tuple[State, int, int, int]] = []
         self.args: tuple[ctx.Argument, ...] = ()
         self.contracts: dict[int, tuple[Reg, ...]] = {}
+        self.problems: dict[int, str] = {}
         self.packet_changers: set[int] = set()
         self.functions = 1
         self.exception_callback = -1  # the function that answers bpf_throw
@@ -86,7 +88,7 @@ class Checker:
         if not 0 < count <= MAX_INSNS:
             raise Refusal(f"{count} instructions, wanted 1 to {MAX_INSNS}", errno.E2BIG)
         ops = op.ops_of(program.insns)
-        cfg.check_encoding(program, ops)
+        self.problems = encoding.check(program, ops)
         moves.check_references(program, self.env.kernel_btf)
         versions.check(self.env.profile, ops)
         fields.check_maps(program)
@@ -168,7 +170,7 @@ class Checker:
     def _path(self) -> None:
         """Walk until the path ends."""
         w, log, explored = self.w, self.w.log, self.explored
-        told = log.on or self.env.watch is not None
+        told = log.on or self.env.watch is not None or bool(self.problems)
         limit = MAX_INSNS
         prune, joins, visited, ops = w.cfg.prune, w.cfg.joins, w.facts.visited, w.ops
         while True:
@@ -193,10 +195,12 @@ class Checker:
             w.came_from, w.pc = pc, following
 
     def _told_step(self, pc: int, insn: Op) -> int:
-        """As _step(), where the log tells of it or somebody watches."""
+        """As _step(), where the log tells of it, somebody watches or an instruction may be none."""
         w, log, watch = self.w, self.log, self.env.watch
         if log.on:
             log.insn(pc, w.state.frame)
+        if pc in self.problems:
+            w.reject(self.problems[pc], errno.EINVAL)
         if watch is not None:
             watch(pc, w.state)
         frame = w.state.frame

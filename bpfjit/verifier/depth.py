@@ -31,16 +31,22 @@ def packet_changers(program: Program, cfg: Cfg) -> set[int]:
 
 
 def check_ends_of_functions(program: Program, cfg: Cfg) -> None:
-    """A function that may end in its middle must be known by BTF (func_info). Raises Refusal."""
-    if program.funcs:
-        return
+    """A function that may end in its middle must be known by BTF (func_info) to return a number. Raises Refusal."""
+    returns = {info.insn_off: funcs.returns_number(program, info.type_id) for info in program.funcs}
     for pc, insn in enumerate(program.insns):
-        if not cfg.subprog_at[pc]:
+        index = cfg.subprog_at[pc]
+        if not index:
             continue
         if insn.code & 7 == LD and insn.code & 0xE0 in (ABS, IND):
-            raise Refusal("LD_ABS is not allowed in subprogs without BTF", errno.EINVAL)
-        if insn.code == CALL and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call:
-            raise Refusal("tail_call is not allowed in subprogs without BTF", errno.EINVAL)
+            what = "LD_ABS"
+        elif insn.code == CALL and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call:
+            what = "tail_call"
+        else:
+            continue
+        if not program.funcs:
+            raise Refusal(f"{what} is not allowed in subprogs without BTF", errno.EINVAL)
+        if not returns.get(cfg.starts[index], True):
+            raise Refusal(f"{what} is only allowed in functions that return 'int'.", errno.EINVAL)
 
 
 def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:

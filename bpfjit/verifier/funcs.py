@@ -33,8 +33,7 @@ def global_functions(program: Program, starts: list[int], kernel_btf: Btf | None
         func = btf.type(type_id)
         if func.kind is not Kind.FUNC or func.linkage != 1:
             continue
-        returned = btf.resolve(btf.type(func.ref).ref)
-        if returned.kind is not Kind.INT and returned.kind not in ENUMS:
+        if not returns_number(program, type_id):
             what = "doesn't return scalar. Only those are supported."
             raise Refusal(f"Global function {func.name}() {what}", errno.EINVAL)
         params = btf.type(func.ref).params
@@ -47,6 +46,13 @@ def global_functions(program: Program, starts: list[int], kernel_btf: Btf | None
             for i, p in enumerate(params)
         )
     return found
+
+
+def returns_number(program: Program, type_id: int) -> bool:
+    """Whether a function's BTF says that it returns an integer or an enumeration."""
+    assert program.btf is not None
+    returned = program.btf.resolve(program.btf.type(program.btf.type(type_id).ref).ref)
+    return returned.kind is Kind.INT or returned.kind in ENUMS
 
 
 def _tags(btf: Btf, func: int) -> dict[int, frozenset[str]]:

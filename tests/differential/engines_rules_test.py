@@ -1,13 +1,14 @@
-"""What atomics may touch, and how aligned: the same on the simulated and on the live kernel."""
+"""What atomics may touch, how aligned, and what code may be that nothing reaches: as on the live kernel."""
 
 from __future__ import annotations
 
 import errno
 
 import pytest
-from engines import Refused, closing, load, need_live, new_array
+from engines import Refused, closing, load, need_live, new_array, test_run
 
 from bpfjit.isa.asm import assemble
+from bpfjit.isa.encoding import Insn
 from bpfjit.loader.bpf import Bpf
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
@@ -60,3 +61,27 @@ def test_atomics_are_refused(which: str, name: str) -> None:
             refused = _refusal(kernel.bpf, text)
     assert why in refused.log
     assert refused.number in (errno.EACCES, errno.EINVAL)
+
+
+# Instructions that Linux refuses where a path comes by, and nowhere else.
+_BAD = {
+    "division by zero": Insn(0x37),
+    "shift by 64": Insn(0x67, 0, 0, 0, 64),
+    "registers that there are not": Insn(0xB7, 12, 13, 5, 1),
+    "atomic that there is not": Insn(0xDB, 0, 0, 0, 77),
+    "call of nothing": Insn(0x85, 3, 9, 1, 1),
+    "exit with fields": Insn(0x95, 3),
+    "jump with fields": Insn(0x1D, 0, 0, 1, 9),
+}
+
+
+@pytest.mark.parametrize("name", _BAD)
+@pytest.mark.parametrize("which", ["jit", "interp", "live"])
+def test_what_nothing_reaches_is_never_looked_at(which: str, name: str) -> None:
+    insns = [Insn(0xB7, 0, imm=7), Insn(0x15, 0, 0, 1, 7), _BAD[name], Insn(0x07, 0, imm=1), Insn(0x95)]
+    if which == "live":
+        with closing(need_live()) as keep:
+            assert test_run(need_live(), keep(load(need_live(), insns).fd))[0] == 8
+    else:
+        with Kernel(engine=which) as kernel, closing(kernel.bpf) as keep:
+            assert test_run(kernel.bpf, keep(load(kernel.bpf, insns).fd))[0] == 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bpf_text import Code
 
 from bpfjit.btf import Btf, Kind, parse_btf
@@ -36,15 +38,20 @@ Funcs = tuple[tuple[int, int], ...]
 Lines = tuple[tuple[int, int, int, int], ...]
 
 
-def program_btf(code: Code, globals_: dict[str, list[str]], source: list[str]) -> tuple[bytes, Funcs, Lines]:
-    """The BTF bytes, func_info (instruction, type) and line_info (instruction, file, line, number << 10)."""
+def program_btf(
+    code: Code, globals_: dict[str, list[str]], source: list[str], voids: Collection[str] = ()
+) -> tuple[bytes, Funcs, Lines]:
+    """The BTF bytes, func_info (instruction, type) and line_info (instruction, file, line, number << 10).
+
+    voids: functions that return nothing.
+    """
     types = list(_TYPES)
     starts = {"main": 0} | {name: code.labels[name] for name in code.functions}
     funcs = []
     for name, start in sorted(starts.items(), key=lambda item: item[1]):
         declared = [p.split(" arg:") for p in globals_.get(name, [])]
         params = tuple(Param(f"p{i}", _FIXED[p]) for i, (p, *_) in enumerate(declared))
-        types.append(Type(Kind.FUNC_PROTO, ref=_INT, params=params))
+        types.append(Type(Kind.FUNC_PROTO, ref=BtfId(0) if name in voids else _INT, params=params))
         types.append(Type(Kind.FUNC, name, ref=BtfId(len(types) - 1), linkage=int(name in globals_ or start == 0)))
         func = BtfId(len(types) - 1)
         funcs.append((start, func))

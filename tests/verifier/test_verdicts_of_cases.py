@@ -4,8 +4,8 @@ A case: name, asm (bpf_text.py), refused (what the log must hold; absent: accept
 own: type, attach (a BTF name), attach_type, gpl, sleepable.
 `stricter`: why we refuse what Linux accepts. `lines`: C source lines, one an
 instruction. `globals`: functions with global linkage, by their C parameters ("f": ["int", "struct two * arg:nonnull"]).
-Programs with callbacks or these get BTF. `linux_only`: what the program uses is not in the simulated kernel, so it is judged
-by our verifier with Linux's BTF alone.
+`voids`: functions that BTF says return nothing. Programs with callbacks or any of these get BTF.
+`linux_only`: what the program uses is not in the simulated kernel, so it is judged by our verifier with Linux's BTF alone.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def ids(btf: Btf) -> Callable[[Kind, str], int]:
 def case_of(row: dict[str, Any], btf: Btf) -> Case:
     code = assemble(row["asm"], offsets(btf), ids(btf))
     types, funcs, lines = b"", (), ()
-    if "func[" in row["asm"] or "globals" in row or "lines" in row:
-        types, funcs, lines = program_btf(code, row.get("globals", {}), row.get("lines", []))
+    if "func[" in row["asm"] or "globals" in row or "lines" in row or "voids" in row:
+        types, funcs, lines = program_btf(code, row.get("globals", {}), row.get("lines", []), row.get("voids", []))
     return Case(
         row.get("type", "socket_filter"),
         tuple(code.insns),
