@@ -77,6 +77,7 @@ class Checker:
         self.contracts: dict[int, tuple[Reg, ...]] = {}
         self.problems: dict[int, str] = {}
         self.packet_changers: set[int] = set()
+        self.later: set[int] = set()  # functions that run by themselves some time: timers' and work's
         self.functions = 1
         self.exception_callback = -1  # the function that answers bpf_throw
 
@@ -469,6 +470,7 @@ class Checker:
     def _enter_later(self, subprog: int, args: list[Reg], holding: Held = st.NOTHING) -> None:
         """Walk a callback that runs by itself some time: nothing of the present path is there then."""
         w = self.w
+        self.later.add(subprog)
         frame = Frame(0, subprog, -1)
         frame.callback = True
         frame.regs[1:6] = [*args[:3], UNINIT, UNINIT]
@@ -524,7 +526,7 @@ class Checker:
             for i, (start, end) in enumerate(zip(starts, ends, strict=True))
         )
         arena.check_narrowed(w)
-        depth.check_depth(self.program, w.cfg, w.stack_bytes)
+        depth.check_depth(self.program, w.cfg, w.stack_bytes, self.later)
         throws = [pc for pc, call in w.facts.kfuncs.items() if call.name == "bpf_throw"]
         depth.check_throws(self.program, w.cfg, throws, self.exception_callback)
 

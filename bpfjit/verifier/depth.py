@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ..isa.encoding import ABS, CALL, IND, LD
+from ..isa.encoding import ABS, CALL, IND, LD, LD_IMM64, Insn
 from ..program import Program
 from ..spec.helpers import HELPER_BY_ID
 from ..uapi import bpf as uapi
@@ -39,7 +39,7 @@ def check_ends_of_functions(program: Program, cfg: Cfg) -> None:
             continue
         if insn.code & 7 == LD and insn.code & 0xE0 in (ABS, IND):
             what = "LD_ABS"
-        elif insn.code == CALL and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call:
+        elif _is_tail_call(insn):
             what = "tail_call"
         else:
             continue
@@ -49,29 +49,77 @@ def check_ends_of_functions(program: Program, cfg: Cfg) -> None:
             raise Refusal(f"{what} is only allowed in functions that return 'int'.", errno.EINVAL)
 
 
-def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int]) -> None:
-    """No chain of calls needs more than 512 bytes of stack or 8 frames; no function calls itself. Raises Refusal."""
-    edges = cfg.edges
-    sizes = [max(_GRANULE_BYTES, -(-n // _GRANULE_BYTES) * _GRANULE_BYTES) for n in stack_bytes]
-    memo: dict[int, tuple[int, int]] = {}
+# Programs that may get a stack of their own for each function, where nothing can enter them twice on one CPU.
+_PRIVATE_TYPES = frozenset({"kprobe", "tracepoint", "perf_event", "raw_tracepoint"})
+_PRIVATE_BYTES = 64  # from where on a function is worth one
+_TAIL_CALL_BYTES = 256  # what may lie below a function that leaves for another program
 
-    def depth(i: int, path: frozenset[int]) -> tuple[int, int]:
-        if i in path:
-            name = funcs.name_of(program, cfg.starts[i])
-            raise Refusal(f"recursive call from {name}()", errno.EINVAL)
-        if len(path) >= MAX_FRAMES:
-            raise Refusal(f"the call stack of {len(path) + 1} frames is too deep !", errno.E2BIG)
-        if i not in memo:
-            below = [depth(j, path | {i}) for j in sorted(edges[i])]
-            memo[i] = sizes[i] + max((b for b, _ in below), default=0), 1 + max((f for _, f in below), default=0)
-        return memo[i]
 
-    for i in range(len(cfg.starts)):
-        size, frames = depth(i, frozenset())
-        if frames > MAX_FRAMES:
-            raise Refusal(f"the call stack of {frames} frames is too deep !", errno.E2BIG)
-        if size > STACK_BYTES:
-            raise Refusal(f"combined stack size of {frames} calls is {size}. Too large", errno.EACCES)
+def _has_private_stacks(program: Program, tail_calls: set[int]) -> bool:
+    if tail_calls:
+        return False
+    shared = (uapi.BPF_TRACE_ITER, uapi.BPF_TRACE_VIEW)
+    traces = program.type.name == "tracing" and program.attach_type not in shared
+    return traces or program.type.name in _PRIVATE_TYPES
+
+
+class _Chains:
+    """Every chain of calls from a function down, in the order of Linux's own walk."""
+
+    def __init__(self, program: Program, cfg: Cfg, stack_bytes: list[int], tail_calls: set[int]) -> None:
+        self.sizes = [max(_GRANULE_BYTES, -(-n // _GRANULE_BYTES) * _GRANULE_BYTES) for n in stack_bytes]
+        self.tail_calls = tail_calls
+        self.shared: set[int] = set()  # functions that callbacks enter, at any time: they stay on the common stack
+        self.calls: list[list[int]] = [[] for _ in cfg.starts]
+        for pc, insn in enumerate(program.insns):
+            called = insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL
+            if called or (insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC):
+                self.calls[cfg.subprog_at[pc]].append(cfg.subprog_at[pc + insn.imm + 1])
+
+    def walk(self, start: int, later: set[int], private: bool) -> None:
+        """Raises Refusal. `later`: functions that run by themselves some time, whose stack is not this one."""
+        seen: set[tuple[int, int, int]] = set()
+
+        def enter(i: int, frame: int, below: int) -> None:
+            if frame >= MAX_FRAMES:
+                raise Refusal(f"the call stack of {frame} frames is too deep !", errno.E2BIG)
+            if not private:
+                self.shared.add(i)
+            if i and i in self.tail_calls and below >= _TAIL_CALL_BYTES:
+                what = f"tail_calls are not allowed when call stack of previous frames is {below} bytes. Too large"
+                raise Refusal(what, errno.EACCES)
+            size = self.sizes[i]
+            if private and i not in self.shared and size >= _PRIVATE_BYTES:
+                if size > STACK_BYTES:
+                    raise Refusal(f"stack size of subprog {i} is {size}. Too large", errno.EACCES)
+            else:
+                below += size
+                if below > STACK_BYTES:
+                    raise Refusal(f"combined stack size of {frame + 1} calls is {below}. Too large", errno.EACCES)
+            if (i, frame, below) in seen:
+                return
+            seen.add((i, frame, below))
+            for j in self.calls[i]:
+                if j not in later:
+                    enter(j, frame + 1, below)
+
+        enter(start, 0, 0)
+
+
+def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int], later: set[int]) -> None:
+    """No chain of calls needs more than 512 bytes of stack or 8 frames. Raises Refusal.
+
+    later: functions that run by themselves some time. As in Linux a tracing program's larger functions have 512 bytes each.
+    """
+    tail_calls = {cfg.subprog_at[pc] for pc, insn in enumerate(program.insns) if _is_tail_call(insn)}
+    chains = _Chains(program, cfg, stack_bytes, tail_calls)
+    for i in sorted(later, reverse=True):
+        chains.walk(i, later, private=False)
+    chains.walk(0, later, private=_has_private_stacks(program, tail_calls))
+
+
+def _is_tail_call(insn: Insn) -> bool:
+    return insn.code == CALL and insn.src == 0 and insn.imm == uapi.BPF_FUNC_tail_call
 
 
 def check_throws(program: Program, cfg: Cfg, throws: list[int], answer: int) -> None:
