@@ -22,6 +22,7 @@ static const struct {
 	{ "bpf_probe_read_user", "rt_probe_read" },
 	{ "bpf_probe_read_user_str", "rt_probe_read_str" },
 	{ "bpf_get_current_task_btf", "rt_get_current_task" },
+	{ "bpf_sock_hash_update", "rt_sock_map_update" },
 	{ "bpf_sk_storage_get", "rt_storage_get" },
 	{ "bpf_sk_storage_delete", "rt_storage_delete" },
 	{ "bpf_task_storage_get", "rt_storage_get" },
