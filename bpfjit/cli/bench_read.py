@@ -4,7 +4,8 @@ The simulated system has 10,000 cgroups with the example's view in each. A threa
 along, through the native programs (some 100,000 a second, for which it takes a tenth of a CPU and of Python's lock); only
 the mount is measured without events too. Readers are threads of this process: a view is opened, read and closed through
 the Python API, files of the live kernel through os.open, os.read and os.close, so both pay Python's price. Readers of
-the mount that this process serves are processes, as they would be.
+the mount that this process serves are processes, as they would be; beside them stands what two exchanges between
+processes cost here at all.
 """
 
 from __future__ import annotations
@@ -113,9 +114,36 @@ def read_file(path: str) -> Operation:
     return read
 
 
+def two_exchanges() -> Operation:
+    """A byte to another process and back, twice: what a mount's open and read are at least, whoever serves it."""
+    ends: dict[int, tuple[int, int]] = {}
+
+    def echo() -> tuple[int, int]:
+        there, back = os.pipe(), os.pipe()
+        if not os.fork():
+            os.close(there[1])  # so that the other end's process takes this one with it
+            with contextlib.suppress(OSError):
+                while os.write(back[1], os.read(there[0], 1)):
+                    pass
+            os._exit(0)
+        return there[1], back[0]
+
+    def exchange(rng: random.Random) -> tuple[int, int]:
+        if os.getpid() not in ends:
+            ends[os.getpid()] = echo()
+        to, back = ends[os.getpid()]
+        for _ in range(2):
+            os.write(to, b"x")
+            os.read(back, 1)
+        return 1, 2
+
+    return exchange
+
+
 # A reader's part of a turn: ns of each call per element, elements, bytes.
 Outcome = tuple[list[float], int, int]
 MOUNT, QUIET = "mount open+read+close", "mount open+read+close, no events"
+PIPES = "two exchanges through pipes, no events"
 
 
 def _read_for(operation: Operation, seed: int, seconds: float, ready: Callable[[], object]) -> Outcome:
@@ -240,6 +268,7 @@ def measure(quick: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
             "bulk read": ("bpfjit", system.read_all),
             MOUNT: ("bpfjit", None),
             QUIET: ("bpfjit", None),
+            PIPES: ("native", two_exchanges()),
             "kernel pinned iterator": ("kernel", None),
             "kernel cgroup.stat": ("kernel", None),
         }
@@ -259,8 +288,8 @@ def measure(quick: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
             progress.step(what)
             operation = operations[what][1]
             if operation is not None:
-                run = timed_processes if what in (MOUNT, QUIET) else timed
-                if what == QUIET:
+                run = timed_processes if what in (MOUNT, QUIET, PIPES) else timed
+                if what in (QUIET, PIPES):
                     happening.clear()
                 seen[what, threads].append(run(operation, threads, seconds))
                 happening.set()

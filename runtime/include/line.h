@@ -8,7 +8,8 @@
  * Whoever has just served a request looks for the next one for a while before it sleeps, giving its CPU away between two
  * looks: to wake somebody on another CPU, in a guest by an interrupt that its host must deliver, costs more than most
  * requests do. While requests keep coming so, twice as many may stand there, one on each CPU. Where other work wants the
- * CPU it is not done: who has given it away is then too long without it.
+ * CPU it is not done: who has given it away is then too long without it. Who finds nothing while others look stands in
+ * line until it is called for: asleep in read(2) it would be woken by every request, and find each gone.
  */
 #pragma once
 

@@ -64,20 +64,22 @@ static void more_places(struct rt_line *l)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* Nothing has come: back to the usual number of places, and in line again for one who is too many. */
-static void fewer_places(struct rt_line *l)
+/* Nothing has come: back to the usual number of places. Whether the thread was one too many, and has been in line again. */
+static int step_back(struct rt_line *l)
 {
-	if (__atomic_load_n(&l->places, __ATOMIC_RELAXED) == l->usual)
-		return;
+	int many;
+
 	pthread_mutex_lock(&l->lock);
 	__atomic_store_n(&l->places, l->usual, __ATOMIC_RELAXED);
-	if (l->there > l->places) {
+	many = l->there > l->places;
+	if (many) {
 		l->there--;
 		while (l->there >= l->places)
 			pthread_cond_wait(&l->place, &l->lock);
 		l->there++;
 	}
 	pthread_mutex_unlock(&l->lock);
+	return many;
 }
 
 static void pause_looking(struct rt_line *l, u64 now)
@@ -88,28 +90,38 @@ static void pause_looking(struct rt_line *l, u64 now)
 	__atomic_store_n(&l->pause_ns, pause * 2 < LONGEST_PAUSE_NS ? pause * 2 : LONGEST_PAUSE_NS, __ATOMIC_RELAXED);
 }
 
-void rt_line_look(struct rt_line *l, struct rt_stand *s)
+/* Whether a request is there within LOOK_NS of the last one. */
+static int look(struct rt_line *l, struct rt_stand *s)
 {
 	struct pollfd device = { .fd = l->fd, .events = POLLIN };
 	u64 end = s->served_at + LOOK_NS, now = rt_now_ns();
 
-	if (s->served_at && now >= __atomic_load_n(&l->sleep_until, __ATOMIC_RELAXED)) {
-		while (now < end) {
-			if (poll(&device, 1, 0)) {
-				if (++s->in_a_row == MANY) {
-					__atomic_store_n(&l->pause_ns, SHORTEST_PAUSE_NS, __ATOMIC_RELAXED);
-					more_places(l);
-				}
-				return;
+	if (!s->served_at || now < __atomic_load_n(&l->sleep_until, __ATOMIC_RELAXED))
+		return 0;
+	while (now < end) {
+		if (poll(&device, 1, 0)) {
+			if (++s->in_a_row == MANY) {
+				__atomic_store_n(&l->pause_ns, SHORTEST_PAUSE_NS, __ATOMIC_RELAXED);
+				more_places(l);
 			}
-			sched_yield();
-			u64 then = now;
-
-			now = rt_now_ns();
-			if (now - then > AWAY_NS)
-				pause_looking(l, now);
+			return 1;
 		}
+		sched_yield();
+		u64 then = now;
+
+		now = rt_now_ns();
+		if (now - then > AWAY_NS)
+			pause_looking(l, now);
 	}
-	s->in_a_row = 0;
-	fewer_places(l);
+	return 0;
+}
+
+void rt_line_look(struct rt_line *l, struct rt_stand *s)
+{
+	while (!look(l, s)) {
+		s->in_a_row = 0;
+		if (!step_back(l))
+			return;
+		s->served_at = rt_now_ns(); /* called for: requests keep coming, and who waits for them in read() is woken by each */
+	}
 }

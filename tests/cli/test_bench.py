@@ -58,11 +58,13 @@ def test_read_rows(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ran.code, ran.err) == (0, "")
     rows = {(row["what"], row["threads"]): row for row in ran.json["rows"]}
     names = ("view open+read+close", "bulk read", "mount open+read+close", "kernel pinned iterator", "kernel cgroup.stat")
-    assert set(rows) == {(name, threads) for name in (*names, bench_read.QUIET) for threads in (1, 2)}
+    assert set(rows) == {(name, threads) for name in (*names, bench_read.QUIET, bench_read.PIPES) for threads in (1, 2)}
     for (what, _), row in rows.items():
         assert list(row)[: len(KEYS)] == KEYS
         has_fuse = os.access("/dev/fuse", os.R_OK | os.W_OK) or os.environ.get("BPFJIT_REQUIRE_LIVE")
-        if not what.startswith("kernel") and (has_fuse or what != bench_read.MOUNT):
+        if what == bench_read.PIPES:
+            assert row["native_ns"] > 0
+        elif not what.startswith("kernel") and (has_fuse or what != bench_read.MOUNT):
             assert row["bpfjit_ns"] > 0 and row["reads_per_s"] > 0 and row["mb_per_s"] > 0
             assert 0 < row["p50_ns"] <= row["p99_ns"]
     assert rows["bulk read", 1]["elements"] == 200
