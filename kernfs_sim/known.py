@@ -99,8 +99,10 @@ class Charge:
     def _released(self, before: Callable[[Any], None] | None, gone: Any) -> None:
         if before is not None:
             before(gone)
-        self._owners -= 1
-        if not self._owners:
+        with self._used.changing:  # the last two may go at once, each in a thread of its own
+            self._owners -= 1
+            last = not self._owners
+        if last:
             self.give_back()
 
     def give_back(self) -> None:
