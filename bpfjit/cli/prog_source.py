@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +34,21 @@ def only_prog(obj: Object, name: str | None) -> str:
     return name
 
 
+_MAX_INPUT = 64 << 20  # no kernel takes a packet or context of that size; /dev/zero has no end
+
+
 def read_input(path: str | None) -> bytes:
+    """A file's bytes, "-" standard input's, b"" without a path. Raises ObjectError for what is unreadable or endless."""
     if path is None:
         return b""
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+            data = file.read(_MAX_INPUT + 1)
     except OSError as e:
         raise ObjectError((e.strerror or "unreadable").lower(), file=path) from None
+    if len(data) > _MAX_INPUT:
+        raise ObjectError(f"larger than {_MAX_INPUT} bytes", file=path)
+    return data
 
 
 def _write(path: str | None, data: bytes) -> None:

@@ -318,6 +318,7 @@ BAD = [
     ("map frob", 2, "frob"),
     ("prog show tag abcd", 2, "tag abcd"),
     ("prog run name filt", 2, "wanted data_in FILE"),
+    ("prog run name filt data_in /dev/zero", 2, "/dev/zero: larger than 67108864 bytes"),
     ("prog dump facts name filt", 2, "wants a SOURCE"),
     ("prog dump xlated name filt visual", 2, "what is 'visual'?"),
     ("prog pin name filt", 2, "FILE is missing"),
