@@ -12,16 +12,16 @@ from ..dataclass import dataclass
 
 
 class Kf(IntFlag):
-    """Flags of kfuncs, named as the kernel's KF_*."""
+    """Flags of kfuncs, named as the kernel's KF_*. Pointers that they take are not NULL, and of what the kernel has they are
+    referenced or trusted: the first builds of 6.18 asked that of those with KF_TRUSTED_ARGS only, later ones of all."""
 
     NONE = 0
     ACQUIRE = 1  # returns a reference
     RELEASE = 2  # takes one away
     RET_NULL = 4
-    TRUSTED_ARGS = 8  # pointers must be referenced or trusted, and not NULL
     SLEEPABLE = 16
     DESTRUCTIVE = 32
-    RCU = 64  # as TRUSTED_ARGS, but RCU pointers are good as well
+    RCU = 64  # pointers of RCU are good as well as referenced and trusted ones
     ITER_NEW = 128
     ITER_NEXT = 256
     ITER_DESTROY = 512
@@ -44,7 +44,7 @@ class Kfunc:
         return f"rt_{self.name}"
 
 
-_NONE, _ACQ, _REL, _NULL, _TRUSTED = Kf.NONE, Kf.ACQUIRE, Kf.RELEASE, Kf.RET_NULL, Kf.TRUSTED_ARGS
+_NONE, _ACQ, _REL, _NULL = Kf.NONE, Kf.ACQUIRE, Kf.RELEASE, Kf.RET_NULL
 _SLEEP, _RCU, _LOCKED = Kf.SLEEPABLE, Kf.RCU, Kf.UNDER_LOCK
 _NEW, _NEXT, _END = Kf.ITER_NEW, Kf.ITER_NEXT | Kf.RET_NULL, Kf.ITER_DESTROY
 
@@ -62,7 +62,7 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     (_GENERIC, _ACQ | _NULL | _SLEEP, "bpf_lookup_user_key"),
     (_GENERIC, _REL, "bpf_task_release bpf_cgroup_release bpf_key_put"),
     (_GENERIC, _RCU, "bpf_task_under_cgroup"),
-    (_GENERIC, _TRUSTED, "bpf_send_signal_task"),
+    (_GENERIC, _NONE, "bpf_send_signal_task"),
     ("tracing", _NONE, "css_rstat_updated"),
     ("tracing", _SLEEP, "css_rstat_flush"),
     (_ALL, _RCU, "bpf_cgroup_read_xattr"),
@@ -78,7 +78,7 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     (_GENERIC, _NONE, "bpf_throw"),
     # CPU masks.
     (_CPUMASK, _ACQ | _NULL, "bpf_cpumask_create"),
-    (_CPUMASK, _ACQ | _TRUSTED, "bpf_cpumask_acquire"),
+    (_CPUMASK, _ACQ, "bpf_cpumask_acquire"),
     (_CPUMASK, _REL, "bpf_cpumask_release"),
     (_CPUMASK, _RCU, "bpf_cpumask_and bpf_cpumask_any_and_distribute bpf_cpumask_any_distribute bpf_cpumask_clear"),
     (_CPUMASK, _RCU, "bpf_cpumask_clear_cpu bpf_cpumask_copy bpf_cpumask_empty bpf_cpumask_equal bpf_cpumask_first"),
@@ -100,16 +100,16 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     (_ALL, _NEXT, "bpf_iter_task_vma_next"),
     (_ALL, _END, "bpf_iter_bits_destroy bpf_iter_css_destroy bpf_iter_css_task_destroy"),
     (_ALL, _END, "bpf_iter_task_destroy bpf_iter_task_vma_destroy"),
-    (_ALL, _NEW | _TRUSTED | Kf.RCU_PROTECTED, "bpf_iter_css_new bpf_iter_task_new"),
-    (_ALL, _NEW | _TRUSTED, "bpf_iter_css_task_new"),
+    (_ALL, _NEW | Kf.RCU_PROTECTED, "bpf_iter_css_new bpf_iter_task_new"),
+    (_ALL, _NEW, "bpf_iter_css_task_new"),
     (_ALL, _NEW | _RCU, "bpf_iter_task_vma_new"),
     (_ALL, _NEW | _SLEEP, "bpf_iter_kmem_cache_new bpf_iter_dmabuf_new"),
     (_ALL, _NEXT | _SLEEP, "bpf_iter_kmem_cache_next bpf_iter_dmabuf_next"),
     (_ALL, _END | _SLEEP, "bpf_iter_kmem_cache_destroy bpf_iter_dmabuf_destroy"),
     # Casts, strings, dynptrs.
     (_ALL, _NONE, "bpf_cast_to_kern_ctx bpf_rdonly_cast bpf_get_kmem_cache bpf_modify_return_test_tp"),
-    (_ALL, _TRUSTED, "bpf_map_sum_elem_count bpf_stream_vprintk_impl"),
-    (_ALL, _TRUSTED, "bpf_task_work_schedule_resume_impl bpf_task_work_schedule_signal_impl"),
+    (_ALL, _NONE, "bpf_map_sum_elem_count bpf_stream_vprintk_impl"),
+    (_ALL, _NONE, "bpf_task_work_schedule_resume_impl bpf_task_work_schedule_signal_impl"),
     (_ALL, _NONE, "bpf_strcmp bpf_strcasecmp bpf_strchr bpf_strchrnul bpf_strcspn bpf_strlen bpf_strnchr bpf_strnlen"),
     (_ALL, _NONE, "bpf_strnstr bpf_strrchr bpf_strspn bpf_strstr"),
     (_ALL, _NONE, "bpf_dynptr_adjust bpf_dynptr_clone bpf_dynptr_copy bpf_dynptr_is_null bpf_dynptr_is_rdonly"),
@@ -118,24 +118,24 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     (_ALL, _NULL, "bpf_dynptr_slice bpf_dynptr_slice_rdwr"),
     (_ALL, _SLEEP, "bpf_copy_from_user_str bpf_copy_from_user_dynptr bpf_copy_from_user_str_dynptr"),
     (_ALL, _SLEEP, "bpf_copy_from_user_task_str"),
-    (_ALL, _SLEEP | _TRUSTED, "bpf_copy_from_user_task_dynptr bpf_copy_from_user_task_str_dynptr"),
-    (_SKB, _TRUSTED, "bpf_dynptr_from_skb"),
-    ("sched_cls sched_act", _TRUSTED, "bpf_dynptr_from_skb_meta"),
+    (_ALL, _SLEEP, "bpf_copy_from_user_task_dynptr bpf_copy_from_user_task_str_dynptr"),
+    (_SKB, _NONE, "bpf_dynptr_from_skb"),
+    ("sched_cls sched_act", _NONE, "bpf_dynptr_from_skb_meta"),
     ("xdp", _NONE, "bpf_dynptr_from_xdp bpf_xdp_pull_data"),
     # Work queues, arenas.
     (_ALL, _NONE, "bpf_wq_init bpf_wq_set_callback_impl bpf_wq_start"),
-    (_ALL, _TRUSTED | _SLEEP, "bpf_arena_alloc_pages bpf_arena_free_pages bpf_arena_reserve_pages"),
+    (_ALL, _SLEEP, "bpf_arena_alloc_pages bpf_arena_free_pages bpf_arena_reserve_pages"),
     # The network.
     (_CT, _ACQ | _NULL, "bpf_skb_ct_alloc bpf_skb_ct_lookup bpf_xdp_ct_alloc bpf_xdp_ct_lookup"),
     (_CT, _ACQ | _NULL | _REL, "bpf_ct_insert_entry"),
     (_CT, _REL, "bpf_ct_release"),
-    (_CT, _TRUSTED, "bpf_ct_change_status bpf_ct_change_timeout bpf_ct_set_nat_info bpf_ct_set_status bpf_ct_set_timeout"),
+    (_CT, _NONE, "bpf_ct_change_status bpf_ct_change_timeout bpf_ct_set_nat_info bpf_ct_set_status bpf_ct_set_timeout"),
     ("xdp", _ACQ | _NULL, "bpf_xdp_get_xfrm_state"),
     ("xdp", _REL, "bpf_xdp_xfrm_state_release"),
-    ("sched_cls", _TRUSTED, "bpf_sk_assign_tcp_reqsk"),
+    ("sched_cls", _NONE, "bpf_sk_assign_tcp_reqsk"),
     ("cgroup", _NONE, "bpf_sock_addr_set_sun_path"),
-    ("cgroup", _TRUSTED, "bpf_sock_ops_enable_tx_tstamp"),
-    ("iter", _TRUSTED, "bpf_sock_destroy"),
+    ("cgroup", _NONE, "bpf_sock_ops_enable_tx_tstamp"),
+    ("iter", _NONE, "bpf_sock_destroy"),
     ("syscall", _ACQ | _NULL | _SLEEP, "bpf_crypto_ctx_create"),
     ("syscall", _ACQ | _RCU | _NULL, "bpf_crypto_ctx_acquire"),
     ("syscall", _REL, "bpf_crypto_ctx_release"),

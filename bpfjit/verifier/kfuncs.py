@@ -91,10 +91,6 @@ class KfuncSite:
     # -- arguments ---------------------------------------------------------------------------------
 
     @property
-    def trusted_args(self) -> bool:
-        return bool(self.flags & (Kf.TRUSTED_ARGS | Kf.RELEASE))
-
-    @property
     def acquires(self) -> bool:
         return bool(self.flags & Kf.ACQUIRE)
 
@@ -143,7 +139,7 @@ class KfuncSite:
         reg = w.regs[regno]
         null = reg.type == SCALAR and reg.is_const and not reg.value
         nullable = p.name.endswith("__nullable")
-        if (self.trusted_args or self.flags & Kf.RCU) and (null or reg.flags & OR_NULL) and not nullable:
+        if (null or reg.flags & OR_NULL) and not (nullable or p.name.endswith("__opt")):
             w.reject(f"Possibly NULL pointer passed to trusted arg{i}")
         if reg.ref:
             self.ref = reg.ref
@@ -166,7 +162,7 @@ class KfuncSite:
             return False
         if kind is ArgClass.MAP:
             self._map(i, p, reg)
-        if kind in (ArgClass.BTF, ArgClass.MAP) and (self.trusted_args or self.flags & Kf.RCU):
+        if kind in (ArgClass.BTF, ArgClass.MAP):
             self.check_trust(regno, reg)
         self.check_offset(regno, reg)
         _CHECKS[kind](self, i, p, reg)
