@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .emit import FunctionEmitter
 
 _MAX_LOOPS = 1 << 23  # BPF_MAX_LOOPS
-_CURSOR_BYTES = 24  # struct rt_cursor
+_CURSOR_BYTES = 32  # struct rt_cursor
 _FUNCTION = re.compile(r"@\w+\.(\d+)$")
 
 

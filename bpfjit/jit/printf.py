@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_CALLS = 8  # ways to one call that are told apart
 _LINE_BYTES = 1024  # what bpf_trace_printk prints at most
+_WORDS_BYTES = 64  # copied word by word
 _STACK_FORMAT = 512  # bytes of a format that a program may build on its stack
 
 
@@ -259,6 +260,19 @@ def seq_printf(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     return True
 
 
+def _copy(f: FunctionEmitter, to: Value, start: Value, length: Value) -> None:
+    """Short ones word by word: words just stored a processor hands to loads of words, not to the load of a vector."""
+    if length.number is None or length.number > _WORDS_BYTES:
+        f.emit(f"call void @llvm.memcpy.p0.p0.i64({to}, {start}, {length}, i1 false)")
+        return
+    pos = 0
+    while pos < length.number:
+        n = next(n for n in (8, 4, 2, 1) if n <= length.number - pos)
+        word = f.assign(8 * n, f"load i{8 * n}, ptr {f.offset(start, pos).text}, align 1")
+        f.emit(f"store {word}, ptr {f.offset(to, pos).text}, align 1")
+        pos += n
+
+
 def seq_write(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     """bpf_seq_write(seq, data, len): a copy, where it fits."""
     kernel = facts_of(Region.KERNEL)
@@ -271,7 +285,7 @@ def seq_write(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     f.emit(f"br i1 {f.ult(after, size).text}, label %{fast}, label %{slow}")
     f.begin(fast)
     buf = f.assign(0, f"load ptr, ptr {f.offset(seq, at('seq_file.buf')).text}, align 8{kernel}")
-    f.emit(f"call void @llvm.memcpy.p0.p0.i64({f.offset(buf, count)}, {f.ptr_of(2)}, {length}, i1 false)")
+    _copy(f, f.offset(buf, count), f.ptr_of(2), length)
     f.emit(f"store {after}, ptr {count_at.text}, align 8{kernel}")
     _meet(f, [_end(f, done, ZERO)], slow, done)
     return True

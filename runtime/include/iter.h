@@ -15,7 +15,7 @@ struct rt_iter {
 	/* where the walk is: what it means is the target's */
 	u64 pos, inner; /* the place among what is walked, and within one of them (a task's fds, its memory) */
 	u32 hint, inner_hint;
-	struct rt_cursor cursor, ahead;
+	struct rt_cursor ahead; /* in a map: behind the element under way; pos stays before it */
 	void *key, *value;
 	void *current; /* the cgroup, or the task whose files or memory is walked */
 	int terminate, visited_all;
@@ -59,4 +59,19 @@ static inline int rt_is_error(const void *p)
 static inline int rt_iter_run(struct rt_iter *it, void *ctx)
 {
 	return (u32)rt_run(it->kernel, it->fn, ctx) ? -EAGAIN : 0;
+}
+
+typedef int (*rt_walk_fn)(struct rt_map *m, struct rt_cursor *at, void **key, void **value);
+
+/* The element of the map at the walk's place: one that was rolled back is found again. 0 at the end. */
+static inline int rt_iter_map_start(struct rt_iter *it, rt_walk_fn walk)
+{
+	it->ahead = (struct rt_cursor){ .pos = it->pos };
+	return walk(rt_map_of(it->how.subject), &it->ahead, &it->key, &it->value);
+}
+
+static inline int rt_iter_map_next(struct rt_iter *it, rt_walk_fn walk)
+{
+	it->pos = it->ahead.pos;
+	return walk(rt_map_of(it->how.subject), &it->ahead, &it->key, &it->value);
 }

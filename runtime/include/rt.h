@@ -232,8 +232,8 @@ struct rt_map {
 /* A walk's place; `index` holds the key of maps that keep none in memory. */
 struct rt_cursor {
 	u64 pos;
+	u64 used, next; /* a hash's: what it has seen before it gets there */
 	u32 index;
-	void *scratch; /* a key's copy, for maps that have no place for one: key_size bytes of the walker's */
 };
 
 typedef u64 (*rt_map_callback)(struct bpf_map *map, const void *key, void *value, void *ctx, u64 unused);

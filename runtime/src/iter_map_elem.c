@@ -2,21 +2,18 @@
 /* iter/bpf_map_elem: one map's elements, in the map's own order. */
 #include "iter.h"
 
-/* The cursor stays before the element under way, so that one that is rolled back is found again. */
 static void *elem_start(struct rt_iter *it)
 {
 	struct bpf_map *map = it->how.subject;
 
-	it->ahead = it->cursor;
-	if (!map->ops->walk(rt_map_of(map), &it->ahead, &it->key, &it->value))
-		return NULL;
-	return it->value;
+	return rt_iter_map_start(it, map->ops->walk) ? it->value : NULL;
 }
 
 static void *elem_next(struct rt_iter *it)
 {
-	it->cursor = it->ahead;
-	return elem_start(it);
+	struct bpf_map *map = it->how.subject;
+
+	return rt_iter_map_next(it, map->ops->walk) ? it->value : NULL;
 }
 
 static int elem_show(struct rt_iter *it, void *value)

@@ -5,16 +5,12 @@
 
 static void *start(struct rt_iter *it)
 {
-	it->ahead = it->cursor;
-	if (!rt_hash_walk(rt_map_of(it->how.subject), &it->ahead, &it->key, &it->value))
-		return NULL;
-	return it->value;
+	return rt_iter_map_start(it, rt_hash_walk) ? it->value : NULL;
 }
 
 static void *next(struct rt_iter *it)
 {
-	it->cursor = it->ahead;
-	return start(it);
+	return rt_iter_map_next(it, rt_hash_walk) ? it->value : NULL;
 }
 
 /* The element's key is the address of the socket. */

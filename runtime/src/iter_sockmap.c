@@ -7,14 +7,14 @@ static void *start(struct rt_iter *it)
 {
 	struct bpf_map *map = it->how.subject;
 
-	it->ahead = it->cursor;
-	return map->ops->walk(rt_map_of(map), &it->ahead, &it->key, &it->value) ? it->value : NULL;
+	return rt_iter_map_start(it, map->ops->walk) ? it->value : NULL;
 }
 
 static void *next(struct rt_iter *it)
 {
-	it->cursor = it->ahead;
-	return start(it);
+	struct bpf_map *map = it->how.subject;
+
+	return rt_iter_map_next(it, map->ops->walk) ? it->value : NULL;
 }
 
 static int show(struct rt_iter *it, void *entry)

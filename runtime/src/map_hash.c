@@ -4,8 +4,6 @@
 
 #include "hash.h"
 
-#define FETCH_BUCKETS 4
-
 static RT_RACY int key_equal(const struct rt_hash *h, u32 e, const void *key)
 {
 	const char *have = rt_elem_at(h, e);
@@ -304,73 +302,103 @@ int rt_hash_copy_out(struct rt_map *m, const void *key, void *value, u64 flags)
 }
 
 /* A cursor counts slots: those of all buckets, then those of the overflow buckets. */
-static struct rt_bucket *bucket_at(const struct rt_hash *h, u64 b)
+static const struct rt_bucket *bucket_at(const struct rt_hash *h, u64 b)
 {
 	u64 nbuckets = (u64)h->mask + 1;
 
 	return b < nbuckets ? &h->buckets[b] : &h->overflow[b - nbuckets];
 }
 
-/* Slots that hold something, a bit each at twice their number: a bucket is four vectors, and the lower half of a slot tells. */
-static RT_RACY u32 slots_in_use(const struct rt_bucket *b)
+/* Slots that hold something, a bit each: the lower half of a slot tells. A bucket is four vectors, and has no eighth slot. */
+static RT_RACY u64 slots_in_use(const struct rt_bucket *b)
 {
 	u32 empty = 0;
 
-	for (int i = 0; i < 4; i++) {
-		__m128i words = _mm_load_si128((const __m128i *)b + i);
+	for (int i = 0; i < 4; i += 2) {
+		__m128 low = _mm_load_ps((const float *)b + 4 * i), high = _mm_load_ps((const float *)b + 4 * i + 4);
+		__m128i words = _mm_castps_si128(_mm_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0)));
 
-		empty |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(words, _mm_setzero_si128()))) << 4 * i;
+		empty |= (u32)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(words, _mm_setzero_si128()))) << 2 * i;
 	}
-	return ~empty & 0x1555;
+	return ~empty & 0x7f;
 }
 
-/* Elements lie where they were taken from the free list: a walk asks for those of a bucket before it gets there. */
-static void fetch_ahead(const struct rt_hash *h, u64 bucket)
+/*
+ * A walk looks at eight buckets at once, a bit for each of their words: how many of a bucket's slots are in use no processor
+ * foresees, and a loop over each would end in a wrong guess every few elements.
+ */
+#define GROUP 8
+
+static u64 group_in_use(const struct rt_hash *h, u64 from, u64 end)
 {
-	if (bucket > h->mask)
-		return;
-	for (u32 used = slots_in_use(&h->buckets[bucket]); used; used &= used - 1) {
-		u64 word = __atomic_load_n(&h->buckets[bucket].slot[__builtin_ctz(used) / 2], __ATOMIC_RELAXED);
+	u64 used = 0;
 
-		if (word)
-			__builtin_prefetch(rt_elem_at(h, (u32)word - 1));
-	}
+	for (u64 b = from; b < end; b++)
+		used |= slots_in_use(bucket_at(h, b)) << b % GROUP * 8;
+	return used;
 }
 
-#define IN_BUCKET (1u << 31) /* in a cursor's index: beside it the slots in use of the bucket that the walk stands in */
+static u64 slot_in_group(const struct rt_hash *h, u64 first, u64 used)
+{
+	u32 i = (u32)__builtin_ctzll(used);
 
+	return __atomic_load_n(&bucket_at(h, first + i / 8)->slot[i % 8], __ATOMIC_ACQUIRE);
+}
+
+static u64 group_end(u64 bucket, u64 end)
+{
+	u64 after = (bucket | (GROUP - 1)) + 1;
+
+	return after < end ? after : end;
+}
+
+/* Elements lie where they were taken from the free list: a walk asks for those of a group before it gets there. */
+static void fetch_ahead(const struct rt_hash *h, u64 first, u64 end)
+{
+	for (u64 used = group_in_use(h, first, group_end(first, end)); used; used &= used - 1)
+		__builtin_prefetch(rt_elem_at(h, (u32)slot_in_group(h, first, used) - 1));
+}
+
+/* In a cursor: `next` is the first bucket not looked at, `used` what is left of the group before it, `index` is 1 from then on. */
 int rt_hash_walk(struct rt_map *m, struct rt_cursor *at, void **key, void **value)
 {
 	struct rt_hash *h = rt_hash_of(m);
-	u64 b, end = (u64)h->mask + 1 + __atomic_load_n(&h->used_overflow, __ATOMIC_ACQUIRE);
-	u32 used = at->index & ~IN_BUCKET;
+	u64 end = (u64)h->mask + 1 + __atomic_load_n(&h->used_overflow, __ATOMIC_ACQUIRE);
+	u64 used = at->used;
 
-	if (at->index & IN_BUCKET) {
-		b = (at->pos - 1) / RT_SLOTS;
-	} else {
-		b = at->pos / RT_SLOTS;
-		used = b < end ? slots_in_use(bucket_at(h, b)) & ~0u << at->pos % RT_SLOTS * 2 : 0;
+	if (!at->next) { /* somewhere in a bucket, which may be all that is asked for */
+		u64 b = at->pos / RT_SLOTS, slot = at->pos % RT_SLOTS;
+
+		if (b >= end)
+			return 0;
+		used = (slots_in_use(bucket_at(h, b)) & ~0u << slot) << b % GROUP * 8;
+		at->next = b + 1;
 	}
 	for (;;) {
+		u64 first = (at->next - 1) & ~(u64)(GROUP - 1);
+
 		for (; used; used &= used - 1) {
-			u32 i = (u32)__builtin_ctz(used) / 2;
-			u64 word = __atomic_load_n(&bucket_at(h, b)->slot[i], __ATOMIC_ACQUIRE);
+			u64 bit = (u64)__builtin_ctzll(used), word = slot_in_group(h, first, used);
 
 			if (!word)
 				continue; /* deleted meanwhile */
-			at->pos = b * RT_SLOTS + i + 1;
-			at->index = IN_BUCKET | (used & (used - 1));
+			at->pos = (first + bit / 8) * RT_SLOTS + bit % 8 + 1;
+			at->used = used & (used - 1);
 			*key = rt_elem_at(h, (u32)word - 1);
 			*value = rt_elem_value(h, (u32)word - 1) + (h->per_cpu ? (u64)m->value_stride * rt_this_cpu->index : 0);
 			return 1;
 		}
-		if (++b >= end)
+		if (at->next >= end)
 			break;
-		fetch_ahead(h, b + FETCH_BUCKETS);
-		used = slots_in_use(bucket_at(h, b));
+		first = at->next;
+		at->next = group_end(first, end);
+		used = group_in_use(h, first, at->next);
+		if (at->index && at->next < end)
+			fetch_ahead(h, at->next, end);
+		at->index = 1;
 	}
-	at->pos = b * RT_SLOTS;
-	at->index = 0;
+	at->pos = end * RT_SLOTS;
+	at->used = 0;
 	return 0;
 }
 

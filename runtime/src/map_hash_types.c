@@ -12,19 +12,20 @@ static int is_per_cpu(u32 type)
 	return type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
 }
 
+/* Free elements too: a program that still had a pointer to a deleted one's value may have made a timer there. */
 static void drop_all(struct rt_map *m)
 {
 	struct rt_hash *h = rt_hash_of(m);
-	struct rt_cursor at = { 0 };
-	void *key, *value;
+	int cpus = m->kernel->ncpus;
 
-	if (!m->fields.count)
+	if (!m->fields.count || !h->range)
 		return;
 	struct rt_cpu *cpu = rt_enter(m->kernel);
 
-	while (rt_hash_walk(m, &at, &key, &value))
-		for (int i = 0; i < (h->per_cpu ? m->kernel->ncpus : 1); i++)
-			rt_value_drop(m, (char *)key + h->key_bytes + (u64)m->value_stride * i);
+	for (int r = 0; r < (h->private_lru ? cpus : 1); r++)
+		for (u32 e = r ? h->range[r].first : 0; e < h->range[r].fresh; e++)
+			for (int i = 0; i < (h->per_cpu ? cpus : 1); i++)
+				rt_value_drop(m, rt_elem_value(h, e) + (u64)m->value_stride * i);
 	rt_leave(cpu);
 }
 

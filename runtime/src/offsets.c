@@ -43,7 +43,7 @@ static const struct {
 
 /* A bucket is one vector, its tags the upper halves of the first seven of eight words. */
 _Static_assert(sizeof(struct rt_bucket) == 64 && RT_SLOTS == 7 && !offsetof(struct rt_bucket, slot), "the JIT's bucket");
-_Static_assert(sizeof(struct rt_cursor) == 24, "the JIT's cursor (loops.py)");
+_Static_assert(sizeof(struct rt_cursor) == 32, "the JIT's cursor (loops.py)");
 
 #define COUNT ((int)(sizeof(offsets) / sizeof(offsets[0])))
 

@@ -187,6 +187,14 @@ def test_no_format_is_read_at_run_time(built: Path) -> None:
         it.close()
 
 
+def test_words_just_stored_are_written_as_words() -> None:
+    """One load of them all as a vector would wait until each has reached the cache."""
+    walks = Path(__file__).parent.parent.parent / "benchmarks" / "iterators" / "walks.bpf.c"
+    with Kernel() as kernel, open_object(walks).load(kernel.bpf, only=["elements_write"]) as it:
+        optimised = kernel.jit.ir_listing(kernel.caller.fds.get(it.progs["elements_write"].fd).object.verified)
+        assert not any(wide in optimised for wide in ("memcpy", "load i128", "load <2 x i64>"))
+
+
 def test_one_call_that_the_compiler_made_of_two() -> None:
     """clang merges the calls at the ends of two ways; the format is then what the way brings."""
     example = Path(__file__).parent.parent.parent / "examples" / "wait_latency.bpf.c"
