@@ -18,7 +18,8 @@ os.environ["BPFJIT_NO_CACHE"] = "1"
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test skips itself where the machine lacks something: a live kernel, /dev/fuse, a peer. Under BPFJIT_REQUIRE_LIVE
-    that is a failure; only what a `skipif` mark names stays a choice of whoever runs the tests."""
+    that is a failure; only what a `skipif` mark names is not: a choice of whoever runs the tests, or what a live kernel that
+    is there lets nobody do (live.py)."""
     report = yield
     if os.environ.get("BPFJIT_REQUIRE_LIVE") and report.skipped and item.get_closest_marker("skipif") is None:
         where = report.longrepr

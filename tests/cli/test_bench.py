@@ -15,7 +15,7 @@ import pytest
 from bpfjit.cli import bench_iter, bench_jit, bench_load, bench_maps, bench_maps_programs, bench_read
 from bpfjit.cli.bench_plot import plot
 from bpfjit.cli.bench_rows import Progress, Row, geomean, quartiles
-from tests.live import forbids_iter
+from tests.live import forbids
 
 from .conftest import Cli
 
@@ -241,9 +241,9 @@ def test_walks_are_measured_whole(cli: Cli, monkeypatch: pytest.MonkeyPatch, liv
     wanted = ["map elements printf", "map elements write", "map elements nothing", "cgroups print", "tasks print"]
     assert [row["what"] for row in answer["rows"]] == wanted
     for row in answer["rows"]:
-        there = not row["what"].startswith("map") or not forbids_iter("bpf_map_elem")
+        there = not row["what"].startswith("map") or not forbids("iter/bpf_map_elem")
         assert row["bpfjit_ns"] > 0 and row["interp_ns"] > 0 and ((row["kernel_ns"] or 0) > 0) == there
-    assert bool(answer["notes"]) == forbids_iter("bpf_map_elem")
+    assert bool(answer["notes"]) == forbids("iter/bpf_map_elem")
     assert set(Path("/sys/fs/cgroup").glob("bpfjit-bench-*")) <= before  # others may run it meanwhile
 
 

@@ -20,7 +20,7 @@ _SLEEPERS = (
     "[threading.Thread(target=wait, daemon=True).start() for _ in range(int(sys.argv[1]) - 1)]\n"
     "print('ready', flush=True); sys.stdin.read(); import os; os._exit(0)"
 )
-_LIVE_ELEMENTS = pytest.param("live", marks=without("bpf_map_elem"))
+_LIVE_ELEMENTS = pytest.param("live", marks=without("iter/bpf_map_elem"))
 
 
 @pytest.fixture(scope="session")

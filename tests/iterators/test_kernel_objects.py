@@ -53,7 +53,7 @@ def both(live: object, child: int, objects_object: Path) -> Iterator[tuple[Live,
             yield real, sim
 
 
-@pytest.fixture(params=["simulated", pytest.param("both", marks=without("bpf_sk_storage_map"))])
+@pytest.fixture(params=["simulated", pytest.param("both", marks=without("iter/bpf_sk_storage_map"))])
 def storing(request: pytest.FixtureRequest, objects_object: Path, child: int) -> Iterator[tuple[World, ...]]:
     """What socket storage is walked on."""
     if request.param == "both":

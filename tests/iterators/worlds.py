@@ -14,7 +14,7 @@ from bpfjit.loader import Link, LoadedObject, LoadedProg
 from bpfjit.loader.bpf import Bpf
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
-from tests.live import forbids_iter
+from tests.live import forbids
 
 HERE = Path(__file__).parent
 
@@ -130,7 +130,7 @@ class Live(World):
     def __init__(self, data: Path) -> None:
         self.bpf = live_bpf
         obj = open_object(data)
-        self.forbidden = [p.name for p in obj.progs.values() if forbids_iter(p.section.removeprefix("iter/"))]
+        self.forbidden = [p.name for p in obj.progs.values() if forbids(p.section)]
         super().__init__(obj.load(live_bpf, only=[name for name in obj.progs if name not in self.forbidden]))
 
     def link(self, prog: str, **info: int) -> Link:

@@ -111,7 +111,7 @@ def _judged() -> list[Any]:
     found = []
     for p in _load():
         target = p.values[0].get("attach", "").partition("bpf_iter_")[2]
-        marks = [without(target)] if target else []
+        marks = [without(f"iter/{target}")] if target else []
         found.append(pytest.param(*p.values, id=p.id, marks=marks))
     return found
 

@@ -407,7 +407,7 @@ class Sockets:
             s.close()
 
 
-@pytest.fixture(params=["sim", pytest.param("live", marks=without("sockmap")), "interp"])
+@pytest.fixture(params=["sim", pytest.param("live", marks=without("iter/sockmap")), "interp"])
 def walking(request: pytest.FixtureRequest) -> Iterator[Calls]:
     """As `each`, where sockets of a map may be walked."""
     yield from _calls(request)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from systems import Simulated, System, call, field, get_info, make_map
+from systems import Simulated, System, call, field, get_info, live_or_skip, make_map
 
 from bpfjit.btf import Kind
 from bpfjit.errors import errno_name
 from bpfjit.loader.bpf import Buffers, kernel_btf
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
+from tests.live import without
 
 FENTRY, FEXIT, MODIFY = uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN
 HOOKS = {"fentry": FENTRY, "fexit": FEXIT, "fmod_ret": MODIFY}
@@ -107,42 +108,27 @@ def expected(hook: str, function: str, program: str) -> str:
     return "EACCES" if program in ("writes its context", "reads behind argument 0") else "done"
 
 
-def live_that_takes_them() -> System | None:
-    """Linux, where it takes such programs at all: locked down, it refuses each of them unseen, with EPERM."""
-    from systems import live_or_skip
-
-    system = live_or_skip()
-    if outcome(lambda: system.bpf.close(load(system, "fentry", "bpf_fentry_test1", returns(0)))) == "done":
-        return system
+@pytest.fixture(scope="module", params=["simulated", pytest.param("live", marks=without("fentry/bpf_fentry_test1"))])
+def judge(request: pytest.FixtureRequest) -> Iterator[System]:
+    system = live_or_skip() if request.param == "live" else Simulated(Kernel(cache=False, engine="interp"))
+    yield system
     system.close()
-    return None
-
-
-@pytest.fixture(scope="module")
-def judges() -> Iterator[list[System]]:
-    live = live_that_takes_them()
-    found: list[System] = [Simulated(Kernel(cache=False, engine="interp")), *([live] if live is not None else [])]
-    yield found
-    for system in found:
-        system.close()
 
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_what_a_program_may_do_with_a_function(judges: list[System], hook: str, function: str) -> None:
+def test_what_a_program_may_do_with_a_function(judge: System, hook: str, function: str) -> None:
     for name, insns in PROGRAMS.items():
-        for system in judges:
-            told = outcome(lambda s=system, i=insns: s.bpf.close(load(s, hook, function, i)))  # type: ignore[misc]
-            assert told == expected(hook, function, name), (name, system)
+        told = outcome(lambda i=insns: judge.bpf.close(load(judge, hook, function, i)))  # type: ignore[misc]
+        assert told == expected(hook, function, name), name
 
 
-def test_who_may_sleep(judges: list[System]) -> None:
-    for system in judges:
-        told = [
-            outcome(lambda s=system, f=f: s.bpf.close(load(s, "fentry", f, returns(0), flags=uapi.BPF_F_SLEEPABLE)))  # type: ignore[misc]
-            for f in ("bpf_fentry_test1", "bpf_fentry_test2", "bpf_modify_return_test")
-        ]
-        assert told == ["done", "EINVAL", "done"]
+def test_who_may_sleep(judge: System) -> None:
+    told = [
+        outcome(lambda f=f: judge.bpf.close(load(judge, "fentry", f, returns(0), flags=uapi.BPF_F_SLEEPABLE)))  # type: ignore[misc]
+        for f in ("bpf_fentry_test1", "bpf_fentry_test2", "bpf_modify_return_test")
+    ]
+    assert told == ["done", "EINVAL", "done"]
 
 
 def run(system: System, prog: int, **more: int) -> int:
@@ -159,13 +145,12 @@ RUNS = [
 
 
 @pytest.mark.parametrize("hook, function, wanted", RUNS)
-def test_a_test_run_calls_the_test_functions(judges: list[System], hook: str, function: str, wanted: int) -> None:
-    for system in judges:
-        prog = load(system, hook, function, returns(0))
-        assert run(system, prog) == wanted
-        for more in ({"flags": 1}, {"cpu": 1}, {"batch_size": 1}):
-            assert outcome(lambda m=more, s=system, p=prog: run(s, p, **m)) == "EINVAL"  # type: ignore[misc]
-        system.bpf.close(prog)
+def test_a_test_run_calls_the_test_functions(judge: System, hook: str, function: str, wanted: int) -> None:
+    prog = load(judge, hook, function, returns(0))
+    assert run(judge, prog) == wanted
+    for more in ({"flags": 1}, {"cpu": 1}, {"batch_size": 1}):
+        assert outcome(lambda m=more: run(judge, prog, **m)) == "EINVAL"  # type: ignore[misc]
+    judge.bpf.close(prog)
 
 
 # -- attached: simulated only ------------------------------------------------------------------------------------
