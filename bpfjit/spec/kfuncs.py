@@ -13,7 +13,7 @@ from ..dataclass import dataclass
 
 class Kf(IntFlag):
     """Flags of kfuncs, named as the kernel's KF_*. Pointers that they take are not NULL, and of what the kernel has they are
-    referenced or trusted: the first builds of 6.18 asked that of those with KF_TRUSTED_ARGS only, later ones of all."""
+    referenced or trusted: the first builds of 6.18 asked that of those with KF_NONE_ARGS only, later ones of all."""
 
     NONE = 0
     ACQUIRE = 1  # returns a reference
@@ -33,7 +33,9 @@ class Kf(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Kfunc:
-    """One kernel function; `hooks` are the kinds of programs that may call it (ProgType.kfunc_hook), "*" all."""
+    """One kernel function; `hooks` are the kinds of programs that may call it, "*" all: ProgType.kfunc_hook or its name, and
+    "iter" and "kprobe_session" for programs of those attach types.
+    """
 
     name: str
     flags: Kf
@@ -63,6 +65,12 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     (_GENERIC, _REL, "bpf_task_release bpf_cgroup_release bpf_key_put"),
     (_GENERIC, _RCU, "bpf_task_under_cgroup"),
     (_GENERIC, _NONE, "bpf_send_signal_task"),
+    # Files and their names: security hooks only.
+    ("lsm", _ACQ | _NULL, "bpf_get_task_exe_file"),
+    ("lsm", _REL, "bpf_put_file"),
+    ("lsm", _NONE, "bpf_path_d_path"),
+    ("lsm", _SLEEP, "bpf_get_dentry_xattr bpf_get_file_xattr bpf_remove_dentry_xattr bpf_set_dentry_xattr"),
+    ("kprobe_session", _NONE, "bpf_session_cookie bpf_session_is_return"),
     ("tracing", _NONE, "css_rstat_updated"),
     ("tracing", _SLEEP, "css_rstat_flush"),
     (_ALL, _RCU, "bpf_cgroup_read_xattr"),
@@ -142,6 +150,9 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     ("xdp sched_cls sched_act", _RCU, "bpf_crypto_decrypt bpf_crypto_encrypt"),
     ("sched_cls syscall tracing", _REL, "bpf_kfunc_call_memb_release bpf_kfunc_call_test_release"),
     ("struct_ops", _NONE, "tcp_cong_avoid_ai tcp_reno_cong_avoid tcp_reno_ssthresh tcp_reno_undo_cwnd tcp_slow_start"),
+    ("struct_ops", _NONE, "cubictcp_acked cubictcp_cong_avoid cubictcp_cwnd_event cubictcp_init cubictcp_recalc_ssthresh"),
+    ("struct_ops", _NONE, "cubictcp_state bbr_cwnd_event bbr_init bbr_main bbr_min_tso_segs bbr_set_state bbr_ssthresh"),
+    ("struct_ops", _NONE, "bbr_sndbuf_expand bbr_undo_cwnd"),
 )
 
 KFUNCS: tuple[Kfunc, ...] = tuple(

@@ -22,6 +22,7 @@ class ArgKind(Enum):
     SIZE = auto()  # more than 0
     SIZE_OR_ZERO = auto()
     FIXED_MEM = auto()  # memory of `size` bytes that the helper fills
+    HEADER = auto()  # memory of `size` bytes that it reads
     CTX = auto()
     BTF_PTR = auto()  # a pointer to `btf`, or to a structure that holds one at that offset
     CALLBACK = auto()
@@ -35,6 +36,7 @@ class ArgKind(Enum):
     TIMER = auto()  # a bpf_timer in a map's value
     RINGBUF_MEM = auto()  # a record that was reserved in a ring buffer
     SOCK_COMMON = auto()  # one of the verifier's own pointers to a socket
+    SOCKET = auto()  # one of those to a full socket
     DYNPTR = auto()  # one that was made, of the kind in `btf` ("" any)
     NO_FLAGS = auto()  # the constant 0
     UNINIT_DYNPTR = auto()  # two stack slots in which the helper makes one of the kind in `btf`
@@ -42,7 +44,7 @@ class ArgKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """One argument; `size` bytes and `align` for FIXED_MEM, `btf` the structure's name for BTF_PTR."""
+    """One argument; `size` bytes of FIXED_MEM and HEADER, `btf` the structure's name for BTF_PTR."""
 
     kind: ArgKind
     nullable: bool = False
@@ -72,6 +74,7 @@ RINGBUF_MEM = Arg(ArgKind.RINGBUF_MEM)
 SPIN_LOCK = Arg(ArgKind.SPIN_LOCK)
 TIMER = Arg(ArgKind.TIMER)
 SOCK_COMMON = Arg(ArgKind.SOCK_COMMON)
+SOCKET = Arg(ArgKind.SOCKET)
 NO_FLAGS = Arg(ArgKind.NO_FLAGS)
 
 
@@ -85,6 +88,10 @@ def uninit_dynptr(kind: str) -> Arg:
 
 def fixed_mem(size: int) -> Arg:
     return Arg(ArgKind.FIXED_MEM, size=size)
+
+
+def header(size: int) -> Arg:
+    return Arg(ArgKind.HEADER, size=size)
 
 
 def btf_ptr(name: str) -> Arg:

@@ -28,13 +28,14 @@ class Target:
     """A view or iterator target: `name` as in SEC("view/name"), and its context's arguments behind the first.
 
     walk: the runtime's walk (rt_iter_ops of that name). directory: where its dumpers are in bpfdump, None for nowhere
-    (what is walked must be named, and a dumper cannot).
+    (what is walked must be named, and a dumper cannot). helpers: the group of those that its programs have beside others.
     """
 
     name: str
     args: tuple[CtxArg, ...]
     walk: str = "objects"
     directory: str | None = ""
+    helpers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,9 @@ ITER_TARGETS = (
     Target("sockmap", (CtxArg.TRUSTED, CtxArg.KEY_OR_NULL, CtxArg.PLAIN_OR_NULL), "sockmap", None),
     Target("ipv6_route", _PLAIN),
     Target("netlink", _PLAIN),
-    Target("tcp", _TRUSTED, "socket"),
+    Target("tcp", _TRUSTED, "socket", helpers="iter_socket"),
     Target("udp", _TRUSTED, "socket"),
-    Target("unix", _PLAIN, "socket"),
+    Target("unix", _PLAIN, "socket", helpers="iter_socket"),
     Target("ksym", _PLAIN),
 )
 # By the kernel function that a program names, which is how the verifier meets them.

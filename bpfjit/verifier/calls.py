@@ -38,7 +38,9 @@ def helper_of(w: Walk, insn: Insn) -> Helper:
         w.reject(f"invalid func unknown#{insn.imm}", errno.EINVAL)
     row = row.by_type.get(w.program.type.name, row)
     known = w.program.attach_type in row.only.get(w.program.type.name, (w.program.attach_type,))
-    if not known or not row.groups & helper_groups(w.program.type, w.program.attach_type):
+    target = w.env.targets.get(w.program.attach_name)
+    groups = helper_groups(w.program.type, w.program.attach_type) | ({target.helpers} if target is not None else set())
+    if not known or not row.groups & groups:
         w.reject(f"program of this type cannot use helper bpf_{row.name}#{row.id}", errno.EINVAL)
     if row.gpl and not w.program.gpl:
         w.reject("cannot call GPL-restricted function from non-GPL compatible program", errno.EINVAL)
@@ -121,11 +123,16 @@ class Call:
         elif kind is ArgKind.FIXED_MEM:
             mem.check_alignment(w, reg, 0, arg.size, strict=True)
             mem.helper_memory(w, regno, arg.size, writes=True, args=self.ctx_args)
+        elif kind is ArgKind.HEADER:
+            mem.helper_memory(w, regno, arg.size, writes=False, args=self.ctx_args)
         elif kind is ArgKind.CTX:
             if reg.type != T.CTX:
                 self._mismatch(regno, reg, "ctx")
             if reg.off or not reg.is_const:
                 w.reject(f"dereference of modified ctx ptr R{regno} off={reg.off} disallowed")
+        elif kind is ArgKind.SOCKET:
+            if reg.type != T.SOCKET or (reg.flags & OR_NULL and not arg.nullable):
+                self._mismatch(regno, reg, "sock")
         elif kind is ArgKind.SOCK_COMMON or (kind is ArgKind.BTF_PTR and arg.btf == "sock_common" and reg.type in SOCKETS):
             if reg.type not in SOCKETS or reg.flags & OR_NULL:
                 self._mismatch(regno, reg, arg.expected if arg.btf else _SOCKETS)

@@ -25,7 +25,7 @@ _NOT_YET = (
     (Special.WORKQUEUE, "bpf_wq"),
 )
 # Kernel structures that an RCU read section keeps: a pointer to one, read from a map, is good there.
-_RCU_KEEPS = frozenset({"task_struct", "cgroup", "bpf_cpumask", "cpumask"})
+_RCU_KEEPS = frozenset({"task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx", "prog_test_ref_kfunc"})
 
 
 def check_maps(program: Program) -> None:

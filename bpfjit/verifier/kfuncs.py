@@ -31,7 +31,8 @@ _SCALARS = frozenset({Kind.INT, *ENUMS})
 
 
 # Functions whose rules are not checked yet: nothing is accepted unproved.
-_NOT_YET = ("bpf_crypto_", "bpf_task_work_")
+_NOT_YET = ("bpf_task_work_",)
+_BY_ATTACH_TYPE = {uapi.BPF_TRACE_ITER: "iter", uapi.BPF_TRACE_KPROBE_SESSION: "kprobe_session"}
 
 
 class ArgClass(Enum):
@@ -66,7 +67,8 @@ class KfuncSite:
             w.reject(f"kernel btf_id {insn.imm} is not a function", errno.EINVAL)
         row = KFUNC_BY_NAME.get(func.name) if w.env.profile.has_kfunc(func.name) else None
         self.name = func.name
-        hooks = {"*", w.program.type.kfunc_hook, "iter" if w.program.attach_type == uapi.BPF_TRACE_ITER else "*"}
+        kind = w.program.type
+        hooks = {"*", kind.kfunc_hook, kind.name, _BY_ATTACH_TYPE.get(w.program.attach_type, "*")}
         if row is None or not hooks & row.hooks:
             w.reject(f"calling kernel function {func.name} is not allowed")
         if func.name.startswith(_NOT_YET):
@@ -409,12 +411,12 @@ def _tname(t: Type) -> str:
 
 
 def _is_plain(btf: Btf, t: Type, depth: int = 0) -> bool:
-    """A structure of scalars, of arrays of them, and of such structures."""
-    if t.kind is not Kind.STRUCT or depth >= _MAX_NESTING:
+    """A structure or union of scalars, of arrays of them, and of such structures and unions."""
+    if t.kind not in COMPOSITES or depth >= _MAX_NESTING:
         return False
     for m in t.members:
         inner = btf.resolve(m.type_id)
-        if inner.kind is Kind.STRUCT:
+        if inner.kind in COMPOSITES:
             if not _is_plain(btf, inner, depth + 1):
                 return False
             continue
@@ -531,6 +533,13 @@ def _read_only(site: KfuncSite) -> Reg:
     return r
 
 
+def _session_cookie(site: KfuncSite) -> Reg:
+    """A word of the session's own, from the function's entry to its return."""
+    r = st.pointer(T.MEM)
+    r.size = 8
+    return r
+
+
 ArgCheck = Callable[[KfuncSite, int, Param, Reg], None]
 _CHECKS: dict[ArgClass, ArgCheck] = {
     ArgClass.CTX: KfuncSite._context,
@@ -558,6 +567,7 @@ _SUFFIXES: dict[str, ArgCheck] = {
 _RESULTS: dict[str, Callable[[KfuncSite], Reg]] = {
     "bpf_cast_to_kern_ctx": _kernel_context,
     "bpf_rdonly_cast": _read_only,
+    "bpf_session_cookie": _session_cookie,
     "bpf_obj_new_impl": objects.new,
     "bpf_percpu_obj_new_impl": objects.new_percpu,
     "bpf_refcount_acquire_impl": objects.counted,

@@ -128,6 +128,12 @@ void *rt_storage_get(struct bpf_map *map, void *object, const void *value, u64 f
 	return rt_hash_lookup(m, &object, 0);
 }
 
+/* Programs of a cgroup's sockets have the socket as their context. */
+void *rt_ctx_storage_get(struct bpf_map *map, void *ctx, const void *value, u64 flags)
+{
+	return rt_storage_get(map, rt_event_sock(ctx), value, flags);
+}
+
 s64 rt_storage_delete(struct bpf_map *map, void *object)
 {
 	return object ? rt_hash_delete(rt_map_of(map), &object) : -EINVAL;

@@ -29,6 +29,7 @@
 	X(rt_ringbuf_output)                                                                                           \
 	X(rt_ringbuf_query)                                                                                            \
 	X(rt_user_ringbuf_drain)                                                                                       \
+	X(rt_ctx_storage_get)                                                                                          \
 	X(rt_storage_get)                                                                                              \
 	X(rt_storage_delete)                                                                                           \
 	X(rt_perf_event_output)                                                                                        \

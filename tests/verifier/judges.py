@@ -89,6 +89,8 @@ MAPS = {
     "sockmap": MapSpec(uapi.BPF_MAP_TYPE_SOCKMAP, 4, 8),
     "sockhash": MapSpec(uapi.BPF_MAP_TYPE_SOCKHASH, 8, 8),
     "reuseport": MapSpec(uapi.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, 4, 8),
+    "perf": MapSpec(uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4),
+    "of_socket": MapSpec(uapi.BPF_MAP_TYPE_SK_STORAGE, 4, 8, 0, uapi.BPF_F_NO_PREALLOC, members="long long sum;"),
     "user_ringbuf": MapSpec(uapi.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096),
 }
 

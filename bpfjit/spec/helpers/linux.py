@@ -18,6 +18,7 @@ from ..kinds import (
     SIZE,
     SIZE_OR_ZERO,
     SOCK_COMMON,
+    SOCKET,
     UNINIT_MEM,
     Arg,
     Helper,
@@ -31,6 +32,11 @@ def _row(id_: int, name: str, decl: str, types: str, args: tuple[Arg, ...], ret:
     """`types`: the program types that may call it, or "all"."""
     return Helper(id_, name, decl, args=args, ret=ret, symbol="", groups=frozenset(types.split()), **rules)
 
+
+# Of programs that look a socket up, NULL lets the next one choose.
+_LOOKED_UP = _row(
+    124, "sk_assign", "long (*%s)(void *ctx, void *sk, __u64 flags)", "sk_lookup", (CTX, SOCKET.or_null(), ANYTHING), INTEGER
+)
 
 LINUX_HELPERS: tuple[Helper, ...] = (
     _row(
@@ -306,6 +312,7 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "sched_cls sched_act sk_lookup",
         (CTX, SOCK, ANYTHING),
         INTEGER,
+        by_type={"sk_lookup": _LOOKED_UP},
     ),
     _row(129, "sk_ancestor_cgroup_id", "__u64 (*%s)(void *sk, int ancestor_level)", "cgroup_skb", (SOCK, ANYTHING), INTEGER),
     _row(
@@ -384,7 +391,8 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "struct mptcp_sock *(*%s)(void *sk)",
         "socket_filter sched_cls sched_act xdp cgroup_skb lwt_in lwt_out lwt_xmit sock_ops sk_skb sk_msg cgroup_sock_addr lwt_seg6local flow_dissector tracing seq syscall sk_lookup",
         (SOCK_COMMON,),
-        INTEGER,
+        RetKind.BTF_PTR_OR_NULL,
         passes_reference=1,
+        ret_btf="mptcp_sock",
     ),
 )

@@ -19,9 +19,26 @@ from ..kinds import (
     Callback,
     Helper,
     RetKind,
+    btf_ptr,
 )
 
 ALL = frozenset({"all"})
+
+
+def _output(id_: int, name: str, packet: str) -> Helper:
+    """What tracing programs put into a ring of a packet that they were handed."""
+    return Helper(
+        id_,
+        name,
+        "long (*%s)(void *ctx, void *map, __u64 flags, void *data, __u64 size)",
+        args=(btf_ptr(packet), MAP_PTR, ANYTHING, MEM, SIZE_OR_ZERO),
+        ret=INTEGER,
+        symbol="",
+        groups=frozenset({"tracing"}),
+        gpl=True,
+        map_use="perf_event",
+    )
+
 
 RING_HELPERS = (
     Helper(
@@ -119,4 +136,6 @@ RING_HELPERS = (
         callback=Callback.SAMPLE,
         map_use="user_ringbuf",
     ),
+    _output(111, "skb_output", "sk_buff"),
+    _output(121, "xdp_output", "xdp_buff"),
 )

@@ -24,7 +24,6 @@ from ..kinds import (
     ArgKind,
     Helper,
     RetKind,
-    btf_ptr,
 )
 
 SOCK = Arg(ArgKind.BTF_PTR, btf="sock_common", expected="sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_")
@@ -48,18 +47,19 @@ def _option(id_: int, name: str, memory: Arg) -> Helper:
         id_,
         name,
         "long (*%s)(void *bpf_socket, int level, int optname, void *optval, int optlen)",
-        "sock_ops cgroup_sock_addr cgroup_sockopt",
+        "sock_ops cgroup_sock_addr cgroup_sockopt iter_socket",
         (CTX, ANYTHING, ANYTHING, memory, SIZE),
         only={"cgroup_sockopt": _SETTING},
     )
     own = replace(row, args=(SOCK, *row.args[1:]), symbol=f"rt_sk_{name}")
-    return replace(row, by_type={"cgroup_sockopt": own})
+    return replace(row, by_type={"cgroup_sockopt": own, "tracing": own})
 
 
 def _storage(row: Helper) -> Helper:
-    """Tracing programs may bring NULL, others never do."""
-    own = replace(row, args=(row.args[0], replace(btf_ptr("sock"), nullable=True), *row.args[2:]))
-    return replace(row, by_type={"tracing": own})
+    """Tracing programs may bring NULL, others never do; those of a cgroup's sockets have theirs as the context."""
+    seen = replace(row, args=(row.args[0], replace(SOCK, nullable=True), *row.args[2:]))
+    own = replace(row, args=(row.args[0], CTX, *row.args[2:]), symbol="rt_ctx_storage_get")
+    return replace(row, by_type={"tracing": seen, "cgroup_sock": own})
 
 
 def _cookie(row: Helper) -> Helper:

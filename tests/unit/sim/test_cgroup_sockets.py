@@ -69,6 +69,16 @@ int count(struct bpf_sock_addr *ctx)
 	return *n <= 2;
 }
 
+SEC("cgroup/sock_create")
+int created(struct bpf_sock *ctx)
+{
+	__u64 *n = bpf_sk_storage_get(&seen, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (n)
+		*n = 40;
+	return 1;
+}
+
 SEC("cgroup/connect4")
 int options(struct bpf_sock_addr *ctx)
 {
@@ -260,6 +270,15 @@ def test_a_sockets_storage_goes_with_the_socket(world: World) -> None:
     assert world.connect(two) == 0 and world.out[0] == 1
     world.kernel.sockets.remove(one)
     assert world.connect(world.socket()) == 0 and world.out[0] == 1
+
+
+def test_a_program_of_sockets_keeps_values_with_its_context(world: World) -> None:
+    world.attach("created", uapi.BPF_CGROUP_INET_SOCK_CREATE)
+    world.attach("count", CONNECT)
+    socket = world.socket()
+    world.kernel.run_cgroup(uapi.BPF_CGROUP_INET_SOCK_CREATE, world.cgroup, bytearray(SOCK.size), sock=socket)
+    world.connect(socket)
+    assert world.out[0] == 41
 
 
 def test_options_are_kept_by_the_socket(world: World) -> None:
