@@ -13,7 +13,7 @@ from ..dataclass import dataclass
 
 class Kf(IntFlag):
     """Flags of kfuncs, named as the kernel's KF_*. Pointers that they take are not NULL, and of what the kernel has they are
-    referenced or trusted: the first builds of 6.18 asked that of those with KF_NONE_ARGS only, later ones of all."""
+    referenced or trusted: the first builds of 6.18 asked that of those with KF_TRUSTED_ARGS only, later ones of all."""
 
     NONE = 0
     ACQUIRE = 1  # returns a reference

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..btf.types import Param
 from ..spec.kfuncs import Kf
+from ..uapi import bpf as uapi
 from . import held, stack
 from . import state as st
 from .state import EMPTY, ITER_SLOT, RCU, UNTRUSTED, Reg, State, T, filled
+from .walk import Walk
 
 if TYPE_CHECKING:
     from .kfuncs import KfuncSite
@@ -31,6 +33,8 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
     w, btf = site.w, site.btf
     if reg.type != T.STACK:
         w.reject(f"arg#{i} expected pointer to an iterator on stack", errno.EINVAL)
+    if site.name == "bpf_iter_css_task_new" and not _may_walk_css(w):
+        w.reject("css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs", errno.EINVAL)
     btf_id = btf.skip(btf.resolve(p.type_id).ref)
     nslots = btf.type(btf_id).size // 8
     made = "uninitialized" if site.flags & Kf.ITER_NEW else "an initialized"
@@ -62,6 +66,11 @@ def check_argument(site: KfuncSite, i: int, p: Param, reg: Reg) -> None:
         held.release(w, first.reg.ref)
         for k in range(nslots):
             frame.stack[index - k] = EMPTY
+
+
+def _may_walk_css(w: Walk) -> bool:
+    """Its lock is taken with interrupts on: not everywhere."""
+    return w.sleepable or w.program.type.name == "lsm" or w.program.attach_type == uapi.BPF_TRACE_ITER
 
 
 def _make(site: KfuncSite, reg: Reg, index: int, nslots: int, btf_id: int) -> None:

@@ -259,8 +259,6 @@ class KfuncSite:
 
     def _mem(self, i: int, p: Param, reg: Reg) -> None:
         w, target = self.w, self.btf.resolve(p.type_id).ref
-        if reg.type == SCALAR and reg.is_const and not reg.value:
-            return  # NULL is let through to the function, as in Linux
         both_ways(w, i + 1, self.btf.size_of(target), self.ctx_args)
 
     def _mem_size(self, i: int, p: Param, reg: Reg) -> None:
