@@ -65,6 +65,8 @@ class Command:
         return found
 
 
+# Of records with more than is known of them Linux says how long they may be.
+_TOLD_OF_A_LOAD = ("log_true_size", "func_info_rec_size", "line_info_rec_size", "core_relo_rec_size")
 COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_MAP_CREATE, uapi.MapCreate, "excl_prog_hash_size", "maps.create"),
     Command(uapi.BPF_MAP_LOOKUP_ELEM, uapi.MapElem, "flags", "maps.lookup", spread=True),
@@ -77,7 +79,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(uapi.BPF_MAP_LOOKUP_AND_DELETE_BATCH, uapi.MapBatch, "flags", "batch.lookup_and_delete_batch", ("count",)),
     Command(uapi.BPF_MAP_UPDATE_BATCH, uapi.MapBatch, "flags", "batch.update_batch", ("count",)),
     Command(uapi.BPF_MAP_DELETE_BATCH, uapi.MapBatch, "flags", "batch.delete_batch", ("count",)),
-    Command(uapi.BPF_PROG_LOAD, uapi.ProgLoad, "keyring_id", "progs.load", ("log_true_size",)),
+    Command(uapi.BPF_PROG_LOAD, uapi.ProgLoad, "keyring_id", "progs.load", _TOLD_OF_A_LOAD),
     Command(uapi.BPF_PROG_BIND_MAP, uapi.ProgBindMap, "flags", "progs.bind_map"),
     Command(uapi.BPF_OBJ_PIN, uapi.Obj, "path_fd", "pin.pin"),
     Command(uapi.BPF_OBJ_GET, uapi.Obj, "path_fd", "pin.get"),

@@ -14,6 +14,14 @@ _LEVELS = 1 | 2 | LOG_STATS | LOG_FIXED  # BPF_LOG_MASK
 _MAX_BYTES = 0xFFFFFFFF >> 2
 
 
+class Unseen(OSError):
+    """A program refused before any of its instructions was looked at. said: what the log has of it, to the last byte."""
+
+    def __init__(self, number: int, said: str, why: str = "") -> None:
+        super().__init__(number, why or said.strip())
+        self.said = said
+
+
 class UserLog:
     """A caller's log buffer. Raises EINVAL for an unknown level, a buffer without size or level, a size without buffer.
 

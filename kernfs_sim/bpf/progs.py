@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from bpfjit.btf import Kind, RawBtf
+from bpfjit.btf import FuncInfo, Kind, LineInfo, RawBtf
 from bpfjit.dataclass import replace
 from bpfjit.errors import BtfError, refuse
 from bpfjit.isa.encoding import Insn, decode
@@ -21,7 +21,7 @@ from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_str
 from ..objects import BtfObject, MapObject, ProgObject
 from . import held_maps, signature
 from .fd import btf_of, install_new, map_of, prog_of
-from .log import UserLog
+from .log import Unseen, UserLog
 from .maps import object_name
 from .refs import References
 from .tag import digest_of
@@ -41,7 +41,7 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     raw = caller.read(attr.insns, attr.insn_cnt * 8)
     insns = decode(raw)
     name = object_name(attr.prog_name)
-    btf = btf_of(caller, attr.prog_btf_fd) if attr.prog_btf_fd else None
+    btf, no_btf = _btf_of_records(caller, attr)
     gpl = read_string(caller, attr.license, 128).decode("utf-8", "replace") in _GPL
     signature.check(kernel, caller, attr, raw)
     used = References(caller, attr.fd_array, attr.fd_array_cnt)
@@ -49,12 +49,12 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     try:
         key = _key_of_kept(kernel, caller, attr, insns, used, btf, gpl)
         kept = None
-        if kernel.kept and key:
+        if kernel.kept and key and no_btf is None:
             kept = kernel.kept.get(key, tuple(used.maps), map_infos(tuple(used.maps)), btf, own)
         if kept is not None:
             verified, native, digest = kept.verified, kept.native, kept.digest
         else:
-            verified = _verify(kernel, caller, attr, name, insns, used, btf, gpl, target)
+            verified = _verify(kernel, caller, attr, name, insns, used, btf, no_btf, gpl, target)
             digest = digest_of(insns)
             native = kernel.compile(verified, tuple(used.maps), own, btf)
             if kernel.kept and key:
@@ -83,6 +83,17 @@ def load(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> int:
     prog.id = kernel.progs.add(prog)
     prog.on_release = lambda gone: kernel.progs.remove(gone.id)
     return install_new(caller, prog)
+
+
+def _btf_of_records(caller: Caller, attr: uapi.ProgLoad) -> tuple[BtfObject | None, OSError | None]:
+    """The types of a program that has records about its functions or lines; else Linux does not look at the fd."""
+    if not attr.func_info_cnt and not attr.line_info_cnt:
+        return None, None
+    try:
+        btf = btf_of(caller, attr.prog_btf_fd)
+    except OSError as e:
+        return None, e
+    return (btf, None) if not btf.is_kernel else (None, refuse(errno.EACCES, "the kernel's BTF is no program's"))
 
 
 def bind_map(kernel: Kernel, caller: Caller, attr: uapi.ProgBindMap) -> int:
@@ -126,6 +137,7 @@ def _verify(
     insns: list[Insn],
     used: References,
     btf: BtfObject | None,
+    no_btf: OSError | None,
     gpl: bool,
     target: ProgObject | None,
 ) -> Verified:
@@ -133,7 +145,7 @@ def _verify(
     from bpfjit.verifier import Env, verify  # late: a program whose verdict is kept needs none of this
     from bpfjit.verifier.log import statistics
 
-    from . import core_relos
+    from . import core_relos, prog_records
 
     log = UserLog(caller, attr.log_level, attr.log_buf, attr.log_size)
     env = Env(
@@ -147,11 +159,14 @@ def _verify(
     )
     refusal = None
     try:
+        if no_btf is not None:
+            raise Unseen(no_btf.errno or 0, "", str(no_btf.args[1]))
+        records = prog_records.read(caller, attr, insns, btf)
         if attr.core_relo_cnt and btf is not None and (attr.func_info_cnt or attr.line_info_cnt):
             core_relos.apply(caller, attr, insns, btf.types, kernel.btf.types)
         used.resolve(insns)
         used.check_exclusive(digest_of(insns))
-        program = _program(kernel, caller, attr, name, insns, tuple(used.maps), used.refs, btf, gpl, target)
+        program = _program(kernel, attr, name, insns, tuple(used.maps), used.refs, btf, records, gpl, target)
         verified = verify(program, env)
         if target is not None and program.is_extension:
             from . import extensions
@@ -163,8 +178,8 @@ def _verify(
         text, stats = e.log, e.stats
     except OSError as e:  # no instruction has been looked at
         refusal, stats = e, NO_STATS
-        said = [] if e.errno == errno.EFAULT else [str(e.args[1])]
-        text = "\n".join([*said, *statistics(attr.log_level, stats), ""])
+        said = e.said if isinstance(e, Unseen) else "" if e.errno == errno.EFAULT else f"{e.args[1]}\n"
+        text = said + "\n".join([*statistics(attr.log_level, stats), ""])
     attr.log_true_size = log.true_size(text, stats.log_missing, stats.log_cuts)
     log.hand_over()
     if refusal is not None:
@@ -229,13 +244,13 @@ def map_infos(maps: tuple[MapObject, ...]) -> tuple[MapInfo, ...]:
 
 def _program(
     kernel: Kernel,
-    caller: Caller,
     attr: uapi.ProgLoad,
     name: str,
     insns: list[Insn],
     maps: tuple[MapObject, ...],
     refs: dict[int, MapRef],
     btf: BtfObject | None,
+    records: tuple[tuple[FuncInfo, ...], tuple[LineInfo, ...]],
     gpl: bool,
     target: ProgObject | None,
 ) -> Program:
@@ -257,9 +272,6 @@ def _program(
         attach_name = _attach_name(kernel.btf.types, attr.attach_btf_id, attr.expected_attach_type)
     elif attr.attach_btf_id:
         raise refuse(errno.EINVAL, f"a {row.name} program attaches to no BTF id")
-    from . import prog_records
-
-    funcs, lines = prog_records.read(caller, attr, insns, btf)
     program = Program(
         name,
         row,
@@ -269,8 +281,7 @@ def _program(
         map_infos(maps),
         refs,
         btf.types if btf is not None else None,
-        funcs,
-        lines,
+        *records,
         gpl,
         bool(attr.prog_flags & uapi.BPF_F_SLEEPABLE),
         0,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from systems import Simulated, System, call, live_or_skip, load_btf, make_map
+from systems import Simulated, System, live_or_skip, load_btf, make_map
 
 from bpfjit.errors import errno_name
 from bpfjit.loader.bpf import Buffers
@@ -95,8 +95,34 @@ CASES: dict[str, tuple[Given, str]] = {
     "no such text": (Given(line=lines((0, FILE, 9999, 1), (3, FILE, TEXT, 1))), "EINVAL"),
     "an empty file name": (Given(line=lines((0, 0, TEXT, 1), (3, FILE, TEXT, 1))), "loaded"),
     "no types": (Given(btf=NO_BTF), "EINVAL"),
+    "no records, and no types": (Given(func=b"", line=b"", btf=NO_FD), "loaded"),
     "types of no descriptor": (Given(btf=NO_FD), "EBADF"),
     "a map as types": (Given(btf=A_MAP), "EINVAL"),
+}
+
+
+# What the log has of them, where it has anything: some lines end and some do not.
+WORDS = {
+    "one function of two": "number of funcs in func_info doesn't match number of subprogs\n",
+    "the first not at 0": "nonzero insn_off 1 for the first func info record",
+    "functions not in order": "same or smaller insn offset (0) than previous func info record (0)",
+    "no function there": "func_info BTF section doesn't match subprog layout in BPF program\n",
+    "three of two": "number of funcs in func_info doesn't match number of subprogs\n",
+    "a function past the end": "func_info BTF section doesn't match subprog layout in BPF program\n",
+    "an int as function": "invalid type id 1 in func info",
+    "no such type": "invalid type id 99 in func info",
+    "short function records": "invalid func info rec size 4\n",
+    "odd function records": "invalid func info rec size 10\n",
+    "no size of function records": "invalid func info rec size 0\n",
+    "huge function records": "invalid func info rec size 256\n",
+    "longer function records, used": "nonzero tailing record in func info",
+    "longer line records, used": "nonzero tailing record in line_info",
+    "a function without line": "missing bpf_line_info for 1 funcs starting from func#1\n",
+    "the first line not at 0": "missing bpf_line_info for func#0\n",
+    "lines not in order": "Invalid line_info[1].insn_off:0 (prev_offset:0 prog->len:5)\n",
+    "a line past the end": "Invalid line_info[2].insn_off:7 (prev_offset:3 prog->len:5)\n",
+    "no such file name": "Invalid line_info[0].line_off or .file_name_off\n",
+    "no such text": "Invalid line_info[0].line_off or .file_name_off\n",
 }
 
 
@@ -107,8 +133,14 @@ def system(request: pytest.FixtureRequest) -> Iterator[System]:
     made.close()
 
 
-def load(system: System, given: Given) -> str:
-    keep = Buffers()
+class Told(NamedTuple):
+    outcome: str
+    log: str
+    sizes: tuple[int, int]  # of records, as bpf_attr has them afterwards
+
+
+def load(system: System, given: Given) -> Told:
+    keep, log = Buffers(), bytearray(1024)
     blob, a_map = load_btf(system.bpf, types()), make_map(system.bpf)
 
     def records(what: bytes | int, size: int) -> tuple[int, int, int]:
@@ -131,19 +163,27 @@ def load(system: System, given: Given) -> str:
         line_info=line[0],
         line_info_cnt=line[1],
         line_info_rec_size=line[2],
+        log_level=1,
+        log_size=len(log),
+        log_buf=keep.put(log),
     )
+    raw, outcome = bytearray(attr.pack()), "loaded"
     try:
-        system.bpf.close(call(system.bpf, uapi.BPF_PROG_LOAD, attr))
+        system.bpf.close(system.bpf(uapi.BPF_PROG_LOAD, raw))
     except OSError as e:
-        return errno_name(e.errno or 0)
-    else:
-        return "loaded"
-    finally:
-        system.bpf.close(blob)
-        system.bpf.close(a_map)
+        outcome = errno_name(e.errno or 0)
+    system.bpf.close(blob)
+    system.bpf.close(a_map)
+    after = uapi.ProgLoad.unpack(raw)
+    said = log[: log.index(b"processed")].decode()
+    return Told(outcome, said, (after.func_info_rec_size, after.line_info_rec_size))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_records(system: System, name: str) -> None:
     given, wanted = CASES[name]
-    assert load(system, given) == wanted
+    told = load(system, given)
+    assert (told.outcome, told.log) == (wanted, WORDS.get(name, ""))
+    # How long records may be is told of those that have too much.
+    size = {"longer function records, used": (FUNC, LINE), "longer line records, used": (FUNC, LINE)}.get(name)
+    assert size is None or told.sizes == size
