@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
     dump_ = verbs.add_parser("dump", help="print a program at a stage of its way to native code")
     dump_.add_argument("kind", choices=KINDS)
     common.add_source(dump_)
-    _add_words(dump_, "after a PROG in SOURCE's place: [file FILE] [opcodes] [linum]")
+    _add_words(dump_, "after a PROG in SOURCE's place: [file FILE] [opcodes] [linum] [visual]")
     dump_.add_argument("--prog", metavar="NAME")
     dump_.add_argument("--kernel", choices=("mount", "live"), default="mount", help="where PROG is")
     dump_.add_argument("--mount", metavar="DIR", help="where PROG is: the mounted kernel at DIR")

@@ -165,10 +165,11 @@ class Code:
     symbols: dict[int, str] = field(default_factory=dict)  # of the live kernel, by address
     call_base: int = 0
 
-    def call_name(self, insn: Insn) -> str:
-        """What a call calls: a function of the program, a helper, a kernel symbol."""
+    def call_name(self, insn: Insn, named: bool) -> str:
+        """What a call calls: a function of the program (by its symbol, if `named`), a helper, a kernel symbol."""
         if insn.src == uapi.BPF_PSEUDO_CALL:
-            return f"pc{insn.off:+d}" + (f"#{self.function(insn.imm)}" if insn.imm < len(self.functions) else "")
+            known = named and insn.imm < len(self.functions)
+            return f"pc{insn.off:+d}" + (f"#{self.function(insn.imm)}" if known else "")
         if insn.src == 0 and insn.imm in HELPER_BY_ID:
             return f"bpf_{HELPER_BY_ID[insn.imm].name}#{insn.imm}"
         symbol = self.symbols.get(self.call_base + insn.imm)
@@ -180,7 +181,7 @@ class Code:
         name = self.types.type(self.functions[index].type_id).name if self.types is not None else ""
         return f"bpf_prog_{tags[8 * index : 8 * index + 8].hex()}_{name}"
 
-    def text(self, pc: int) -> str:
+    def text(self, pc: int, *, named: bool = True) -> str:
         insn = self.insns[pc]
         if insn.code == LD_IMM64:
             second = self.insns[pc + 1].imm if pc + 1 < len(self.insns) else 0
@@ -192,7 +193,7 @@ class Code:
             if insn.src in names:
                 return f"(18) r{insn.dst} = {names[insn.src]}"
         if insn.code == CALL:
-            return f"(85) call {self.call_name(insn)}"
+            return f"(85) call {self.call_name(insn, named)}"
         if insn.code == _MOV and insn.off not in _MOV_OFFSETS:  # the verifier's own: Linux prints it as a plain move
             return f"(bf) r{insn.dst} = r{insn.src}"
         return f"({insn.code:02x}) {disasm(self.insns, pc)}"
@@ -277,7 +278,7 @@ def xlated_json(code: Code, *, opcodes: bool, linum: bool) -> list[dict[str, Any
 
 
 def dump(args: argparse.Namespace, kind: str, words: list[str]) -> int:
-    """dump xlated|jited PROG [file FILE] [opcodes] [linum]"""
+    """dump xlated|jited PROG [file FILE] [opcodes] [linum], dump xlated PROG visual"""
     if kind not in ("xlated", "jited"):
         raise UsageError(f"dump {kind} wants a SOURCE: only what is compiled here has it")
     with reach(args, "prog", words, load=False) as at, at.one("prog") as fd:
@@ -286,21 +287,37 @@ def dump(args: argparse.Namespace, kind: str, words: list[str]) -> int:
             word = at.words.pop(0)
             if word == "file":
                 path = at.pop("FILE")
-            elif word in ("opcodes", "linum"):
+            elif word in _DUMP_OPTIONS[kind]:
                 options.add(word)
             else:
-                raise UsageError(f"what is '{word}'? Wanted file, opcodes or linum")
+                raise UsageError(f"what is '{word}'? Wanted {', '.join(('file', *_DUMP_OPTIONS[kind]))}")
+        if "visual" in options and (path or len(options) > 1):
+            raise UsageError("visual goes with no other option")
         if path:
             _to_file(path, inspect.get_info(at.bpf, fd, "prog", f"{kind}_prog_insns").arrays[f"{kind}_prog_insns"])
             return nothing(args)
         if kind == "jited":
             return _dump_jited(args, at.bpf, fd)
         code = _code(at.bpf, fd)
+        if "visual" in options:
+            return _dump_graph(args, code)
         how = {"opcodes": "opcodes" in options, "linum": "linum" in options}
         if common.wants_json(args):
             out(args, xlated_json(code, **how))
         else:
             sys.stdout.write(xlated_text(code, **how))
+    return common.DONE
+
+
+_DUMP_OPTIONS = {"xlated": ("opcodes", "linum", "visual"), "jited": ("opcodes", "linum")}
+
+
+def _dump_graph(args: argparse.Namespace, code: Code) -> int:
+    from .prog_graph import graph_text
+
+    if common.wants_json(args):
+        return nothing(args)  # bpftool has no graph in JSON either
+    sys.stdout.write(graph_text(code))
     return common.DONE
 
 

@@ -80,6 +80,8 @@ SAME = [
     "prog dump xlated id {prog:filt}",
     "prog dump xlated id {prog:filt} opcodes",
     "prog dump xlated id {prog:filt} linum",
+    "prog dump xlated id {prog:filt} visual",
+    "prog dump xlated id {prog:ways} visual",
     "link show id {link:it}",
     *(
         f"map {verb} id {{map:{name}}}"
@@ -165,7 +167,7 @@ def test_objects_are_shown_with_bpftools_keys(mounted: World, cli: Cli) -> None:
         *("bytes_memlock", "map_ids", "btf_id"),
     ]
     assert (prog["type"], prog["name"], prog["jited"], len(prog["map_ids"])) == ("socket_filter", "filt", True, 6)
-    assert [p["name"] for p in cli("prog", "show", "-j").json] == ["filt", ITER], "the whole name, from BTF"
+    assert [p["name"] for p in cli("prog", "show", "-j").json] == ["filt", "ways", ITER], "the whole name, from BTF"
     maps = cli("map", "show", "-j").json
     assert [m["name"] for m in maps] == ["arr", "things", "pc", "plain", "faces.data", "faces.rodata"]
     assert list(maps[0]) == [
@@ -184,7 +186,7 @@ def test_objects_are_shown_with_bpftools_keys(mounted: World, cli: Cli) -> None:
     btfs = cli("btf", "list", "-j").json
     assert [(b["id"], b["kernel"], len(b["prog_ids"]), len(b["map_ids"])) for b in btfs] == [
         (1, True, 0, 0),
-        (2, False, 2, 5),
+        (2, False, 3, 5),
     ]
     assert btfs[0]["name"] == "vmlinux"
 
@@ -288,7 +290,7 @@ def test_btf_as_c_and_of_files(mounted: World, cli: Cli, objects: Callable[[str]
 def test_an_object_is_looked_into_without_a_mount(cli: Cli, objects: Callable[[str], Path]) -> None:
     assert [m["name"] for m in cli("map", "show", objects("faces"), "-j").json][:2] == ["arr", "things"]
     assert cli("map", "dump", objects("faces"), "name", "arr", "-j").json[2]["formatted"] == {"key": 2, "value": 0}
-    assert [p["name"] for p in cli("prog", "show", objects("faces"), "-j").json] == ["filt", ITER]
+    assert [p["name"] for p in cli("prog", "show", objects("faces"), "-j").json] == ["filt", "ways", ITER]
     assert cli("link", "show", objects("faces"), "-j").json[0]["target_name"] == "bpf_map"
     view = cli("link", "show", objects("wait_latency"))
     assert (
@@ -320,7 +322,8 @@ BAD = [
     ("prog run name filt", 2, "wanted data_in FILE"),
     ("prog run name filt data_in /dev/zero", 2, "/dev/zero: larger than 67108864 bytes"),
     ("prog dump facts name filt", 2, "wants a SOURCE"),
-    ("prog dump xlated name filt visual", 2, "what is 'visual'?"),
+    ("prog dump xlated name filt visual opcodes", 2, "visual goes with no other option"),
+    ("prog dump jited name filt visual", 2, "what is 'visual'?"),
     ("prog pin name filt", 2, "FILE is missing"),
     ("link pin id 1", 2, "FILE is missing"),
     ("btf dump", 2, "is missing"),

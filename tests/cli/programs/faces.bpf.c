@@ -29,5 +29,19 @@ int filt(struct __sk_buff *skb)
 	counter++;
 	return twice(skb->len) + tag[1];
 }
+static __attribute__((noinline)) int bits(int x) { volatile int r = x; r |= 3; r &= x; r = r << 2 >> 1; return r; }
+static long add(unsigned int i, void *sum) { *(int *)sum += i; return 0; }
+SEC("socket")
+int ways(struct __sk_buff *skb)
+{
+	int sum = 0, mark = skb->mark;
+
+	bpf_loop(skb->len & 3, add, &sum, 0);
+	if (mark < 0 || (skb->len & 8 && mark > 5))
+		sum = bits(mark);
+	else
+		sum |= 6;
+	return sum;
+}
 SEC("iter/bpf_map") int a_name_beyond_fifteen(struct bpf_iter__bpf_map *ctx) { return 0; }
 char _license[] SEC("license") = "GPL";
