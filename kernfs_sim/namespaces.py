@@ -10,6 +10,7 @@ from runtime import Index, KernelHandle
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .objects import ProgObject
     from .task import Task
 
 CLONE_NEWNET, CLONE_NEWPID = 0x40000000, 0x20000000
@@ -59,6 +60,7 @@ class NetNs:
         self.c.ns.inum, self.c.ns.ns_type, self.c.net_cookie = inum, CLONE_NEWNET, cookie
         self.indexes = {kind: Index(native) for kind in NET_OBJECTS}
         self.devices: dict[str, Any] = {}
+        self.flow_dissector: ProgObject | None = None
         self._numbers = itertools.count(1)
         self.device("lo")  # every namespace has it, as device 1
 

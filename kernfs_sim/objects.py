@@ -125,6 +125,8 @@ class MapObject(Object):
         self.held: dict[bytes, Any] = {}  # what the values of a map of kernel objects are
         self.changing = threading.Lock()  # of `held`
         self.ever_held: weakref.WeakSet[MapObject] = weakref.WeakSet()  # of a map of maps
+        self.progs: dict[int, ProgObject] = {}  # of a map of sockets, by attach type
+        self.prog_links: set[int] = set()  # of those, which are there by a link
         self.tail_owner: TailOwner | None = None  # what the programs of a prog array are like
         self.users = 0
         self.on_last_user: Callable[[MapObject], None] | None = None
@@ -177,6 +179,9 @@ class MapObject(Object):
             self.on_release(self)
         if self.btf is not None:
             self.btf.put()
+        progs, self.progs = self.progs, {}
+        for prog in progs.values():
+            prog.put()
         self.native.close()
 
 

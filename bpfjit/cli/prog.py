@@ -13,7 +13,9 @@ KINDS = ("xlated", "jited", "facts", "ir", "asm")
 
 def add(commands: Any) -> None:
     parser = commands.add_parser("prog", help="run a program on given input, look into it, or into those of a kernel")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|profile|dump|show|list|pin|load|loadall|tracelog")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="run|profile|dump|show|list|pin|load|loadall|attach|detach|tracelog"
+    )
     run_ = verbs.add_parser("run", help="run a program once or many times on a packet or context")
     common.add_source(run_)
     _add_words(run_, "after a PROG in SOURCE's place: data_in FILE [data_out FILE] [ctx_in FILE] [ctx_out FILE] [repeat N]")
@@ -52,6 +54,8 @@ def add(commands: Any) -> None:
         ("pin", "PROG FILE: give a program a name in bpffs"),
         ("load", "OBJ FILE [pinmaps DIR]: load an object, pin its first program"),
         ("loadall", "OBJ DIR [pinmaps DIR]: load an object, pin all of its programs"),
+        ("attach", "PROG ATTACH_TYPE [MAP]: a program of a map of sockets, or this network namespace's flow dissector"),
+        ("detach", "PROG ATTACH_TYPE [MAP]: take such a program off"),
         ("tracelog", "[stdout|stderr PROG]: what programs print with bpf_printk(), or what one has in a stream"),
     ):
         words = verbs.add_parser(

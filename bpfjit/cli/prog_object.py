@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import struct
 import sys
@@ -397,6 +398,35 @@ def _mkdir(at: Reach, path: str) -> None:
         raise failed(path, e) from None
 
 
+# -- attach, detach --------------------------------------------------------------------------------------------
+
+_ATTACH_TYPES = {
+    "sk_msg_verdict": uapi.BPF_SK_MSG_VERDICT,
+    "sk_skb_verdict": uapi.BPF_SK_SKB_VERDICT,
+    "sk_skb_stream_verdict": uapi.BPF_SK_SKB_STREAM_VERDICT,
+    "sk_skb_stream_parser": uapi.BPF_SK_SKB_STREAM_PARSER,
+    "flow_dissector": uapi.BPF_FLOW_DISSECTOR,
+}
+
+
+def attach(args: argparse.Namespace) -> int:
+    """attach|detach PROG ATTACH_TYPE [MAP]: MAP is one of sockets; a flow dissector is this network namespace's."""
+    command = uapi.BPF_PROG_ATTACH if args.verb == "attach" else uapi.BPF_PROG_DETACH
+    with reach(args, "prog", args.words, load=False) as at, at.one("prog") as fd, contextlib.ExitStack() as stack:
+        name, target = at.pop("ATTACH_TYPE"), 0
+        if name not in _ATTACH_TYPES:
+            raise UsageError(f"attach type {name}: wanted {', '.join(_ATTACH_TYPES)}")
+        if name != "flow_dissector":
+            target = stack.enter_context(at.one("map"))
+        at.done()
+        attr = uapi.ProgAttach(target_fd=target, attach_bpf_fd=fd, attach_type=_ATTACH_TYPES[name])
+        try:
+            at.bpf(command, bytearray(attr.pack()))
+        except OSError as e:
+            raise failed(f"failed prog {args.verb}", e) from None
+    return nothing(args)
+
+
 # -- run -------------------------------------------------------------------------------------------------------
 
 _INPUTS = ("data_in", "data_out", "ctx_in", "ctx_out")
@@ -526,4 +556,6 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "load": load,
     "loadall": load,
     "tracelog": tracelog,
+    "attach": attach,
+    "detach": attach,
 }

@@ -326,6 +326,11 @@ class MapType:
     elem_iterator: bool = False
 
     @property
+    def redirects_sockets(self) -> bool:
+        """Whether it has programs that say where the data of its sockets goes."""
+        return self.holds == "sock"
+
+    @property
     def has_programs(self) -> bool:
         """Whether programs that use it must be like those in it. Of devices by number Linux asks no such thing."""
         return self.holds in ("prog", "cpu") or (self.holds == "device" and self.walk_order == "index")

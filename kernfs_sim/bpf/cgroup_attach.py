@@ -11,7 +11,6 @@ from bpfjit.errors import refuse
 from bpfjit.spec.cgroup_progs import CGROUP_ATTACH_TYPES
 from bpfjit.uapi import bpf as uapi
 
-from .. import dumpers
 from ..caller import CAP_NET_ADMIN, Caller
 from ..cgroup import Cgroup
 from ..lsm import slot_of
@@ -320,12 +319,7 @@ def _slots(cgroup: Cgroup, attach_type: int) -> list[int]:
 
 # Attach types that Linux has and no program here attaches as.
 _ELSEWHERE = {
-    uapi.BPF_SK_SKB_STREAM_PARSER,
-    uapi.BPF_SK_SKB_STREAM_VERDICT,
-    uapi.BPF_SK_SKB_VERDICT,
-    uapi.BPF_SK_MSG_VERDICT,
     uapi.BPF_LIRC_MODE2,
-    uapi.BPF_FLOW_DISSECTOR,
     uapi.BPF_SK_LOOKUP,
     uapi.BPF_TCX_INGRESS,
     uapi.BPF_TCX_EGRESS,
@@ -342,8 +336,6 @@ def _need_cgroup_type(attach_type: int) -> None:
 
 def prog_attach(kernel: Kernel, caller: Caller, attr: uapi.ProgAttach) -> int:
     """BPF_PROG_ATTACH to a cgroup: the program stays until it is detached or the cgroup goes."""
-    if attr.attach_type == uapi.BPF_TRACE_ITER:
-        return dumpers.anonymous(kernel, caller, attr.attach_bpf_fd)  # bpfdump's, which Linux does not have
     _need_cgroup_type(attr.attach_type)
     if attr.attach_flags & ~_ATTACH_FLAGS:
         raise refuse(errno.EINVAL, f"attach flags {attr.attach_flags:#x}")
@@ -400,10 +392,6 @@ def prog_query(kernel: Kernel, caller: Caller, attr: uapi.ProgQuery) -> int:
 
     Raises ENOSPC after filling the caller's room; the count is told in any case.
     """
-    if not caller.cred.capable(CAP_NET_ADMIN):
-        raise refuse(errno.EPERM, "a query wants CAP_NET_ADMIN")
-    if attr.query_flags & ~uapi.BPF_F_QUERY_EFFECTIVE:
-        raise refuse(errno.EINVAL, f"query flags {attr.query_flags:#x}")
     _need_cgroup_type(attr.attach_type)
     cgroup = cgroup_of(caller, attr.target_fd)
     everything, room = bool(attr.query_flags), attr.prog_cnt

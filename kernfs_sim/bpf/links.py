@@ -159,6 +159,10 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
 
         cgroup_attach.check_type(caller, prog, attr.attach_type)
         return publish(kernel, caller, cgroup_attach.new_link(kernel, caller, raw, prog))
+    if prog.type_id in (uapi.BPF_PROG_TYPE_SK_SKB, uapi.BPF_PROG_TYPE_SK_MSG):
+        from . import sockmap_progs
+
+        return publish(kernel, caller, sockmap_progs.new_link(caller, prog, attr))
     if attr.attach_type != prog.program.attach_type:
         raise refuse(errno.EINVAL, f"attach type {attr.attach_type}, program {prog.name} has {prog.program.attach_type}")
     if attr.attach_type in (*FUNCTION_ATTACH_TYPES, uapi.BPF_LSM_MAC):

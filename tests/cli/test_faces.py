@@ -302,7 +302,34 @@ def test_an_object_is_looked_into_without_a_mount(cli: Cli, objects: Callable[[s
     assert "STRUCT 'val'" in cli("btf", "dump", objects("faces")).out
 
 
+def test_programs_of_a_map_of_sockets(linux: World, cli: Cli, tmp_path: Path) -> None:
+    """With ours what bpftool does, with the same errors; on Linux itself, whose map of sockets is this test's own."""
+    from bpfjit.uapi import bpf as uapi
+
+    bpf: Any = linux.bpf
+    shape = uapi.MapCreate(map_type=uapi.BPF_MAP_TYPE_SOCKMAP, key_size=4, value_size=4, max_entries=1)
+    fd = bpf(uapi.BPF_MAP_CREATE, bytearray(shape.pack()))
+    source = tmp_path / "verdict.bpf.c"
+    head = '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\nchar _license[] SEC("license") = "GPL";\n'
+    source.write_text(head + 'SEC("sk_skb/stream_verdict") int verdict(struct __sk_buff *skb) { return 1; }\n')
+    with open_object(source).load(bpf) as obj:
+        prog = str(inspect.get_info(bpf, obj.progs["verdict"].fd, "prog")["id"])
+        number = str(inspect.get_info(bpf, fd, "map")["id"])
+        words = ["id", prog, "sk_skb_stream_verdict", "id", number]
+        for ours, theirs, failing in (("attach", "detach", False), ("detach", "attach", True)):
+            told = cli("prog", ours, *words, "--kernel", "live", "-j")
+            assert (told.code, told.out) == ((1, "") if failing else (0, "null\n"))
+            there = subprocess.run(["bpftool", "prog", theirs, *words], capture_output=True, check=False)
+            assert there.returncode == 0
+        assert cli("prog", "detach", *words, "--kernel", "live").code == 0
+    bpf.close(fd)
+
+
 BAD = [
+    ("prog attach name filt xdp", 2, "attach type xdp: wanted sk_msg_verdict, "),
+    ("prog attach name filt sk_skb_verdict", 2, "which map?"),
+    ("prog attach name filt sk_skb_verdict name arr", 1, "failed prog attach: a socket_filter program as attach type 38"),
+    ("prog detach name filt flow_dissector", 1, "failed prog detach: a socket_filter program as flow dissector"),
     ("map dump", 2, "which map?"),
     ("map dump id xx", 2, "id xx"),
     ("map dump id 99999999", 1, "map with id 99999999"),
