@@ -13,6 +13,7 @@ from ..errors import LoadError, UsageError
 from ..loader import LoadedObject, mount_bpf
 from ..loader.bpf import Bpf, Buffers
 from ..loader.map import pin as pin_fd
+from ..loader.mount import any_mount
 from ..spec.targets import ITER_TARGETS
 from ..uapi import bpf as uapi
 from . import common
@@ -65,9 +66,9 @@ class _Place:
 @contextlib.contextmanager
 def _place(args: argparse.Namespace) -> Iterator[_Place]:
     given = getattr(args, "scenario", None) or getattr(args, "host", False)
-    if args.mount:
-        if given:
-            raise UsageError("--mount: the mounted kernel has its own system")
+    if args.mount and given:
+        raise UsageError("--mount: the mounted kernel has its own system")
+    if args.mount or not given and any_mount():
         with mount_bpf(args.mount) as bpf:
             yield _Place(bpf, os.path.join(bpf.entry.path, MOUNT.lstrip("/")))
         return

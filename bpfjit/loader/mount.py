@@ -30,9 +30,18 @@ class Instance:
     attach_type: int
 
 
+def _ours() -> list[MountEntry]:
+    return [entry for entry in mounts() if entry.fstype == FSTYPE]
+
+
+def any_mount() -> bool:
+    """Whether there is a mounted kernel of ours."""
+    return bool(_ours())
+
+
 def find_mount(directory: str | os.PathLike[str] | None = None) -> MountEntry:
     """The mount that a path lies in; without a path, the only one there is. Raises UsageError."""
-    ours = [entry for entry in mounts() if entry.fstype == FSTYPE]
+    ours = _ours()
     if directory is None:
         if len(ours) == 1:
             return ours[0]

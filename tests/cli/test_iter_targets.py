@@ -88,6 +88,13 @@ def test_what_is_wrong_is_named(cli: Cli, objects: Objects, tmp_path: Path, text
     assert ran.code == 2 and named in ran.error
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kernel is mounted, whatever other tests mount meanwhile."""
+    monkeypatch.setattr("bpfjit.loader.mount.mounts", lambda: iter(()))
+
+
+@pytest.mark.usefixtures("alone")
 def test_targets_are_listed_in_the_columns_of_the_proposal(cli: Cli) -> None:
     lines = cli("dumper", "show", "target").out.splitlines()
     assert lines[0] == "target                  prog_ctx_type"
@@ -96,6 +103,7 @@ def test_targets_are_listed_in_the_columns_of_the_proposal(cli: Cli) -> None:
     assert cli("dumper", "show", "dumper").out == "dumper                  prog_id\n"
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_pinned_dumper_is_read(cli: Cli, objects: Objects, system: str) -> None:
     ran = cli("dumper", "pin", objects("sockets"), "my1", "--prog", "tasks", "--scenario", system)
     assert (ran.code, ran.out) == (0, "10 nginx\n20 inside\n")

@@ -20,7 +20,7 @@ import pytest
 from bpfjit.cli.main import build_parser, main
 from bpfjit.loader import mount_bpf
 from bpfjit.loader.compile import compile_c
-from bpfjit.uapi.mounts import mounted_on
+from bpfjit.uapi.mounts import mounted_on, mounts
 
 from .mounts import SCENARIO, directory, need_fuse, user_is_killed_and_mounts_again
 
@@ -162,6 +162,55 @@ int pids(struct bpf_iter__task *ctx)
 
 char _license[] SEC("license") = "GPL";
 """
+
+
+DUMPERS = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+
+SEC("dump/task")
+int tasks(struct bpfdump__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	if (task)
+		BPF_SEQ_PRINTF(ctx->meta->seq, "%d\\n", task->pid);
+	return 0;
+}
+
+SEC("dump//sys/kernel/bpfdump/task/file")
+int files(struct bpfdump__task_file *ctx)
+{
+	if (!ctx->task)
+		BPF_SEQ_PRINTF(ctx->meta->seq, "no more\\n");
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_dumpers_are_files_of_the_only_mount(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both spellings of a section; --mount is not needed."""
+    source = str(compiled(tmp_path, DUMPERS))
+    monkeypatch.setattr("bpfjit.loader.mount.mounts", lambda: (e for e in mounts() if e.path == where))
+    dumpers = Path(where, "sys/kernel/bpfdump/task")
+    with server(where, "--scenario", SCENARIO):
+        for prog, name in (("tasks", "all"), ("files", "my1")):
+            assert main(["dumper", "pin", source, name, "--prog", prog]) == 0
+        assert (dumpers / "all").read_text() == "10\n11\n12\n"
+        assert (dumpers / "file" / "my1").read_text() == "no more\n"
+        assert main(["dumper", "pin", source, "all", "--prog", "tasks"]) == 1
+        assert "exists" in capsys.readouterr().err
+        assert main(["dumper", "show", "dumper"]) == 0
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert [line[0] for line in lines] == ["dumper", "task/all", "task/file/my1"]
+        assert lines[1][1].isdigit() and lines[2][1].isdigit()
+        (dumpers / "file" / "my1").unlink()
+        assert main(["dumper", "show", "dumper"]) == 0
+        assert "my1" not in capsys.readouterr().out
 
 
 def test_this_machine_mounted_and_followed(where: str, tmp_path: Path) -> None:
