@@ -110,6 +110,7 @@ class Host:
         cputime = cgroup.c.bstat.cputime
         cputime.utime, cputime.stime = (int(cpu.get(k, 0)) * 1000 for k in (b"user_usec", b"system_usec"))
         cputime.sum_exec_runtime = int(cpu.get(b"usage_usec", 0)) * 1000
+        cgroup.c.bstat.ntime = int(cpu.get(b"nice_usec", 0)) * 1000
         pids = read(f"{path}/cgroup.procs")
         if not pids:
             pids = read(f"{path}/cgroup.threads")  # a threaded cgroup's processes cannot be read

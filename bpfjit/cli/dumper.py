@@ -68,7 +68,7 @@ def _place(args: argparse.Namespace) -> Iterator[_Place]:
     given = getattr(args, "scenario", None) or getattr(args, "host", False)
     if args.mount and given:
         raise UsageError("--mount: the mounted kernel has its own system")
-    if args.mount or not given and any_mount():
+    if args.mount or (not given and any_mount()):
         with mount_bpf(args.mount) as bpf:
             yield _Place(bpf, os.path.join(bpf.entry.path, MOUNT.lstrip("/")))
         return

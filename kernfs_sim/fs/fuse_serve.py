@@ -199,7 +199,7 @@ class Server:
         inode = self._inode(request.nodeid)
         if not isinstance(inode, Symlink):
             raise refuse(errno.EINVAL, f"node {request.nodeid} is no symbolic link")
-        return os.fsencode(inode.target)
+        return os.fsencode(inode.to(self._callers.of(request)))
 
     def access(self, request: wire.Request) -> bytes:
         if not self._inode(request.nodeid).permits(self._callers.of(request), request.fields[0] & 7):

@@ -402,5 +402,9 @@ class Symlink(Inode):
         super().__init__(sb, stat.S_IFLNK | 0o777, uid, gid)
         self.target = target
 
+    def to(self, caller: Caller) -> str:
+        """Where it leads who follows it. Raises OSError where it leads this caller nowhere."""
+        return self.target
+
     def size(self) -> int:
         return len(self.target.encode(errors="surrogateescape"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bpfjit.errors import refuse
 from runtime import lib
 
 from ..caller import Caller
 from ..task import Task
 from ..task_mm import VM_EXEC, VM_MAYSHARE, VM_READ, VM_WRITE
-from .inode import SuperBlock
+from .inode import SuperBlock, Symlink
 from .shown import ObjectDirs, Shown
 
 if TYPE_CHECKING:
@@ -72,6 +74,23 @@ _FILES: tuple[tuple[str, Callable[[Task], str]], ...] = (
 )
 
 
+class _Self(Symlink):
+    """/proc/self: the process of whoever follows it, where it is one of the simulated kernel's."""
+
+    def __init__(self, sb: SuperBlock, kernel: Kernel) -> None:
+        super().__init__(sb, "")
+        self._kernel = kernel
+
+    def to(self, caller: Caller) -> str:
+        task = self._kernel.tasks.find(caller.pid)
+        if task is None and self._kernel.follows:
+            self._kernel.refresh()  # it may have come meanwhile
+            task = self._kernel.tasks.find(caller.pid)
+        if task is None:
+            raise refuse(errno.ENOENT, f"self: process {caller.pid} is none of the simulated kernel's")
+        return str(task.leader.pid)
+
+
 def new_procfs(kernel: Kernel) -> ObjectDirs:
     """A procfs of the initial pid namespace: its root, with the tasks by their numbers."""
 
@@ -92,5 +111,6 @@ def new_procfs(kernel: Kernel) -> ObjectDirs:
     root = ObjectDirs(
         SuperBlock("proc", PROC_MAGIC, eventful=False), kernel.native, lambda: (str(t.pid) for t in kernel.tasks), find
     )
+    root.children["self"] = _Self(root.sb, kernel)
     kernel.tasks.on_exit.append(lambda task: root.forget(str(task.pid)))
     return root

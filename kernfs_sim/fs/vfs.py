@@ -84,11 +84,10 @@ class Vfs(Names):
             if isinstance(child, Symlink) and (follow or wants_dir or i < len(parts) - 1):
                 if links >= _MAX_LINKS:
                     raise refuse(errno.ELOOP, f"{path}: too many symbolic links")
-                base = (
-                    "" if child.target.startswith("/") else ("/" if from_root else "") + "".join(f"{p}/" for p in parts[:i])
-                )
+                target = child.to(caller)
+                base = "" if target.startswith("/") else ("/" if from_root else "") + "".join(f"{p}/" for p in parts[:i])
                 rest = "/".join(parts[i + 1 :]) + ("/" if wants_dir else "")
-                return self._walk(caller, f"{base}{child.target}{'/' if rest else ''}{rest}", follow, links + 1, start)
+                return self._walk(caller, f"{base}{target}{'/' if rest else ''}{rest}", follow, links + 1, start)
             at = self.top(child)
         if wants_dir and not isinstance(at, Directory):
             raise refuse(errno.ENOTDIR, f"{path}: no directory")
@@ -192,7 +191,7 @@ class Vfs(Names):
         inode = self.lookup(caller, path, follow=False)
         if not isinstance(inode, Symlink):
             raise refuse(errno.EINVAL, f"{path} is no symbolic link")
-        return inode.target
+        return inode.to(caller)
 
     def mkdir(self, caller: Caller, path: str, mode: int = 0o777) -> None:
         directory, name = self._free_name(caller, path, for_dir=True)

@@ -223,6 +223,7 @@ def test_this_machine_mounted_and_followed(where: str, tmp_path: Path) -> None:
             assert Path(where, f"proc/{late.pid}/comm").read_text() == "sleep\n"
             assert str(late.pid) in Path(pids).read_text().split()
             late.kill()
+        assert subprocess.check_output(["cat", f"{where}/proc/self/comm"], text=True) == "cat\n"
         apart = subprocess.run(
             ["unshare", "--fork", "--pid", "cat", pids], capture_output=True, text=True, check=True, timeout=30
         )

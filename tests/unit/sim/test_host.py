@@ -262,6 +262,30 @@ def test_a_followed_machine_is_looked_at_whenever_a_file_is_opened(live: object)
         assert kernel.tasks.find(child.pid) is None
 
 
+def test_self_is_the_process_that_follows_it(live: object) -> None:
+    with Kernel() as kernel:
+        with pytest.raises(FileNotFoundError):
+            kernel.read_text("/proc/self/comm")  # this process is none of its
+        kernel.tasks.create(os.getpid(), "me")
+        assert kernel.read_text("/proc/self/comm") == "me\n"
+        assert kernel.vfs.readlink(kernel.caller, "/proc/self") == str(os.getpid())
+        assert "self" in kernel.listdir("/proc")
+
+
+def test_the_machines_cpu_times_are_those_of_its_cgroups(mount: Path) -> None:
+    """Tasks that have ended have had their part in them."""
+
+    def figures(text: str) -> dict[str, int]:
+        return {key: int(value) for key, value in (line.split() for line in text.splitlines())}
+
+    before = figures((mount / "cpu.stat").read_text())
+    with Kernel.from_host() as kernel:
+        ours = figures(kernel.read_text("/sys/fs/cgroup/cpu.stat"))
+    after = figures((mount / "cpu.stat").read_text())
+    for key in ("usage_usec", "user_usec", "system_usec"):
+        assert before[key] <= ours[key] <= after[key]
+
+
 def test_what_cannot_be_seen_is_said(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.cgroup("a", 20, 30)
     machine.task(20)
