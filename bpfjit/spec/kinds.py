@@ -142,7 +142,8 @@ class Helper:
     not write it is refused. `map_use`: it takes maps whose row has this use. `acquires`: what it returns is a reference
     that must be given back; `releases`: the argument (1-based) that gives one back; `passes_reference`: the argument
     whose reference the result shares. `by_type`: what it is instead for programs of a type, by its name; `only`: for which
-    attach types a program type may call it. Without a `symbol` the simulated kernel has no such helper.
+    attach types a program type may call it; `probes`: for which one finds it but may not call it, `hooks` aside.
+    Without a `symbol` the simulated kernel has no such helper.
     """
 
     id: int
@@ -170,6 +171,8 @@ class Helper:
     told_attached: bool = False  # behind its arguments the runtime's function has Facts.attached
     by_type: Mapping[str, Helper] = field(default_factory=dict)
     only: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    probes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    hooks: frozenset[str] = frozenset()
 
 
 class FieldKind(Enum):

@@ -18,7 +18,7 @@ from .bounds import sync
 from .log import tnum_text, type_name
 from .refs import RefKind
 from .state import LOCAL, OR_NULL, PACKET_SLICE, RINGBUF, SCALAR, TRUSTED, UNINIT, UNTRUSTED, Reg, T
-from .walk import Walk
+from .walk import Walk, non_null
 
 SOCKETS = frozenset({T.SOCKET, T.SOCK_COMMON, T.TCP_SOCK, T.XDP_SOCK})
 _SOCKETS = "sock_common, sock, tcp_sock, xdp_sock"
@@ -34,6 +34,8 @@ def helper_of(w: Walk, insn: Insn) -> Helper:
     row = HELPER_BY_ID.get(insn.imm) if insn.imm <= w.env.profile.helper else None
     if w.state.held.locks and (row is None or not row.under_lock):
         w.reject("function calls are not allowed while holding a lock", errno.EINVAL)
+    if not insn.imm:
+        w.reject("program of this type cannot use helper bpf_unspec#0", errno.EINVAL)
     if row is None:
         w.reject(f"invalid func unknown#{insn.imm}", errno.EINVAL)
     row = row.by_type.get(w.program.type.name, row)
@@ -44,6 +46,8 @@ def helper_of(w: Walk, insn: Insn) -> Helper:
         w.reject(f"program of this type cannot use helper bpf_{row.name}#{row.id}", errno.EINVAL)
     if row.gpl and not w.program.gpl:
         w.reject("cannot call GPL-restricted function from non-GPL compatible program", errno.EINVAL)
+    if w.program.attach_type in row.probes.get(w.program.type.name, ()) and w.program.attach_name not in row.hooks:
+        w.reject("helper call is not allowed in probe", errno.EINVAL)
     if row.sleepable and not w.sleepable:
         w.reject("helper call might sleep in a non-sleepable prog", errno.EINVAL)
     if row.sleepable and (section := held.no_sleep_here(w)):
@@ -95,6 +99,12 @@ class Call:
             w.reject("helper access to the packet is not allowed")
         if arg.nullable and reg.type == SCALAR and reg.is_const and reg.value == 0:
             w.precise(regno)
+            return
+        if arg.nullable and reg.flags & OR_NULL and kind not in (ArgKind.MEM, ArgKind.UNINIT_MEM):
+            # The helper looks for NULL itself. Of memory with a size Linux lets it pass too, and reads it.
+            w.regs[regno] = non_null(reg)
+            self._argument(regno, arg)
+            w.regs[regno] = reg
             return
         if kind in (ArgKind.SIZE, ArgKind.SIZE_OR_ZERO):
             self._size(regno, reg, kind is ArgKind.SIZE_OR_ZERO)

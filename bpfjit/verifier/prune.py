@@ -268,6 +268,8 @@ def state_covers(old: State, new: State, pc: int, live_at: list[int], exact: int
         o, n = old.frames[i], new.frames[i]
         if o.call_site != n.call_site or o.subprog != n.subprog or o.callback != n.callback:
             return None
+        if o.rounds > n.rounds:
+            return None  # the new one calls back more often still: that may lead where the old one did not come
         if i == last:
             live = live_at[pc]
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...uapi import bpf as uapi
 from ..kinds import (
     ANYTHING,
     CTX,
@@ -36,6 +37,21 @@ def _row(id_: int, name: str, decl: str, types: str, args: tuple[Arg, ...], ret:
 # Of programs that look a socket up, NULL lets the next one choose.
 _LOOKED_UP = _row(
     124, "sk_assign", "long (*%s)(void *ctx, void *sk, __u64 flags)", "sk_lookup", (CTX, SOCKET.or_null(), ANYTHING), INTEGER
+)
+
+# What Linux has a number for, and nobody here: kernels with the options for it, infrared devices, congestion control.
+_NOBODYS = (
+    (36, "probe_write_user", "long (*%s)(void *dst, const void *src, __u32 len)", (ANYTHING, MEM, SIZE)),
+    (58, "override_return", "long (*%s)(struct pt_regs *regs, __u64 rc)", (CTX, ANYTHING)),
+    (77, "rc_repeat", "long (*%s)(void *ctx)", (CTX,)),
+    (
+        78,
+        "rc_keydown",
+        "long (*%s)(void *ctx, __u32 protocol, __u64 scancode, __u32 toggle)",
+        (CTX, ANYTHING, ANYTHING, ANYTHING),
+    ),
+    (92, "rc_pointer_rel", "long (*%s)(void *ctx, __s32 rel_x, __s32 rel_y)", (CTX, ANYTHING, ANYTHING)),
+    (116, "tcp_send_ack", "long (*%s)(void *tp, __u32 rcv_nxt)", (ANYTHING, ANYTHING)),
 )
 
 LINUX_HELPERS: tuple[Helper, ...] = (
@@ -355,6 +371,10 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         "kprobe tracepoint perf_event raw_tracepoint raw_tracepoint_writable tracing",
         (CTX,),
         INTEGER,
+        only={
+            "tracing": (uapi.BPF_TRACE_RAW_TP, uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN),
+            "lsm": (uapi.BPF_LSM_MAC,),
+        },
     ),
     _row(
         175,
@@ -394,5 +414,32 @@ LINUX_HELPERS: tuple[Helper, ...] = (
         RetKind.BTF_PTR_OR_NULL,
         passes_reference=1,
         ret_btf="mptcp_sock",
+    ),
+    *(_row(id_, name, decl, "", args, INTEGER) for id_, name, decl, args in _NOBODYS),
+    _row(
+        159,
+        "bprm_opts_set",
+        "long (*%s)(struct linux_binprm *bprm, __u64 flags)",
+        "lsm",
+        (btf_ptr("linux_binprm"), ANYTHING),
+        INTEGER,
+    ),
+    _row(
+        161,
+        "ima_inode_hash",
+        "long (*%s)(struct inode *inode, void *dst, __u32 size)",
+        "lsm",
+        (btf_ptr("inode"), UNINIT_MEM, SIZE),
+        INTEGER,
+        sleepable=True,
+    ),
+    _row(
+        193,
+        "ima_file_hash",
+        "long (*%s)(struct file *file, void *dst, __u32 size)",
+        "lsm",
+        (btf_ptr("file"), UNINIT_MEM, SIZE),
+        INTEGER,
+        sleepable=True,
     ),
 )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from ...uapi import bpf as uapi
 from ..kinds import ANYTHING, INTEGER, MEM, SIZE, SIZE_OR_ZERO, UNINIT_MEM, Arg, ArgKind, Helper, RetKind, btf_ptr
+from ..lsm import PREFIX, SLEEPABLE
 
+# Functions in which the path of a file may be asked for.
+_NAMES_FILES = frozenset({"vfs_truncate", "vfs_fallocate", "dentry_open", "vfs_getattr", "filp_close"})
+_NAMES_FILES |= {f"security_{name}" for name in ("file_permission", "inode_getattr", "file_open", "path_truncate")}
 SEQ = frozenset({"seq"})
 TRACE = frozenset({"trace"})
 TRACING = frozenset({"tracing"})
@@ -41,7 +46,13 @@ OBJECT_HELPERS = (
         args=(btf_ptr("path"), UNINIT_MEM, SIZE_OR_ZERO),
         ret=INTEGER,
         symbol="rt_d_path",
-        groups=SEQ,
+        groups=SEQ | {"tracing", "syscall"},
+        probes={
+            "tracing": (uapi.BPF_TRACE_RAW_TP, uapi.BPF_TRACE_FENTRY, uapi.BPF_TRACE_FEXIT, uapi.BPF_MODIFY_RETURN),
+            "syscall": (0,),
+            "lsm": (uapi.BPF_LSM_MAC, uapi.BPF_LSM_CGROUP),
+        },
+        hooks=_NAMES_FILES | {PREFIX + name for name in SLEEPABLE},
     ),
     Helper(
         149,

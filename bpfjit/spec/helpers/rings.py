@@ -34,7 +34,7 @@ def _output(id_: int, name: str, packet: str) -> Helper:
         args=(btf_ptr(packet), MAP_PTR, ANYTHING, MEM, SIZE_OR_ZERO),
         ret=INTEGER,
         symbol="",
-        groups=frozenset({"tracing"}),
+        groups=frozenset({"tracing", "syscall"}),
         gpl=True,
         map_use="perf_event",
     )
@@ -62,6 +62,7 @@ RING_HELPERS = (
         groups=ALL,
         gpl=True,
         map_use="perf_event",
+        only=dict.fromkeys(("sk_reuseport", "flow_dissector", "netfilter"), ()),
     ),
     Helper(
         55,

@@ -31,9 +31,17 @@ SOCK = Arg(ArgKind.BTF_PTR, btf="sock_common", expected="sock_common, sock, tcp_
 _ADDRESSES = ("INET4_BIND", "INET6_BIND", "INET4_CONNECT", "INET6_CONNECT", "UDP4_SENDMSG", "UDP6_SENDMSG")
 # The events of addresses that a program's verdict decides on.
 _DECIDED = tuple(getattr(uapi, f"BPF_CGROUP_{name}") for name in (*_ADDRESSES, "UNIX_CONNECT", "UNIX_SENDMSG"))
+_ANSWERING = "cgroup_sock cgroup_sock_addr cgroup_sockopt cgroup_device cgroup_sysctl lsm"
+# As in Linux programs on devices and sysctls that were loaded without their attach type do not have these.
+_ANSWERS = {
+    "cgroup_sock_addr": _DECIDED,
+    "cgroup_device": (uapi.BPF_CGROUP_DEVICE,),
+    "cgroup_sysctl": (uapi.BPF_CGROUP_SYSCTL,),
+    "lsm": (uapi.BPF_LSM_CGROUP,),
+}
 _COOKIE = "socket_filter sched_cls sched_act cgroup_skb cgroup_sock sock_ops sk_skb cgroup_sock_addr sk_reuseport"
 _SETTING = (uapi.BPF_CGROUP_SETSOCKOPT,)
-_STORING = "socket_filter sched_cls sched_act cgroup_skb cgroup_sock_addr cgroup_sockopt sock_ops sk_msg tracing"
+_STORING = "sched_cls sched_act cgroup_skb cgroup_sock_addr cgroup_sockopt sock_ops sk_msg tracing syscall"
 
 
 def _row(id_: int, name: str, decl: str, types: str, args: tuple[Arg, ...], ret: RetKind = INTEGER, **rules: Any) -> Helper:
@@ -59,7 +67,7 @@ def _storage(row: Helper) -> Helper:
     """Tracing programs may bring NULL, others never do; those of a cgroup's sockets have theirs as the context."""
     seen = replace(row, args=(row.args[0], replace(SOCK, nullable=True), *row.args[2:]))
     own = replace(row, args=(row.args[0], CTX, *row.args[2:]), symbol="rt_ctx_storage_get")
-    return replace(row, by_type={"tracing": seen, "cgroup_sock": own})
+    return replace(row, probes={"syscall": (0,)}, by_type={"tracing": seen, "cgroup_sock": own})
 
 
 def _cookie(row: Helper) -> Helper:
@@ -140,16 +148,16 @@ SOCKET_HELPERS = (
         186,
         "get_retval",
         "int (*%s)(void)",
-        "cgroup_sock cgroup_sock_addr cgroup_sockopt lsm",
+        _ANSWERING,
         (),
-        only={"cgroup_sock_addr": _DECIDED, "lsm": (uapi.BPF_LSM_CGROUP,)},
+        only=_ANSWERS,
     ),
     _row(
         187,
         "set_retval",
         "int (*%s)(int retval)",
-        "cgroup_sock cgroup_sock_addr cgroup_sockopt lsm",
+        _ANSWERING,
         (ANYTHING,),
-        only={"cgroup_sock_addr": _DECIDED, "lsm": (uapi.BPF_LSM_CGROUP,)},
+        only=_ANSWERS,
     ),
 )

@@ -117,7 +117,7 @@ TRACING_HELPERS = (
         args=(btf_ptr("task_struct"), ANYTHING, CALLBACK, STACK_OR_NULL, ANYTHING),
         ret=INTEGER,
         symbol="rt_find_vma",
-        groups=TRACE,
+        groups=ALL,
         callback=Callback.VMA,
     ),
     _attached(183, "get_func_arg", "long (*%s)(void *ctx, __u32 n, __u64 *value)", (CTX, ANYTHING, fixed_mem(8))),

@@ -170,6 +170,14 @@ int own(struct bpf_sock *ctx)
 	return 1;
 }
 
+SEC("cgroup/dev")
+int not_here(struct bpf_cgroup_dev_ctx *ctx)
+{
+	bpf_set_retval(-13);
+	out[0] = bpf_get_retval();
+	return 0;
+}
+
 SEC("sockops")
 int ops(struct bpf_sock_ops *ctx)
 {
@@ -279,6 +287,13 @@ def test_a_program_of_sockets_keeps_values_with_its_context(world: World) -> Non
     world.kernel.run_cgroup(uapi.BPF_CGROUP_INET_SOCK_CREATE, world.cgroup, bytearray(SOCK.size), sock=socket)
     world.connect(socket)
     assert world.out[0] == 41
+
+
+def test_a_program_on_devices_says_which_error(world: World) -> None:
+    world.attach("not_here", uapi.BPF_CGROUP_DEVICE)
+    context = bytearray(uapi.LAYOUTS["bpf_cgroup_dev_ctx"].size)
+    assert world.kernel.run_cgroup(uapi.BPF_CGROUP_DEVICE, world.cgroup, context) == -errno.EACCES
+    assert world.out[0] == -errno.EACCES
 
 
 def test_options_are_kept_by_the_socket(world: World) -> None:
