@@ -92,6 +92,13 @@ def test_stop_call_output_comes_last(walked: World) -> None:
     assert lengths(walked.drain(walked.walk(), 65536)) == [85]
 
 
+def test_what_the_stop_call_returns_is_nothing(walked: World) -> None:
+    walked.set(element_bytes=10, stop_bytes=5, stop_ret=1)
+    fd = walked.walk()
+    assert lengths(walked.drain(fd, 65536)) == [85]
+    assert walked.calls() == [*ALL, END]
+
+
 def test_read_of_zero_runs_one_element_and_keeps_it(walked: World) -> None:
     fd = walked.walk()
     assert walked.read(fd, 0) == b""
@@ -128,11 +135,20 @@ def test_after_the_end_reads_give_nothing_and_run_nothing(walked: World) -> None
     assert walked.get("ncalls") == ran
 
 
-def test_a_million_silent_objects_are_eagain(elements: World) -> None:
-    """Exactly a million are walked in one read; the facts say EAGAIN comes past that."""
+def test_more_than_a_million_silent_objects_are_eagain(elements: World) -> None:
+    """Exactly a million are walked in one read; past that the next read goes on."""
     fd = elements.walk("silent", "million")
     assert elements.read(fd, 100) == b""
     assert elements.get("ncalls") == 1_000_001
+    shape = uapi.MapCreate(map_type=uapi.BPF_MAP_TYPE_ARRAY, key_size=4, value_size=8, max_entries=1_000_002)
+    larger = elements.bpf(uapi.BPF_MAP_CREATE, bytearray(shape.pack()))
+    elements.set(ncalls=0)
+    fd = elements.open(elements.link("silent", map_fd=larger))
+    assert read_errno(elements, fd, 100) == errno.EAGAIN
+    assert elements.get("ncalls") == 1_000_000
+    assert elements.read(fd, 100) == b""
+    assert elements.get("ncalls") == 1_000_003
+    elements.bpf.close(larger)
 
 
 def test_two_opens_are_sessions_of_their_own(walked: World) -> None:
@@ -141,9 +157,15 @@ def test_two_opens_are_sessions_of_their_own(walked: World) -> None:
     assert len(walked.read(first, 10)) == 10
     assert len(walked.read(second, 65536)) == 80
     assert lengths(walked.drain(first, 65536)) == [70]
-    raw = [walked.obj.maps["calls"].lookup(i.to_bytes(4, "little")) for i in (0, 1)]
-    sessions = [int.from_bytes(r[16:24], "little") for r in raw]
-    assert sessions[0] >= 1
+    one, other, one_again = (walked.session_of(call) for call in (0, 1, 1 + ELEMENTS + 1))
+    assert 1 <= one == one_again and one < other  # by the order of the opens; others may have opened some between
+
+
+def test_a_second_fd_goes_on_with_the_same_session(walked: World) -> None:
+    fd = walked.walk()
+    other = walked.dup(fd)
+    assert lengths([walked.read(f, 25) for f in (fd, other, fd)]) == [25, 5, 25]
+    assert walked.read(other, 65536) + walked.read(fd, 65536) == bytes(25)
 
 
 def test_open_file_outlives_its_link(walked: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 from kernfs_sim.host import cgroup2_mount
+from kernfs_sim.pidfd import pidfd_open
 
 from .worlds import Live, Simulated, World
 
@@ -78,20 +79,69 @@ def test_empty_map_still_has_the_call_at_the_end(elements: World) -> None:
     assert elements.drain(elements.walk("bump", "table"), 4096) == []
 
 
-def test_cgroup_output_past_one_buffer_is_eopnotsupp(walk_object: Path) -> None:
-    """On Linux too; but its hierarchy may have too few cgroups, and none are made in it."""
-    with Kernel() as kernel:
-        for name in ("/a", "/b", "/c"):
-            kernel.cgroups.create(name)
-        world = Simulated(kernel, walk_object)
-        with world.obj:
-            world.set(element_bytes=20000)
-            fd = world.open(world.link("cgroups", order=2, cgroup_id=1))
-            assert len(world.read(fd, 65536)) == 20000
-            for _ in range(2):
-                with pytest.raises(OSError) as e:
-                    world.read(fd, 65536)
-                assert e.value.errno == errno.EOPNOTSUPP
+class Below:
+    """A world and empty cgroups in it: `top`, in it `a` and `b`, in `b` `deep`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.top = f"{cgroup2_mount()}/bpfjit-test-{os.getpid()}"
+        self.made = [f"{self.top}{below}" for below in ("", "/b", "/b/deep", "/a")]
+        if isinstance(world, Simulated):
+            self.made = [path.replace(self.top, "/sys/fs/cgroup/top") for path in self.made]
+        for path in self.made:
+            self._do("mkdir", path)
+
+    def _do(self, call: str, path: str) -> None:
+        (getattr(self.world.kernel, call) if isinstance(self.world, Simulated) else getattr(os, call))(path)
+
+    def id_of(self, below: str = "") -> int:
+        path = self.made[0] + below
+        return self.world.kernel.stat(path).st_ino if isinstance(self.world, Simulated) else os.stat(path).st_ino
+
+    def remove(self, below: str) -> None:
+        path = self.made[0] + below
+        self._do("rmdir", path)
+        self.made.remove(path)
+
+    def walk(self, below: str = "", order: int = 2) -> int:
+        return self.world.open(self.world.link("cgroups", order=order, cgroup_id=self.id_of(below)))
+
+    def text(self, fd: int) -> str:
+        return b"".join(self.world.drain(fd, 4096)).decode()
+
+
+@pytest.fixture
+def below(world: World) -> Iterator[Below]:
+    made = Below(world)
+    yield made
+    for path in reversed(list(made.made)):
+        made._do("rmdir", path)
+
+
+def test_cgroup_output_past_one_buffer_is_eopnotsupp(below: Below) -> None:
+    below.world.set(element_bytes=20000)
+    fd = below.walk()
+    assert len(below.world.read(fd, 65536)) == 20000
+    for _ in range(2):
+        with pytest.raises(OSError) as e:
+            below.world.read(fd, 65536)
+        assert e.value.errno == errno.EOPNOTSUPP
+
+
+def test_removed_cgroup_leaves_only_the_end(below: Below) -> None:
+    kn_id = below.id_of("/a")
+    fd, link = below.walk("/a"), below.world.link("cgroups", order=2, cgroup_id=kn_id)
+    below.remove("/a")
+    assert below.text(fd) == "end\n"
+    assert below.text(below.world.open(link)) == "end\n"
+    assert attach_errno(below.world, "cgroups", order=2, cgroup_id=kn_id) == errno.ENOENT
+
+
+def test_a_cgroup_removed_in_the_middle_of_a_walk(below: Below) -> None:
+    """What has gone by the time its text is made is not shown; a walk is one buffer, made by the first read."""
+    fd = below.walk()
+    below.remove("/b/deep")
+    assert len(below.text(fd).splitlines()) == 3 + 1
 
 
 def test_cgroup_program_returning_1_ends_the_walk_after_its_element(world: World) -> None:
@@ -126,19 +176,6 @@ def test_cgroup_orders(walk_object: Path, order: int, start: str, expected: list
             assert b"".join(world.drain(fd, 4096)).decode().splitlines() == [*expected, "end"]
 
 
-def test_removed_cgroup_leaves_only_the_end(walk_object: Path) -> None:
-    with Kernel() as kernel:
-        kernel.cgroups.create("/a")
-        world = Simulated(kernel, walk_object)
-        with world.obj:
-            kn_id = kernel.cgroups.find("/a").id
-            link = world.link("cgroups", order=2, cgroup_id=kn_id)
-            fd = world.open(link)
-            kernel.rmdir("/sys/fs/cgroup/a")
-            assert b"".join(world.drain(fd, 4096)) == b"end\n"
-            assert attach_errno(world, "cgroups", order=2, cgroup_id=kn_id) == errno.ENOENT
-
-
 def test_task_iterators_walk_by_pid(walk_object: Path) -> None:
     with Kernel() as kernel:
         for pid, tgid in ((30, None), (7, None), (12, 7), (9, 7)):
@@ -152,6 +189,26 @@ def test_task_iterators_walk_by_pid(walk_object: Path) -> None:
             one = b"".join(world.drain(world.open(world.link("tasks", tid=12)), 4096)).decode().splitlines()
             assert one == ["12 7", "end"]
             assert b"".join(world.drain(world.open(world.link("tasks", tid=999)), 4096)) == b"end\n"
+
+
+def test_one_thread_one_process_and_none(world: World, threads: list[int]) -> None:
+    if isinstance(world, Simulated):
+        for tid in threads:
+            world.kernel.tasks.create(tid, tgid=threads[0])
+
+    def walked(**info: int) -> list[str]:
+        return b"".join(world.drain(world.open(world.link("tasks", **info)), 4096)).decode().splitlines()
+
+    lines = [f"{tid} {threads[0]}" for tid in threads]
+    assert walked(pid=threads[0]) == [*lines, "end"]
+    assert walked(tid=threads[3]) == [lines[3], "end"]
+    if isinstance(world, Simulated):
+        pid_fd = pidfd_open(world.kernel, world.kernel.caller, threads[0])
+    else:
+        pid_fd = os.pidfd_open(threads[0])
+    assert walked(pid_fd=pid_fd) == [*lines, "end"]
+    world.bpf.close(pid_fd)
+    assert walked(tid=0x3FFFFFFF) == walked(pid=0x3FFFFFFF) == ["end"]
 
 
 def test_maps_come_by_ascending_id(world: World) -> None:

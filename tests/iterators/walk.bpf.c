@@ -54,7 +54,7 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-volatile u32 element_bytes = 10, stop_bytes = 0, again_key = NO_KEY, ncalls = 0, quiet = 0, helper_ret = 0;
+volatile u32 element_bytes = 10, stop_bytes = 0, again_key = NO_KEY, ncalls = 0, stop_ret = 0, helper_ret = 0;
 char text[65536];
 
 static void note(u32 key, struct bpf_iter_meta *meta, u32 has_map)
@@ -78,7 +78,7 @@ static int show(struct bpf_iter_meta *meta, u32 *key, u32 has_map)
 	note(key ? *key : NO_KEY, meta, has_map);
 	if (bytes)
 		helper_ret = bpf_seq_write(meta->seq, text, bytes & 0xffff);
-	if (key && *key == again_key)
+	if (key ? *key == again_key : stop_ret)
 		return 1;
 	return 0;
 }

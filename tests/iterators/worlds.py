@@ -50,6 +50,10 @@ class World(ABC):
     def read(self, fd: int, size: int) -> bytes:
         """One read(2)."""
 
+    @abstractmethod
+    def dup(self, fd: int) -> int:
+        """dup(2)."""
+
     def set(self, **values: int) -> None:
         """Set the program's global variables."""
         spec = self.obj.spec
@@ -82,6 +86,10 @@ class World(ABC):
             key = int.from_bytes(raw[0:4], "little")
             found.append((-1 if key == 0xFFFFFFFF else key, int.from_bytes(raw[8:16], "little")))
         return found
+
+    def session_of(self, call: int) -> int:
+        """The session_id that the nth call of `walk` was given."""
+        return int.from_bytes(self.obj.maps["calls"].lookup(call.to_bytes(4, "little"))[16:24], "little")
 
     def link(self, prog: str, **info: int) -> Link:
         link = self.obj.attach_prog(self.obj.progs[prog], link_info(**info) if info else b"")
@@ -123,6 +131,9 @@ class Simulated(World):
     def read(self, fd: int, size: int) -> bytes:
         return bytes(self.kernel.caller.fds.get(fd).read(self.kernel.caller, size))
 
+    def dup(self, fd: int) -> int:
+        return self.kernel.caller.fds.dup(fd)
+
 
 class Live(World):
     name = "live"
@@ -140,6 +151,9 @@ class Live(World):
 
     def read(self, fd: int, size: int) -> bytes:
         return os.read(fd, size)
+
+    def dup(self, fd: int) -> int:
+        return os.dup(fd)
 
 
 def worlds(which: str, data: Path, tids: list[int]) -> Iterator[World]:
