@@ -42,7 +42,7 @@ from bpfjit.btf import (
 )
 from bpfjit.errors import BpfError
 from bpfjit.isa.encoding import LD_IMM64, decode
-from bpfjit.loader import LoadedObject
+from bpfjit.loader import LoadedObject, Object
 from bpfjit.loader.bpf import Buffers, kernel_btf, live_bpf
 from bpfjit.program import MapInfo, MapRef, Program, Rejected
 from bpfjit.spec.map_types import MAP_TYPE_BY_ID
@@ -297,6 +297,16 @@ def _number(pattern: str, text: str) -> int:
 unloaded: Counter[str] = Counter()
 
 
+def ready(obj: Object) -> Object:
+    """The object as its user space would have it: sizes that are set there given, nothing pinned."""
+    for m in obj.maps.values():
+        m.pinning = 0
+        m.max_entries = m.max_entries or 1024
+        if m.type == uapi.BPF_MAP_TYPE_STACK_TRACE:
+            m.value_size = m.value_size or 8 * 127
+    return obj
+
+
 def judge(path: Path, bpf: Both, only: str) -> Iterator[Row]:
     try:
         obj = open_object(str(path))
@@ -308,7 +318,7 @@ def judge(path: Path, bpf: Both, only: str) -> Iterator[Row]:
             continue
         row = bpf.row = Row(path.stem, name, prog.section, "", "")
         try:
-            with LoadedObject(open_object(str(path)), bpf) as loaded:
+            with LoadedObject(ready(open_object(str(path))), bpf) as loaded:
                 loaded.create_maps()
                 loaded.load_prog(loaded.object.progs[name])
         except (BpfError, OSError) as e:
