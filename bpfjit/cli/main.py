@@ -13,7 +13,7 @@ from . import common
 # Each is a module here, and only the one asked for is imported.
 NOUNS = (
     "view", "verify", "prog", "map", "link", "btf", "cgroup", "iter", "dumper", "mount", "event",
-    "gen", "known", "raw", "bench", "cache", "completion",
+    "gen", "known", "raw", "bench", "feature", "cache", "completion",
 )  # fmt: skip
 
 

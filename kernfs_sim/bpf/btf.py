@@ -12,7 +12,7 @@ from bpfjit.uapi import bpf as uapi
 
 from ..caller import CAP_BPF, Caller
 from ..objects import BtfObject
-from .fd import install_new
+from .fd import install_new, no_token
 from .log import UserLog
 from .structs import OwnStructs
 
@@ -25,8 +25,10 @@ _MAX_BYTES = 16 << 20
 
 def load(kernel: Kernel, caller: Caller, attr: uapi.BtfLoad) -> int:
     """Check BTF and give it an id; the log tells all that was looked at. Raises what check() does, and what UserLog does."""
-    if attr.btf_flags:
+    if attr.btf_flags & ~uapi.BPF_F_TOKEN_FD:
         raise refuse(errno.EINVAL, f"btf_flags {attr.btf_flags:#x}")
+    if attr.btf_flags:
+        no_token(caller, attr.btf_token_fd)
     if not caller.cred.capable(CAP_BPF):
         raise refuse(errno.EPERM, "loading BTF wants CAP_BPF")
     if attr.btf_size > _MAX_BYTES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from bpfjit.errors import refuse
 
@@ -56,6 +56,12 @@ def _of(caller: Caller, fd: int, kind: type[T], what: str) -> T:
     if not isinstance(file, ObjectFile) or not isinstance(file.object, kind):
         raise refuse(errno.EINVAL, f"fd {fd} is no BPF {what}")
     return file.object
+
+
+def no_token(caller: Caller, fd: int) -> NoReturn:
+    """An fd that is said to be a token's: none is made here. Raises EBADF, EINVAL."""
+    caller.fds.get(fd)
+    raise refuse(errno.EINVAL, f"fd {fd} is no token")
 
 
 def map_of(caller: Caller, fd: int, *, reading: bool = False, writing: bool = False) -> MapObject:

@@ -12,7 +12,7 @@ from ..caller import CAP_SYS_ADMIN, Caller, Cred
 from ..idr import Idr
 from ..objects import BtfObject, LinkObject, MapObject, ProgObject
 from . import prog_info
-from .fd import ObjectFile, install
+from .fd import ObjectFile, install, no_token
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -76,8 +76,10 @@ def map_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
 
 
 def btf_by_id(kernel: Kernel, caller: Caller, attr: uapi.GetId) -> int:
-    if attr.open_flags:
+    if attr.open_flags & ~uapi.BPF_F_TOKEN_FD:
         raise refuse(errno.EINVAL, f"open flags {attr.open_flags:#x}")
+    if attr.open_flags:
+        no_token(caller, attr.fd_by_id_token_fd)
     return _by_id(kernel.btfs, caller, attr)
 
 

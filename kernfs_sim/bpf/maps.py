@@ -17,7 +17,7 @@ from runtime import Map, lib
 from ..caller import CAP_BPF, CAP_NET_ADMIN, Caller
 from ..objects import CALLING_BACK, MapObject
 from . import held_maps, map_btf, storage
-from .fd import btf_of, install, map_of
+from .fd import btf_of, install, map_of, no_token
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -48,8 +48,7 @@ def create(kernel: Kernel, caller: Caller, attr: uapi.MapCreate) -> int:
     attr.map_flags &= ~uapi.BPF_F_TOKEN_FD
     _check_shape(row, attr)
     if by_token:
-        caller.fds.get(attr.map_token_fd)
-        raise refuse(errno.EINVAL, f"fd {attr.map_token_fd} is no token")  # none is made here
+        no_token(caller, attr.map_token_fd)
     open_to_all = not kernel.unprivileged_bpf_disabled and attr.map_type in UNPRIVILEGED_MAPS
     for_net = attr.map_type in NET_ADMIN_MAPS and not kernel.unprivileged_bpf_disabled
     if not open_to_all and not for_net and not caller.cred.capable(CAP_BPF):
@@ -136,18 +135,19 @@ def _check_shape(row: MapType, attr: uapi.MapCreate) -> None:
         raise refuse(errno.EINVAL, f"{shape}: wanted a power of two")
     if attr.max_entries < row.entries[0]:
         raise refuse(errno.EINVAL, f"{shape}: wanted at least {row.entries[0]} entries")
-    if flags & row.unsupported_flags:
-        raise refuse(ENOTSUPP, f"{shape}: flags {flags:#x} are not supported")
-    if flags & ~row.flags or flags & row.required_flags != row.required_flags:
+    if flags & ~(row.flags | row.unsupported_flags) or flags & row.required_flags != row.required_flags:
         raise refuse(errno.EINVAL, f"{shape}: flags {flags:#x}, known are {row.flags:#x}, wanted {row.required_flags:#x}")
     for both in (_ACCESS, _PROG_ACCESS):
         if flags & both == both:
             raise refuse(errno.EINVAL, f"{shape}: flags {flags:#x} allow neither reading nor writing")
-    every_node = row.per_cpu and bool(row.entries[1])  # a map that has all its elements from the start
-    if flags & uapi.BPF_F_NUMA_NODE and attr.numa_node not in ((_NO_NODE,) if every_node else (0, _NO_NODE)):
-        raise refuse(errno.EINVAL, f"{shape}: node {attr.numa_node}, wanted none{'' if every_node else ' or 0'}")
     if attr.map_extra & ~row.extra:
         raise refuse(errno.EINVAL, f"{shape}: map_extra {attr.map_extra:#x}, known are {row.extra:#x}")
+    if flags & row.unsupported_flags:
+        raise refuse(ENOTSUPP, f"{shape}: flags {flags:#x} are not supported")
+    # A map that has all its elements from the start, or lists of its own for every CPU.
+    every_node = (row.per_cpu and bool(row.entries[1])) or bool(flags & uapi.BPF_F_NO_COMMON_LRU)
+    if flags & uapi.BPF_F_NUMA_NODE and attr.numa_node not in ((_NO_NODE,) if every_node else (0, _NO_NODE)):
+        raise refuse(errno.EINVAL, f"{shape}: node {attr.numa_node}, wanted none{'' if every_node else ' or 0'}")
     if row.max_element and attr.key_size + attr.value_size >= row.max_element:
         raise refuse(errno.E2BIG, f"{shape}: too large an element")
     if (-(-attr.value_size // 8) * 8 if row.per_cpu else attr.value_size) > row.max_value:

@@ -20,7 +20,7 @@ from runtime import ProgHandle
 from ..caller import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, Caller, Cred, read_string
 from ..objects import BtfObject, MapObject, ProgObject
 from . import held_maps, signature
-from .fd import btf_of, install_new, map_of, prog_of
+from .fd import btf_of, install_new, map_of, no_token, prog_of
 from .log import Unseen, UserLog
 from .maps import object_name
 from .refs import References
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _MAX_INSNS = 1_000_000
 _FLAGS = uapi.BPF_F_STRICT_ALIGNMENT | uapi.BPF_F_ANY_ALIGNMENT | uapi.BPF_F_SLEEPABLE | uapi.BPF_F_TEST_STATE_FREQ
-_FLAGS |= uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_XDP_HAS_FRAGS
+_FLAGS |= uapi.BPF_F_TEST_RND_HI32 | uapi.BPF_F_TEST_REG_INVARIANTS | uapi.BPF_F_XDP_HAS_FRAGS | uapi.BPF_F_TOKEN_FD
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 
 
@@ -193,6 +193,8 @@ def _check(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject | 
     flags = _FLAGS & profile.prog_flags
     if attr.prog_flags & ~flags:
         raise refuse(errno.EINVAL, f"prog_flags {attr.prog_flags:#x}, known are {flags:#x}")
+    if attr.prog_flags & uapi.BPF_F_TOKEN_FD:
+        no_token(caller, attr.prog_token_fd)
     _may_load(kernel, caller.cred, attr)
     if attr.attach_prog_fd or attr.prog_type == uapi.BPF_PROG_TYPE_EXT:
         from . import extensions
@@ -304,10 +306,10 @@ def _attach_name(types: RawBtf, btf_id: int, attach_type: int) -> str:
     try:
         t = types.type(btf_id)
     except BtfError:
-        raise refuse(errno.EINVAL, f"attach_btf_id {btf_id} is not in the kernel's BTF") from None
+        raise refuse(errno.EINVAL, f"attach_btf_id {btf_id} is invalid") from None
     wanted = Kind.TYPEDEF if attach_type == uapi.BPF_TRACE_RAW_TP else Kind.FUNC
-    if t.kind is not wanted or (wanted is Kind.TYPEDEF and not t.name.startswith("btf_trace_")):
-        raise refuse(
-            errno.EINVAL, f"attach_btf_id {btf_id} is a {t.kind.name} {t.name}, not what attach type {attach_type} takes"
-        )
+    if t.kind is not wanted:
+        raise refuse(errno.EINVAL, f"attach_btf_id {btf_id} is not a {'typedef' if wanted is Kind.TYPEDEF else 'function'}")
+    if wanted is Kind.TYPEDEF and not t.name.startswith("btf_trace_"):
+        raise refuse(errno.EINVAL, f"attach_btf_id {btf_id} points to wrong type name {t.name}")
     return t.name

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from systems import RETURN_0, Simulated, System, call, field, get_info, load_prog, make_map, obj_pin
+from systems import RETURN_0, Simulated, System, call, field, get_info, int_btf, load_prog, make_map, obj_pin
 
 from bpfjit.errors import errno_name
 from bpfjit.loader.bpf import Buffers
@@ -269,6 +269,32 @@ def test_the_first_user_namespace_has_no_tokens(system: System) -> None:
     assert (ask(fds["sub"]), ask(fds["map"]), ask(999)) == ("EINVAL", "EINVAL", "EBADF")
     for fd in fds.values():
         system.bpf.close(fd)
+
+
+def test_an_fd_that_is_no_token(system: System) -> None:
+    """It is looked at once the flags are known, and before anything else."""
+    keep, by_token, fd = Buffers(), uapi.BPF_F_TOKEN_FD, make_map(system.bpf)
+    code, license_, blob = keep.put(RETURN_0), keep.put(b"GPL\0"), int_btf()
+    btf = keep.put(blob)
+
+    def load_prog(flags: int, token: int) -> str:
+        shape = {"prog_type": uapi.BPF_PROG_TYPE_SOCKET_FILTER, "insn_cnt": 2, "insns": code, "license": license_}
+        attr = uapi.ProgLoad(prog_flags=flags, prog_token_fd=token, **shape)  # type: ignore[arg-type]
+        return outcome(lambda: system.bpf.close(call(system.bpf, uapi.BPF_PROG_LOAD, attr)))
+
+    def load_btf(flags: int, token: int) -> str:
+        attr = uapi.BtfLoad(btf=btf, btf_size=len(blob), btf_flags=flags, btf_token_fd=token)
+        return outcome(lambda: system.bpf.close(call(system.bpf, uapi.BPF_BTF_LOAD, attr)))
+
+    def by_id(flags: int, token: int) -> str:
+        attr = uapi.GetId(start_id=1, open_flags=flags, fd_by_id_token_fd=token)
+        return outcome(lambda: system.bpf.close(call(system.bpf, uapi.BPF_BTF_GET_FD_BY_ID, attr)))
+
+    for ask in (load_prog, load_btf, by_id):
+        assert ask(0, 9999) == "done", "without the flag nobody looks"
+        assert [ask(by_token, token) for token in (fd, 9999, -1)] == ["EINVAL", "EBADF", "EBADF"]
+        assert ask(by_token | 1 << 30, 9999) == "EINVAL"
+    system.bpf.close(fd)
 
 
 # -- callers of every kind -------------------------------------------------------------------------------
