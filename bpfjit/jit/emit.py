@@ -111,7 +111,7 @@ class Emitter:
         """The module for the first tier: what a call of the runtime does as well is not compiled there."""
         for name, text in self.calls_instead.items():
             ir = ir.replace(self.library[name], text)
-        if self.calls_instead and LOOKUP not in self.symbols:
+        if LOOKUP not in self.symbols and any(LOOKUP in text for text in self.calls_instead.values()):
             self.symbols[LOOKUP] = LOOKUP_DECL
             ir = f"{LOOKUP_DECL}\n{ir}"
         return ir

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..program import MapInfo
-from . import loops, printf, tail
+from . import loops, printf, ring, tail
 from .hash import lookup_call, lookup_function
 from .machine import array_values, field, map_of, stride, this_cpu
 from .memory import RUNTIME, at, layout
@@ -188,8 +188,12 @@ INLINE: dict[str, Lowering] = {
     "loop": loops.loop,
     "for_each": loops.for_each,
     "tail_call": tail.call,
+    "ring_reserve": ring.reserve,
+    "ring_submit": ring.submit,
+    "ring_discard": ring.discard,
     "seq_printf": printf.seq_printf,
     "seq_write": printf.seq_write,
     "snprintf": printf.snprintf,
     "trace_printk": printf.trace_printk,
+    "trace_vprintk": printf.trace_vprintk,
 }

@@ -314,12 +314,23 @@ def snprintf(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
 
 
 def trace_printk(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
-    """bpf_trace_printk(fmt, fmt_size, a, b, c): a line made on the stack, then given to the log."""
+    """bpf_trace_printk(fmt, fmt_size, a, b, c)."""
+    return _line(f, lambda text: pieces(text, 3), lambda count: [f.int_of(3 + i) for i in range(count)])
+
+
+def trace_vprintk(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
+    """bpf_trace_vprintk(fmt, fmt_size, data, data_len)."""
+    data = f.regs.get(4, ZERO).number
+    return _line(f, lambda text: _taken_apart(text, data), lambda count: _arguments(f, 3, count))
+
+
+def _line(f: FunctionEmitter, apart: Callable[[bytes], list[Piece] | None], arguments: Callable[[int], list[Value]]) -> bool:
+    """A line made on the stack, then given to the log."""
     size = f.regs.get(2, ZERO).number or 0
     fmt = _known(f, 1, size) if size > 0 else None
     built = _built(f, 1, size) if fmt is None else None
     text = fmt if built is None else built
-    parts = pieces(text, 3) if text is not None else None
+    parts = apart(text) if text is not None else None
     if parts is None:
         return False
     way = _Way(lambda: Value("true", 1) if built is None else _is_built(f, 1, built), parts)
@@ -332,7 +343,7 @@ def trace_printk(f: FunctionEmitter, m: MapInfo | None, index: int) -> bool:
     f.emit(f"br i1 {way.holds().text}, label %{fast}, label %{slow}")
     f.begin(fast)
     start = Value(line, 0)
-    count = _distance(f, start, _write(f, start, parts, [f.int_of(3 + i) for i in range(way.nargs)], slow))
+    count = _distance(f, start, _write(f, start, parts, arguments(way.nargs), slow))
     f.module.symbols["rt_trace_text"] = "declare i64 @rt_trace_text(ptr, i64) nounwind"
     written = f.assign(64, f"call i64 @rt_trace_text({start}, {count})")
     _meet(f, [_end(f, done, written)], slow, done)

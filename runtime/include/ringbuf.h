@@ -23,9 +23,14 @@ struct rt_ring {
 	int event; /* atomic: an eventfd that says a wakeup has come, -1 none */
 };
 
+struct rt_ring_map {
+	struct rt_map m;
+	struct rt_ring *ring;
+};
+
 static inline struct rt_ring *rt_ring_of(struct rt_map *m)
 {
-	return *(struct rt_ring **)(m + 1); /* the map's structure is followed by it */
+	return ((struct rt_ring_map *)m)->ring;
 }
 
 static inline u64 *rt_ring_consumer(struct rt_ring *r)

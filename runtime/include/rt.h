@@ -364,3 +364,4 @@ struct rt_skb {
 void *rt_ringbuf_reserve(struct bpf_map *map, u64 size, u64 flags);
 void rt_ringbuf_submit(void *record, u64 flags);
 void rt_ringbuf_discard(void *record, u64 flags);
+void rt_ringbuf_committed(void *record, u64 flags);

@@ -11,13 +11,6 @@
 #define MAX_SAMPLES (128u * 1024)
 #define OWN_PAGES 3
 
-struct ring_map {
-	struct rt_map m;
-	struct rt_ring *ring; /* follows the map: rt_ring_of() */
-};
-
-_Static_assert(offsetof(struct ring_map, ring) == sizeof(struct rt_map), "rt_ring_of()");
-
 static void *map_ring(int fd, u64 size)
 {
 	u64 once = OWN_PAGES * RT_PAGE + size, all = once + size;
@@ -35,7 +28,7 @@ static void *map_ring(int fd, u64 size)
 
 static struct rt_map *ring_alloc(struct rt_kernel *k, const struct bpf_map *shape, int *err)
 {
-	struct ring_map *r = calloc(1, sizeof(*r));
+	struct rt_ring_map *r = calloc(1, sizeof(*r));
 	u64 size = shape->max_entries;
 	int fd;
 
@@ -177,13 +170,15 @@ static void *reserve(struct rt_ring *r, u64 size)
 	return h + 1;
 }
 
-static void commit(void *record, u64 flags, u32 discard)
+static struct rt_ring *ring_of_record(struct rt_ring_header *h)
 {
-	struct rt_ring_header *h = (struct rt_ring_header *)record - 1;
-	struct rt_ring *r = (struct rt_ring *)(((uintptr_t)h & ~(RT_PAGE - 1)) - (uintptr_t)h->page * RT_PAGE);
+	return (struct rt_ring *)(((uintptr_t)h & ~(RT_PAGE - 1)) - (uintptr_t)h->page * RT_PAGE);
+}
+
+static void committed(struct rt_ring *r, struct rt_ring_header *h, u64 flags)
+{
 	u64 place = (char *)h - rt_ring_data(r);
 
-	__atomic_exchange_n(&h->len, (h->len ^ BPF_RINGBUF_BUSY_BIT) | discard, __ATOMIC_SEQ_CST);
 	if (likely(__atomic_load_n(&r->event, __ATOMIC_SEQ_CST) < 0))
 		return; /* nobody waits: who begins to looks at the positions after it has said so */
 	/* Who has read all before this one may be waiting for it. */
@@ -192,6 +187,23 @@ static void commit(void *record, u64 flags, u32 discard)
 	else if (!(flags & BPF_RB_NO_WAKEUP) &&
 		 (__atomic_load_n(rt_ring_consumer(r), __ATOMIC_ACQUIRE) & r->mask) == place)
 		wake(r);
+}
+
+static void commit(void *record, u64 flags, u32 discard)
+{
+	struct rt_ring_header *h = (struct rt_ring_header *)record - 1;
+	struct rt_ring *r = ring_of_record(h);
+
+	__atomic_exchange_n(&h->len, (h->len ^ BPF_RINGBUF_BUSY_BIT) | discard, __ATOMIC_SEQ_CST);
+	committed(r, h, flags);
+}
+
+/* The end of a commit whose exchange the JIT's code has made (bpfjit/jit/ring.py). */
+void rt_ringbuf_committed(void *record, u64 flags)
+{
+	struct rt_ring_header *h = (struct rt_ring_header *)record - 1;
+
+	committed(ring_of_record(h), h, flags);
 }
 
 void *rt_ringbuf_reserve(struct bpf_map *map, u64 size, u64 flags)

@@ -3,6 +3,7 @@
 #include "array.h"
 #include "hash.h"
 #include "held.h"
+#include "ringbuf.h"
 
 #define OFFSETS(X)                                                                                                     \
 	X("cpu.index", struct rt_cpu, index)                                                                           \
@@ -19,6 +20,12 @@
 	X("hash.mask", struct rt_hash, mask)                                                                           \
 	X("hash.elem_bytes", struct rt_hash, elem_bytes)                                                               \
 	X("bucket.next", struct rt_bucket, next)                                                                       \
+	X("map.ring", struct rt_ring_map, ring)                                                                         \
+	X("ring.lock", struct rt_ring, lock)                                                                            \
+	X("ring.mask", struct rt_ring, mask)                                                                            \
+	X("ring.consumed", struct rt_ring, consumed)                                                                    \
+	X("ring.pending", struct rt_ring, pending)                                                                      \
+	X("ring.event", struct rt_ring, event)                                                                          \
 	X("task.pid", struct task_struct, pid)                                                                         \
 	X("task.tgid", struct task_struct, tgid)                                                                       \
 	X("task.comm", struct task_struct, comm)                                                                       \
@@ -44,6 +51,7 @@ static const struct {
 /* A bucket is one vector, its tags the upper halves of the first seven of eight words. */
 _Static_assert(sizeof(struct rt_bucket) == 64 && RT_SLOTS == 7 && !offsetof(struct rt_bucket, slot), "the JIT's bucket");
 _Static_assert(sizeof(struct rt_cursor) == 32, "the JIT's cursor (loops.py)");
+_Static_assert(RT_PAGE == 4096 && sizeof(struct rt_ring_header) == 8, "the JIT's ring (ring.py)");
 
 #define COUNT ((int)(sizeof(offsets) / sizeof(offsets[0])))
 

@@ -19,6 +19,7 @@
 	X(rt_ringbuf_reserve)                                                                                          \
 	X(rt_ringbuf_submit)                                                                                           \
 	X(rt_ringbuf_discard)                                                                                          \
+	X(rt_ringbuf_committed)                                                                                        \
 	X(rt_dynptr_from_mem)                                                                                          \
 	X(rt_ringbuf_reserve_dynptr)                                                                                   \
 	X(rt_ringbuf_submit_dynptr)                                                                                    \

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bpfjit import open_object
+from bpfjit.jit import Engine
 from bpfjit.jit.formats import Piece, pieces
 from bpfjit.loader.bpf import Buffers
 from bpfjit.loader.compile import compile_c
@@ -205,17 +206,23 @@ def test_one_call_that_the_compiler_made_of_two() -> None:
         it.close()
 
 
-def test_trace_printk(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ('"%d of %llu, %c", args->v[0], args->v[1], 65', b"-7 of 10000000000000000000, A"),
+        ('"%lld|%5u|%s|%llu", args->v[0], 12, "text", args->v[1]', b"-7|   12|text|10000000000000000000"),
+    ],
+    ids=["printk", "vprintk"],
+)
+def test_trace_printk(tmp_path: Path, arguments: str, line: bytes) -> None:
     path = tmp_path / "trace.bpf.c"
-    path.write_text(
-        HEAD
-        + 'SEC("syscall") int prog(struct args *args)\n'
-        + '{ bpf_printk("%d of %llu, %c", args->v[0], args->v[1], 65); return 0; }\n'
-    )
+    path.write_text(HEAD + 'SEC("syscall") int prog(struct args *args)\n' + f"{{ bpf_printk({arguments}); return 0; }}\n")
     texts = []
     for engine in ("jit", "interp"):
         with Kernel(engine=engine, tiered=False) as kernel:
             it = open_object(path).load(kernel.bpf)
+            ir = Engine().ir(kernel.caller.fds.get(it.progs["prog"].fd).object.verified)
+            assert ir.count("call i64 @rt_trace_text") == 1
             keep = Buffers()
             ctx = (2**64 - 7).to_bytes(8, "little") + (10**19).to_bytes(8, "little") + bytes(24)
             attr = uapi.TestRun(prog_fd=it.progs["prog"].fd, ctx_in=keep.put(ctx), ctx_size_in=len(ctx))
@@ -223,7 +230,7 @@ def test_trace_printk(tmp_path: Path) -> None:
             buf = ffi.new("char[]", 100)
             texts.append(ffi.unpack(buf, lib.rt_trace_read(kernel.native.ptr, buf, 100)))
             it.close()
-    assert texts[0] == texts[1] and b"-7 of 10000000000000000000, A" in texts[0]
+    assert texts[0] == texts[1] and line in texts[0]
 
 
 def test_text_at_the_end_of_a_page() -> None:

@@ -155,6 +155,16 @@ def test_the_first_tier_calls_what_the_second_has_in_place(source: Object) -> No
             assert "@llvm.cttz.i16(i16 %left" in ir and quick.count("@llvm.cttz.i16(i16 %left") == slots
 
 
+def test_a_record_of_a_ring_is_two_locked_instructions_and_no_call() -> None:
+    operations = Path(__file__).parent.parent.parent / "benchmarks" / "maps" / "operations.bpf.c"
+    with Kernel() as kernel, open_object(operations).load(kernel.bpf, only=["ring_submit"]) as it:
+        emitter = Emitter(kernel.caller.fds.get(it.progs["ring_submit"].fd).object.verified)
+        ir = emitter.module("prog")
+        assert "call void @rt_ringbuf_submit" not in ir and ir.count("atomicrmw") == 2
+        quick = emitter.quick(ir)
+        assert "atomicrmw" not in quick and "call void @rt_ringbuf_submit" in quick
+
+
 def test_values_of_two_maps_are_never_one_another(tmp_path: Path) -> None:
     """What a loop writes into one hash does not make it read the other's value again."""
     source = tmp_path / "two.bpf.c"

@@ -93,6 +93,7 @@ RING_HELPERS = (
         ret=RetKind.RINGBUF_MEM_OR_NULL,
         symbol="rt_ringbuf_reserve",
         groups=ALL,
+        inline="ring_reserve",
         map_use="ringbuf",
         acquires=True,
     ),
@@ -104,6 +105,7 @@ RING_HELPERS = (
         ret=VOID,
         symbol="rt_ringbuf_submit",
         groups=ALL,
+        inline="ring_submit",
         releases=1,
     ),
     Helper(
@@ -114,6 +116,7 @@ RING_HELPERS = (
         ret=VOID,
         symbol="rt_ringbuf_discard",
         groups=ALL,
+        inline="ring_discard",
         releases=1,
     ),
     Helper(

@@ -108,6 +108,7 @@ TRACING_HELPERS = (
         ret=INTEGER,
         symbol="rt_trace_vprintk",
         groups=ALL,
+        inline="trace_vprintk",
         gpl=True,
     ),
     Helper(

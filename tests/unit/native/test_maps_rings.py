@@ -159,9 +159,11 @@ class Ring:
         return int(self.calls.bpf.poll(self.fd, timeout_ms)) & select.POLLIN
 
 
-@pytest.fixture(params=["sim", "live", "interp"])
+@pytest.fixture(params=["sim", "live", "interp", "optimised"])
 def ring(request: pytest.FixtureRequest) -> Iterator[Ring]:
-    kernel = Kernel(2, engine="interp") if request.param == "interp" else None
+    """The first tier calls the runtime; optimised code does itself what it can."""
+    own = {"interp": {"engine": "interp"}, "optimised": {"tiered": False}}.get(request.param)
+    kernel = Kernel(2, **own) if own is not None else None
     calls = Calls(kernel.bpf, 2, kernel) if kernel is not None else request.getfixturevalue(request.param)
     made = Ring(calls)
     yield made
