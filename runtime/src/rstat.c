@@ -13,10 +13,14 @@ void rt_kernel_rstat_hook(struct rt_kernel *k, struct rt_tracepoint *before, str
 	__atomic_store_n(&k->rstat_after, after, __ATOMIC_RELEASE);
 }
 
-/* Marked where the owner is said: who is, is so with everyone above, and only a flush of those takes that away. */
+/*
+ * Marked where the owner is said: who is, is so with everyone above, and only a flush of those takes that away. Marks are
+ * made without a lock, from below: who marks looks whether the parent is marked after its own mark, who takes a mark away
+ * looks for marks below after that. One of the two sees the other.
+ */
 static int is_marked(const struct cgroup_subsys_state *css, u32 cpu)
 {
-	return css->rstat_cpu && __atomic_load_n(&css->rstat_cpu[cpu].owner, __ATOMIC_ACQUIRE) != NULL;
+	return css->rstat_cpu && __atomic_load_n(&css->rstat_cpu[cpu].owner, __ATOMIC_SEQ_CST) != NULL;
 }
 
 void rt_css_rstat_updated(struct cgroup_subsys_state *css, u64 on)
@@ -26,7 +30,7 @@ void rt_css_rstat_updated(struct cgroup_subsys_state *css, u64 on)
 	if (cpu >= (u32)rt_this_cpu->kernel->ncpus)
 		return;
 	for (; css && css->rstat_cpu && !is_marked(css, cpu); css = css->parent)
-		__atomic_store_n(&css->rstat_cpu[cpu].owner, css, __ATOMIC_RELEASE);
+		__atomic_store_n(&css->rstat_cpu[cpu].owner, css, __ATOMIC_SEQ_CST);
 }
 
 static struct cgroup_subsys_state *of(struct list_head *sibling)
@@ -57,7 +61,9 @@ static void flush_one(struct rt_kernel *k, struct cgroup_subsys_state *css, u32 
 					  __atomic_load_n(&k->rstat_after, __ATOMIC_ACQUIRE) };
 	u64 args[] = { (u64)(uintptr_t)css->cgroup, css->parent ? (u64)(uintptr_t)css->parent->cgroup : 0, cpu, 0 };
 
-	__atomic_store_n(&css->rstat_cpu[cpu].owner, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&css->rstat_cpu[cpu].owner, NULL, __ATOMIC_SEQ_CST);
+	if (unlikely(marked_from(css->children.next, css, cpu)))
+		rt_css_rstat_updated(css, cpu); /* came meanwhile: it is for the next flush */
 	for (int i = 0; i < 2; i++)
 		if (hooks[i])
 			rt_tracepoint_fire(hooks[i], args, NULL, 1);
