@@ -373,12 +373,17 @@ SEC("fentry/cgroup_attach_task")
 int BPF_PROG(count, struct cgroup *dst, struct task_struct *leader, bool threadgroup)
 {
 	u64 id = dst->kn->id, one = 1, *n = bpf_map_lookup_elem(&fresh, &id);
+	struct cgroup *held;
 
 	if (n)
 		*n += 1;
 	else
 		bpf_map_update_elem(&fresh, &id, &one, 0);
-	css_rstat_updated(&dst->self, bpf_get_smp_processor_id());
+	held = bpf_cgroup_from_id(id); /* what a function is called with is not trusted by the kernel's */
+	if (!held)
+		return 0;
+	css_rstat_updated(&held->self, bpf_get_smp_processor_id());
+	bpf_cgroup_release(held);
 	return 0;
 }
 
