@@ -160,6 +160,8 @@ def parse_record(
     kinds = Special(0)
     for f in fields:
         kinds |= f.kind
+    if Special.SPIN_LOCK | Special.RES_SPIN_LOCK in kinds:
+        raise refuse(errno.EINVAL, "a bpf_spin_lock beside a bpf_res_spin_lock")
     if kinds & Special.GRAPH_ROOT and not kinds & (Special.SPIN_LOCK | Special.RES_SPIN_LOCK):
         raise refuse(errno.EINVAL, "a list or tree wants a bpf_spin_lock beside it")
     if Special.GRAPH_NODE in kinds and not kinds & Special.REFCOUNT:

@@ -213,9 +213,9 @@ class Slot(NamedTuple):
 
 def kptr_slot(w: Walk, regno: int, reg: Reg) -> Slot:
     """bpf_kptr_xchg()'s first argument. Rejects."""
-    own = is_object(reg) and not reg.flags & PERCPU
+    own = reg.type == T.BTF and reg.flags == ALLOC | LOCAL
     if not own and (reg.type != T.MAP_VALUE or reg.flags & OR_NULL):
-        w.reject(f"R{regno} type={type_name(reg)} expected=map_value, ptr_, ptr_, rcu_ptr_")
+        w.reject(f"R{regno} type={type_name(reg)} expected=map_value, ptr_")
     if own:
         record = record_of(w, reg)
     else:
@@ -255,12 +255,13 @@ def match_kptr(w: Walk, regno: int, reg: Reg, slot: Slot) -> None:
     allowed = OR_NULL | ALLOC | LOCAL | (PERCPU if percpu else 0)
     if not reg.flags & LOCAL:
         allowed = OR_NULL | st.TRUSTED | RCU | (UNTRUSTED if unowned else 0)
-    if reg.type == T.BTF and not reg.flags & ~allowed and percpu == bool(reg.flags & PERCPU):
+    known = reg.type == T.BTF and not reg.flags & ~allowed
+    if known and percpu == bool(reg.flags & PERCPU):
         if reg.off < 0 or not reg.is_const or reg.value:
             w.reject(f"variable {type_name(reg)} access var_off={tnum_text(reg.value, reg.mask)} disallowed")
         if bool(reg.flags & LOCAL) != slot.in_kernel and _same_type(wanted_btf, reg, slot.type_id, strict=not unowned):
             return
-    found = types_of(w, reg).resolve(reg.btf_id).name if reg.type == T.BTF else ""
+    found = types_of(w, reg).resolve(reg.btf_id).name if known else ""
     wanted = wanted_btf.resolve(slot.type_id).name
     text = f"invalid kptr access, R{regno} type={type_name(reg)}{found} expected=ptr_{wanted}"
     w.reject(text + (f" or untrusted_ptr_{wanted}" if unowned else ""))

@@ -78,5 +78,6 @@ CASE(bits_plain, u32 a : 3; u32 b : 5;);
 CASE(in_union, union { struct bpf_spin_lock l; u32 x; };);
 CASE(task_work, struct bpf_task_work w;);
 CASE(res_lock, struct bpf_res_spin_lock l;);
+CASE(lock_and_res_lock, struct bpf_spin_lock l; struct bpf_res_spin_lock r;);
 
 char _license[] SEC("license") = "GPL";

@@ -68,6 +68,7 @@ CASES = {
     "in_union": 0,
     "task_work": 0,
     "res_lock": 0,
+    "lock_and_res_lock": EINVAL,
 }
 
 
