@@ -29,6 +29,7 @@ class Kf(IntFlag):
     # The kernel knows these by the functions' names.
     UNDER_LOCK = 2048  # it may be called while a lock is held
     CALLS_BACK = 4096
+    CHANGES_PACKET = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     (_ALL, _SLEEP, "bpf_copy_from_user_task_dynptr bpf_copy_from_user_task_str_dynptr"),
     (_SKB, _NONE, "bpf_dynptr_from_skb"),
     ("sched_cls sched_act", _NONE, "bpf_dynptr_from_skb_meta"),
-    ("xdp", _NONE, "bpf_dynptr_from_xdp bpf_xdp_pull_data"),
+    ("xdp", _NONE, "bpf_dynptr_from_xdp"),
+    ("xdp", Kf.CHANGES_PACKET, "bpf_xdp_pull_data"),
     # Work queues, arenas.
     (_ALL, _NONE, "bpf_wq_init bpf_wq_set_callback_impl bpf_wq_start"),
     (_ALL, _SLEEP, "bpf_arena_alloc_pages bpf_arena_free_pages bpf_arena_reserve_pages"),

@@ -58,6 +58,8 @@ class Summary:
     nargs: int
     asks: bool
     calls_back: bool
+    sleeps: bool
+    changes_packet: bool
 
 
 def _refuse(reason: str, pc: int, number: int = errno.EINVAL) -> Refusal:

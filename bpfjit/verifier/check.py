@@ -60,6 +60,9 @@ _LAST_ALU, _LOAD_IMMEDIATE, _LOAD, _ATOMIC, _STORE = op.SWAP, op.LOAD_IMMEDIATE,
 _CALLS, _EXITS, _JUMP, _BRANCH = op.CALLS, op.EXITS, op.JUMP, op.BRANCH
 # trace_printk's row ends in "...": what its caller puts into the registers behind is read too.
 _NARGS = {h.id: 5 if "..." in h.decl else len(h.args) for h in HELPERS}
+_NO_SLEEPER = """global functions that may sleep are not allowed in non-sleepable context,
+i.e., in a RCU/IRQ/preempt-disabled section, or in
+a non-sleepable BPF program context"""
 _CALLING_BACK = {h.id for h in HELPERS if h.callback not in (Callback.NONE, Callback.TIMER)}
 
 
@@ -77,6 +80,7 @@ class Checker:
         self.contracts: dict[int, tuple[Reg, ...]] = {}
         self.problems: dict[int, str] = {}
         self.packet_changers: set[int] = set()
+        self.sleepers: set[int] = set()
         self.later: set[int] = set()  # functions that run by themselves some time: timers' and work's
         self.functions = 1
         self.exception_callback = -1  # the function that answers bpf_throw
@@ -100,10 +104,12 @@ class Checker:
             self.functions = len(starts)
             if self.log.level & 2:
                 self.log.functions(starts)
-        graph = cfg.build(ops, _NARGS, _CALLING_BACK, kfuncs.summaries(program, self.env.kernel_btf), answer)
+        called = kfuncs.summaries(program, self.env.kernel_btf)
+        graph = cfg.build(ops, _NARGS, _CALLING_BACK, called, answer)
         self.args = ctx.arguments(program, self.env)
         depth.check_ends_of_functions(program, graph)
-        self.packet_changers = depth.packet_changers(program, graph)
+        self.packet_changers = depth.packet_changers(program, graph, called)
+        self.sleepers = depth.sleepers(program, graph, called)
         self.contracts = funcs.global_functions(program, graph.starts, self.env.kernel_btf)
         if answer:
             self.exception_callback = graph.subprog_at[answer]
@@ -430,6 +436,8 @@ class Checker:
             if w.state.held.locks:
                 text = "global function calls are not allowed while holding a lock,\nuse static function instead"
                 w.reject(text, errno.EINVAL)
+            if index in self.sleepers and (not w.sleepable or held.no_sleep_here(w)):
+                w.reject(_NO_SLEEPER, errno.EINVAL)
             name = funcs.name_of(self.program, w.cfg.starts[index])
             funcs.check_call(w, contract, f"{index} ('{name}')", self.args)
             for i in range(6):

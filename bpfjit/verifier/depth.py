@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Mapping
 
 from ..isa.encoding import ABS, CALL, IND, LD, LD_IMM64, Insn
 from ..program import Program
 from ..spec.helpers import HELPER_BY_ID
+from ..spec.kinds import Helper
 from ..uapi import bpf as uapi
 from . import funcs
-from .cfg import Cfg
+from .cfg import Cfg, Summary
 from .refusal import Refusal
 from .state import MAX_FRAMES, STACK_BYTES
 
 _GRANULE_BYTES = 16  # a frame takes a multiple of this in native code, one at least
 
 
-def packet_changers(program: Program, cfg: Cfg) -> set[int]:
+def packet_changers(program: Program, cfg: Cfg, kfuncs: Mapping[int, Summary]) -> set[int]:
     """Functions in which, or below which, a helper may move the packet."""
+    return _down_to(program, cfg, kfuncs, lambda row: row.changes_packet)
+
+
+def sleepers(program: Program, cfg: Cfg, kfuncs: Mapping[int, Summary]) -> set[int]:
+    """Functions in which, or below which, something may sleep."""
+    return _down_to(program, cfg, kfuncs, lambda row: row.sleepable if isinstance(row, Helper) else row.sleeps)
+
+
+def _down_to(
+    program: Program, cfg: Cfg, kfuncs: Mapping[int, Summary], does: Callable[[Helper | Summary], bool]
+) -> set[int]:
     found = set()
     for pc, insn in enumerate(program.insns):
-        if insn.code == CALL and insn.src == 0:
-            row = HELPER_BY_ID.get(insn.imm)
-            if row is not None and row.changes_packet:
+        if insn.code == CALL and insn.src in (0, uapi.BPF_PSEUDO_KFUNC_CALL):
+            row = kfuncs.get(insn.imm) if insn.src else HELPER_BY_ID.get(insn.imm)
+            if row is not None and does(row):
                 found.add(cfg.subprog_at[pc])
     edges = cfg.edges
     while more := {i for i, below in enumerate(edges) if below & found} - found:

@@ -18,7 +18,7 @@ from ..isa.encoding import CALL, Insn
 from ..program import KfuncCall, Program, StructRef
 from ..spec.kfuncs import KFUNC_BY_NAME, Kf, Kfunc
 from ..uapi import bpf as uapi
-from . import ctx, dynptrs, graphs, held, irqs, iters, locks, mem, objects, reslocks, workqueues
+from . import calls, ctx, dynptrs, graphs, held, irqs, iters, locks, mem, objects, reslocks, workqueues
 from . import state as st
 from .cfg import Summary
 from .log import type_name
@@ -298,6 +298,8 @@ class KfuncSite:
         if self.release_regno and not held.release(w, w.regs[self.release_regno].ref):
             w.reject(f"kfunc {self.name}#{self.func_id} reference has not been acquired before", errno.EINVAL)
         graphs.added(self)
+        if self.flags & Kf.CHANGES_PACKET:
+            calls.forget_packet(w)
         for i in range(6):
             w.regs[i] = UNINIT
         r0 = self._result()
@@ -584,7 +586,6 @@ def summaries(program: Program, btf: Btf | None) -> dict[int, Summary]:
             func = btf.type(insn.imm)
             row = KFUNC_BY_NAME.get(func.name) if func.kind is Kind.FUNC else None
             if row is not None:
-                found[insn.imm] = Summary(
-                    len(btf.type(func.ref).params), bool(row.flags & Kf.ITER_NEXT), bool(row.flags & Kf.CALLS_BACK)
-                )
+                known = (Kf.ITER_NEXT, Kf.CALLS_BACK, Kf.SLEEPABLE, Kf.CHANGES_PACKET)
+                found[insn.imm] = Summary(len(btf.type(func.ref).params), *(bool(row.flags & flag) for flag in known))
     return found
