@@ -3,7 +3,7 @@ from . cimport tnum
 from .state cimport Reg, s32, s64
 from .tnum cimport u64
 
-cdef u64 _U64, _U32, _HIGH, _SIGN64, _SIGN32, _LOW63, _LOW31
+cdef u64 _U64, _U32, _ONE, _HIGH, _SIGN64, _SIGN32, _LOW63, _LOW31
 cdef long long _S32_MIN, _S32_MAX
 
 @cython.locals(value=u64, mask=u64, high=u64, v32=u64, m32=u64)

@@ -11,7 +11,7 @@ from .tnum import U32, U64
 
 # Names with an underscore are C numbers in the compiled module (bounds.pxd): unsigned 64 bits for tnums and unsigned
 # bounds, signed for signed ones. No expression may need more than that.
-_U64, _U32 = U64, U32
+_U64, _U32, _ONE = U64, U32, 1
 _HIGH = U64 ^ U32
 _SIGN64, _SIGN32 = 1 << 63, 1 << 31
 _LOW63, _LOW31 = S64_MAX, S32_MAX
@@ -206,6 +206,6 @@ def sign_extend(r: Reg, size_bytes: int, width: int = 64) -> None:
 
 def _extended(value: int, bits: int) -> int:
     """The signed number in the low `bits` bits."""
-    sign = 1 << (bits - 1)
+    sign = _ONE << (bits - 1)
     value &= _U64 >> (64 - bits)
     return s64((value ^ sign) - sign & _U64)

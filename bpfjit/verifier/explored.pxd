@@ -25,7 +25,7 @@ cdef class Explored:
     cdef public bint watched
     cdef public dict kept
     cdef public long long last_processed, last_jumps
-    @cython.locals(w=Walk, pc=int, current=State, forced=cython.bint, long=cython.bint, jumps=cython.longlong, insns=cython.longlong, add=cython.bint, innermost=Frame, kept=list, seen=int, entry=_Kept, old=State, found=Ids, loop=cython.bint, n=int, i=int, place=cython.longlong)
+    @cython.locals(w=Walk, pc=cython.longlong, current=State, forced=cython.bint, long=cython.bint, jumps=cython.longlong, insns=cython.longlong, add=cython.bint, innermost=Frame, kept=list, seen=int, entry=_Kept, old=State, found=Ids, loop=cython.bint, n=int, i=int, place=cython.longlong)
     cpdef bint seen_before(self) except? -1
     @cython.locals(same=cython.bint)
     cpdef Ids _comes_back(self, State old, State current, int pc, bint forced)

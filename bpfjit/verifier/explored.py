@@ -65,7 +65,7 @@ class Explored:
         jumps, insns = w.jumps - self.last_jumps, w.processed - self.last_processed
         add = forced or long or (jumps >= 2 and insns >= 8)
         innermost = current.frames[-1]
-        place = pc << 21 | innermost.call_site + 1
+        place = pc << 21 | innermost.call_site + 1  # a pc of 64 bits in C (explored.pxd)
         kept = self.kept.get(place)
         if kept is None:
             if add:

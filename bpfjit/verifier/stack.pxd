@@ -4,7 +4,7 @@ from .state cimport Frame, Reg, Slot, make_slot
 from .tnum cimport u64
 from .walk cimport Walk
 
-cdef u64 _U64, _EACH, _SPILLED
+cdef u64 _U64, _EACH, _SPILLED, _ONE
 cdef int _INVALID, _SPILL, _MISC, _ZEROED, _ITER_SLOT, _DYNPTR_SLOT, _SCALAR, _STACK, _STACK_BYTES
 
 @cython.locals(low=cython.longlong, high=cython.longlong)

@@ -26,7 +26,7 @@ from .tnum import U64
 from .walk import Walk
 
 # Names with an underscore are C numbers in the compiled module (stack.pxd).
-_U64, _EACH, _SPILLED = U64, 0x0101010101010101, SPILLED
+_U64, _EACH, _SPILLED, _ONE = U64, 0x0101010101010101, SPILLED, 1
 _INVALID, _SPILL, _MISC, _ZEROED, _ITER_SLOT, _DYNPTR_SLOT = INVALID, SPILL, MISC, ZEROED, ITER_SLOT, DYNPTR_SLOT
 _SCALAR, _STACK, _STACK_BYTES = SCALAR, int(T.STACK), STACK_BYTES
 
@@ -152,7 +152,7 @@ def write(w: Walk, reg: Reg, regno: int, off: int, size: int, value: Reg, value_
         w.reject("invalid size of register spill")
     if value.type != _SCALAR and low % 8:
         w.reject(f"attempt to corrupt spilled pointer on stack off={low}")
-    w.wrote_slots(frame, 1 << index if size == 8 else 0)
+    w.wrote_slots(frame, _ONE << index if size == 8 else 0)
     if low % 8 == 0 and size == 8:
         frame.stack[index] = make_slot(_SPILLED, value)
         w.touch_slot(frame.number, index)

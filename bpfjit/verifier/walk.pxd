@@ -2,7 +2,9 @@ cimport cython
 from .liveness cimport Liveness
 from .precision cimport Wanted
 from .state cimport Frame, Reg, State, Step, make_step
+from .tnum cimport u64
 
+cdef u64 _ONE
 cdef int _MAP_REGION, _SCALAR, _SCALAR_KIND, _POINTER_KIND, _ARENA, _ARENA_KIND
 
 cdef class Walk:

@@ -24,6 +24,7 @@ MAX_VAR_OFF = 1 << 29  # BPF_MAX_VAR_OFF: offsets beyond it are refused before t
 MAX_PACKET_OFF = 0xFFFF
 # Names with an underscore are C numbers in the compiled module (walk.pxd).
 _MAP_REGION = int(Region.MAP_VALUE)
+_ONE = 1  # to be shifted: a number as it stands has 32 bits in C
 _SCALAR, _SCALAR_KIND, _POINTER_KIND = SCALAR, int(ValueKind.SCALAR), int(ValueKind.POINTER)
 _ARENA, _ARENA_KIND = int(T.ARENA), int(ValueKind.ARENA)
 
@@ -133,7 +134,7 @@ class Walk:
 
     def precise_slot(self, frame: int, slot: int) -> None:
         """The number spilled to a stack slot is relied upon."""
-        precision.need(self, frame, 0, 1 << slot)
+        precision.need(self, frame, 0, _ONE << slot)
 
     @property
     def regs(self) -> list[Reg]:

@@ -115,3 +115,29 @@ def test_compiled_and_source_say_the_same() -> None:
         for pure in ("", "1")
     ]
     assert said[0] == said[1] and said[0]
+
+
+# Bare numbers that are shifted in the compiled modules, where they have 32 bits: by a register's number, or in Python's own.
+_SHIFTS = {
+    "at.depth",
+    "bit",
+    "fetched",
+    "i",
+    "insn.dst",
+    "insn.src",
+    "last",
+    "max",
+    "nargs",
+    "_nargs",
+    "op.dst",
+    "op.src",
+    "regno",
+}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.pxd")), ids=lambda path: path.stem)
+def test_what_is_shifted_by_more_than_31_is_no_bare_number(path: Path) -> None:
+    source = path.with_suffix(".py").read_text()
+    code = "\n".join(line.partition("#")[0] for line in source.splitlines() if line.startswith(" "))
+    found = set(re.findall(r"\b\d+ << \(?([a-z][\w.]*)", code))
+    assert found <= _SHIFTS, f"shift a number that the .pxd file declares as u64 instead: {found - _SHIFTS}"

@@ -47,6 +47,12 @@ def test_sequence_of_8000_jumps_is_fine(live: Live) -> None:
     assert ours(case, live.btf, 0).ok and live.judge(case, 0).ok
 
 
+def test_like_pieces_of_a_long_program_are_no_loop(live: Live) -> None:
+    """States are told apart by instruction and call, however long the program is."""
+    case = program("\n".join([*["call get_prandom_u32; if r0 s> 5 goto out"] * 4200, "out: r0 = 0; exit"]))
+    assert ours(case, live.btf, 0).ok and live.judge(case, 0).ok
+
+
 def test_no_instructions_at_all(types: Btf) -> None:
     assert ours(Case("socket_filter", ()), types).errno in (errno.EINVAL, errno.E2BIG)
 
