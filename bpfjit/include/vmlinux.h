@@ -76,10 +76,11 @@ struct files_struct;
 struct seq_file;
 struct vm_area_struct;
 struct mm_struct;
-struct sk_buff;
 struct sock;
 struct proto_ops;
 struct bpf_local_storage;
+struct sk_buff;
+struct xdp_buff;
 struct ns_common;
 struct net;
 struct net_device;
@@ -2266,6 +2267,42 @@ struct sock {
 	void *sk_user_data;
 	struct sock_cgroup_data sk_cgrp_data;
 	struct bpf_local_storage *sk_bpf_storage;
+};
+
+struct sk_buff {
+	unsigned int len;
+	__u32 __kind;
+	__u32 mark;
+	__u16 queue_mapping;
+	__u16 __queue_high;
+	__be16 protocol;
+	__be16 __protocol_high;
+	__u32 __vlan_present;
+	__u16 vlan_tci;
+	__u16 __vlan_tci_high;
+	__be16 vlan_proto;
+	__be16 __vlan_proto_high;
+	__u32 priority;
+	int skb_iif;
+	__u32 __ifindex;
+	__u16 tc_index;
+	__u16 __tc_index_high;
+	__u32 __cb[5];
+	__u32 hash;
+	__u32 __more[30];
+	unsigned char *data;
+	unsigned char *__data_end;
+	unsigned char *__data_meta;
+	unsigned char *head;
+	unsigned char *__limit;
+};
+
+struct xdp_buff {
+	__u32 __md[6];
+	void *data;
+	void *data_end;
+	void *data_meta;
+	void *data_hard_start;
 };
 
 struct ns_common {

@@ -131,10 +131,11 @@ def stands_for(target: ProgObject, index: int) -> Any:
     return target.traced.entry if target.traced is not None and not index else ffi.NULL
 
 
-def new_link(caller: Caller, prog: ProgObject, target_fd: int, btf_id: int, cookie: int) -> ExtensionLink:
+def new_link(kernel: Kernel, caller: Caller, prog: ProgObject, target_fd: int, btf_id: int, cookie: int) -> ExtensionLink:
     """Put an extension into its place: that which it was loaded for, once, or the one that is named.
 
-    Raises EINVAL where neither is there or the function is of another kind, EBUSY where one stands there already.
+    Raises EINVAL where neither is there or the function is of another kind, EBUSY where one stands there already or tail
+    calls lead to it.
     """
     if bool(target_fd) != bool(btf_id):
         raise refuse(errno.EINVAL, f"target fd {target_fd}, BTF id {btf_id}: both or none")
@@ -150,6 +151,9 @@ def new_link(caller: Caller, prog: ProgObject, target_fd: int, btf_id: int, cook
         raise refuse(errno.EINVAL, f"program {prog.id} has been attached: what it extends now has to be named")
     else:
         target, btf_id = waiting
+    if any(target in m.held.values() for m in kernel.maps if m.type.holds == "prog"):
+        # Its function might jump to the program itself, without an end.
+        raise refuse(errno.EBUSY, f"program {target.id} is in a program array")
     link = ExtensionLink(prog, target, btf_id, cookie)
     if waiting is not None:
         prog.extends = None

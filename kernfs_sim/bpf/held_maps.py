@@ -57,6 +57,8 @@ def _prog(caller: Caller, m: MapObject, fd: int) -> tuple[Object, Any]:
     if prog.program.is_extension:
         raise refuse(errno.EINVAL, f"program {prog.id} is an extension, which takes a function's arguments")
     claim(m, prog)
+    if prog.replaced:
+        raise refuse(errno.EBUSY, f"others stand in the places of functions of program {prog.id}")
     return prog, ffi.cast("void *", prog.native.tail_addr)
 
 

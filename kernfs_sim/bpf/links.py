@@ -124,7 +124,7 @@ def raw_tracepoint_open(kernel: Kernel, caller: Caller, attr: uapi.RawTracepoint
     if prog.program.is_extension and not attr.name:
         from . import extensions
 
-        return publish(kernel, caller, extensions.new_link(caller, prog, 0, 0, attr.cookie))
+        return publish(kernel, caller, extensions.new_link(kernel, caller, prog, 0, 0, attr.cookie))
     if prog.program.type.id == uapi.BPF_PROG_TYPE_TRACING:
         if not attr.name and prog.program.attach_type in FUNCTION_ATTACH_TYPES:
             return publish(kernel, caller, _at_function(kernel, prog, attr.cookie))
@@ -153,7 +153,9 @@ def create(kernel: Kernel, caller: Caller, raw: bytes) -> int:
         how = uapi.LinkCreateTracing.unpack(raw)
         if attr.attach_type or attr.flags:
             raise refuse(errno.EINVAL, f"attach type {attr.attach_type}, flags {attr.flags:#x} of an extension")
-        return publish(kernel, caller, extensions.new_link(caller, prog, how.target_fd, how.target_btf_id, how.cookie))
+        return publish(
+            kernel, caller, extensions.new_link(kernel, caller, prog, how.target_fd, how.target_btf_id, how.cookie)
+        )
     if prog.program.type.id in _CGROUP_TYPES and prog.program.attach_type != uapi.BPF_LSM_MAC:
         from . import cgroup_attach
 

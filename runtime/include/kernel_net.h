@@ -7,10 +7,37 @@ typedef __u32 __be32;
 typedef unsigned short __kernel_sa_family_t;
 typedef __kernel_sa_family_t sa_family_t;
 
-struct sk_buff;
 struct sock;
 struct proto_ops;
 struct bpf_local_storage;
+
+/*
+ * Packets under a program's hands, as programs see them that trace it: what lies where the runtime's own have it (rt.h), whose
+ * head is the program's context.
+ */
+struct sk_buff {
+	unsigned int len;
+	__u32 __kind;
+	__u32 mark;
+	__u16 queue_mapping, __queue_high;
+	__be16 protocol, __protocol_high;
+	__u32 __vlan_present;
+	__u16 vlan_tci, __vlan_tci_high;
+	__be16 vlan_proto, __vlan_proto_high;
+	__u32 priority;
+	int skb_iif;
+	__u32 __ifindex;
+	__u16 tc_index, __tc_index_high;
+	__u32 __cb[5];
+	__u32 hash;
+	__u32 __more[30];
+	unsigned char *data, *__data_end, *__data_meta, *head, *__limit;
+};
+
+struct xdp_buff {
+	__u32 __md[6];
+	void *data, *data_end, *data_meta, *data_hard_start;
+};
 
 struct ns_common {
 	u32 ns_type;

@@ -254,6 +254,21 @@ def test_an_extension_runs_nowhere_else(world: World) -> None:
         update_map(world.bpf, array, bytes(4), fd.to_bytes(4, "little"))
 
 
+def test_tail_calls_do_not_lead_to_what_is_extended(world: World) -> None:
+    """Nor is what they lead to extended: a function of it might come back to it without an end."""
+    array = make_map(world.bpf, map_type=uapi.BPF_MAP_TYPE_PROG_ARRAY, value_size=4)
+    entry, extension = world.entry.to_bytes(4, "little"), world.extension(VALUE)
+    link = extension.attach()["new"]
+    with pytest.raises(OSError, match="stand in the places of"):
+        update_map(world.bpf, array, bytes(4), entry)
+    link.close()
+    update_map(world.bpf, array, bytes(4), entry)
+    with pytest.raises(OSError, match="is in a program array"):
+        world.extension(VALUE).attach()
+    world.bpf.close(array)
+    world.extension(VALUE).attach()
+
+
 def test_the_interpreter_takes_no_extensions(build: Callable[[str], Any]) -> None:
     with Kernel(engine="interp") as kernel, pytest.raises(VerifierError, match=r"should be JITed|EINVAL"):
         World(kernel, build).extension(VALUE)

@@ -254,6 +254,56 @@ def test_an_extension_is_traced(world: World) -> None:
     assert seen(tracers)[:2] == [5, 74]
 
 
+PACKETS = [
+    (
+        'SEC("xdp") int entry(struct xdp_md *ctx) { return XDP_PASS; }',
+        "struct xdp_buff *xdp",
+        "xdp->data_end - xdp->data",
+        "xdp->data - xdp->data_hard_start",
+        [64, 256],
+    ),
+    (
+        'SEC("tc") int entry(struct __sk_buff *skb) { return 0; }',
+        "struct sk_buff *skb",
+        "skb->len",
+        "*(unsigned short *)&skb->protocol",
+        [64, 0x0400],  # ETH_P_802_2, as the packet has no protocol
+    ),
+]
+
+
+@pytest.mark.parametrize(("target", "argument", "first", "second", "wanted"), PACKETS)
+def test_a_packet_is_seen_as_the_kernel_has_it(
+    kernel: Kernel, build: Any, target: str, argument: str, first: str, second: str, wanted: list[int]
+) -> None:
+    world = World(kernel, build, target)
+    what = f"{{ seen[0] = {first}; seen[1] = {second}; return 0; }}"
+    tracers = world.tracers(f'SEC("fentry/entry") int BPF_PROG(before, {argument}) {what}')
+    tracers.attach()
+    world.run()
+    assert seen(tracers)[:2] == wanted
+    wrong = f'SEC("fentry/entry") int BPF_PROG(b, {argument}) {{ {argument.split("*")[1]}->data = 0; return 0; }}'
+    with pytest.raises(VerifierError, match="only read is supported"):
+        world.tracers(wrong)
+
+
+def test_nothing_is_left_of_tracing(kernel: Kernel, build: Any) -> None:
+    world = World(kernel, build)
+
+    def held() -> tuple[int, ...]:
+        return kernel.native._holders, len(kernel.caller.fds), len(list(kernel.progs)), len(list(kernel.links))
+
+    before = held()
+    for _ in range(3):
+        tracers = world.tracers(BOTH)
+        tracers.attach()
+        world.run()
+        tracers.close()
+    assert held() == before
+    world.target.close()
+    assert held()[2] == 0
+
+
 def test_link_and_program_say_what_they_are(world: World) -> None:
     tracers = world.tracers(BOTH)
     link = tracers.attach()["behind"]
