@@ -154,7 +154,8 @@ def lookup_and_delete(kernel: Kernel, caller: Caller, attr: uapi.MapElem) -> int
     if m.frozen:
         raise refuse(errno.EPERM, f"map {m.name} is frozen")
     check_lock(m, attr.flags)
+    key = key_of(caller, m, attr.key)
     if m.type.holds:
         raise refuse(ENOTSUPP, f"elements of a {m.type.name} map are not taken")
-    caller.write(attr.value, m.native.take(key_of(caller, m, attr.key), attr.flags))
+    caller.write(attr.value, m.native.take(key, attr.flags))
     return 0

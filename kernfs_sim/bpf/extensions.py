@@ -28,8 +28,6 @@ def target_of(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject
             words = "Cannot replace kernel functions" if attr.attach_btf_id else "Tracing programs must provide btf_id"
             raise refuse(errno.EINVAL, words)
         return None
-    if attr.prog_type not in (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_EXT):
-        raise refuse(errno.EINVAL, f"a program of type {attr.prog_type} extends no other")
     found = getattr(caller.fds.find(attr.attach_prog_fd), "object", None)
     if isinstance(found, BtfObject):  # the same member names the types that attach_btf_id is of
         if found.is_kernel:
@@ -37,6 +35,8 @@ def target_of(kernel: Kernel, caller: Caller, attr: uapi.ProgLoad) -> ProgObject
         raise refuse(ENOTSUPP, f"btf {found.id} is not the kernel's")
     if not isinstance(found, ProgObject):
         raise refuse(errno.EINVAL, f"fd {attr.attach_prog_fd} is neither a program nor BTF")
+    if attr.prog_type not in (uapi.BPF_PROG_TYPE_TRACING, uapi.BPF_PROG_TYPE_EXT):
+        raise refuse(errno.EINVAL, f"a program of type {attr.prog_type} extends no other")
     target = found
     if attr.prog_type == uapi.BPF_PROG_TYPE_TRACING:
         return target
