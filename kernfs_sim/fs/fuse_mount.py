@@ -15,6 +15,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -52,6 +53,23 @@ def _is_stale(entry: MountEntry) -> bool:
     except OSError as e:
         return e.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def check_place(directory: str) -> None:
+    """Raises EINVAL for a directory (an absolute path without links) that hides what the server itself reads.
+
+    It would wait for its own answer then, and with it everybody who looks there: of /proc, every ps(1).
+    """
+    own = (
+        os.path.realpath("/proc"),
+        "/dev",
+        os.path.realpath(sys.prefix),
+        sys.base_prefix,
+        *map(os.path.realpath, sys.path),
+    )
+    below_proc = os.path.commonpath((directory, own[0])) == own[0]
+    if below_proc or any(os.path.commonpath((directory, path)) == directory for path in own):
+        raise refuse(errno.EINVAL, f"{directory}: the server itself needs what is there")
 
 
 def clean_stale(directory: str) -> bool:
@@ -145,6 +163,7 @@ class FuseMount:
     ) -> None:
         self.kernel = kernel
         self.directory = os.path.realpath(directory)
+        check_place(self.directory)
         self.cleaned = clean_stale(self.directory)  # whether a killed run's mount was there
         entry = mounted_on(self.directory)
         if entry is not None and entry.fstype == FSTYPE:

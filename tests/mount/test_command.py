@@ -21,6 +21,7 @@ from bpfjit.cli.main import build_parser, main
 from bpfjit.loader import mount_bpf
 from bpfjit.loader.compile import compile_c
 from bpfjit.uapi.mounts import mounted_on, mounts
+from kernfs_sim.fs.fuse_mount import check_place
 
 from .mounts import SCENARIO, directory, need_fuse, user_is_killed_and_mounts_again
 
@@ -258,6 +259,19 @@ def test_two_mounts_on_one_directory(where: str) -> None:
         assert os.listdir(f"{where}/sys/fs/cgroup")
         first.terminate()
         assert first.wait(10) == 0
+
+
+@pytest.mark.parametrize("place", ["/", "/proc", "/proc/1", f"/proc/{os.getpid()}/task", "/dev", sys.prefix, os.getcwd()])
+def test_a_mount_does_not_hide_what_its_server_reads(place: str) -> None:
+    """Asked of the check alone: if it failed, the machine would hang."""
+    with pytest.raises(OSError, match="the server itself needs") as e:
+        check_place(os.path.realpath(place))
+    assert e.value.errno == errno.EINVAL
+
+
+def test_a_mount_may_be_anywhere_else(tmp_path: Path) -> None:
+    for place in (tmp_path, "/tmp", "/mnt", "/processes", "/sys/fs"):
+        check_place(os.path.realpath(place))
 
 
 def test_kill_9_in_the_middle_of_reads(where: str, wait_object: Path) -> None:
