@@ -51,6 +51,7 @@ DATA is bytes: decimal, 0x…, or hexadecimal after the word hex.
   dump MAP                     lookup MAP key DATA       getnext MAP [key DATA]    delete MAP key DATA
   update MAP [key DATA] [value DATA|MAP|PROG] [any|exist|noexist]
   pin MAP FILE                 freeze MAP                peek|pop|dequeue MAP      push|enqueue MAP value DATA
+  event_pipe MAP [cpu N index M]: what programs put into a perf event array, until interrupted (no mounted kernel)
 """
 
 
@@ -437,6 +438,12 @@ def create(args: argparse.Namespace, at: Reach) -> int:
     return nothing(args)
 
 
+def event_pipe(args: argparse.Namespace, at: Reach) -> int:
+    from . import map_events  # late: few look at events
+
+    return map_events.event_pipe(args, at)
+
+
 _VERBS: dict[str, Callable[[argparse.Namespace, Reach], int]] = {
     "show": show,
     "list": show,
@@ -453,4 +460,5 @@ _VERBS: dict[str, Callable[[argparse.Namespace, Reach], int]] = {
     "dequeue": _take(uapi.BPF_MAP_LOOKUP_AND_DELETE_ELEM),
     "push": push,
     "enqueue": push,
+    "event_pipe": event_pipe,
 }

@@ -96,7 +96,7 @@ class Reach:
         handle = self.words.pop(0)
         value = self.pop(f"what {handle}")
         if handle == "id":
-            return [self._by_id(kind, _number(value, "id", 1 << 32))]
+            return [self._by_id(kind, parse_number(value, "id", 1 << 32))]
         if handle == "pinned":
             return [self._by_pin(kind, value)]
         if handle == "tag":
@@ -182,7 +182,8 @@ def tag_of(info: inspect.Info) -> bytes:
     return info["tag"].to_bytes(8, "little")
 
 
-def _number(text: str, what: str, limit: int) -> int:
+def parse_number(text: str, what: str, limit: int) -> int:
+    """A number below `limit`. Raises UsageError."""
     try:
         value = int(text, 0)
     except ValueError:

@@ -4,13 +4,18 @@ JSON must be ours; on the simulated one they are put to a kernel that stands whe
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import re
 import shutil
+import signal
 import struct
 import subprocess
+import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,8 @@ import pytest
 
 from bpfjit import loader, open_object
 from bpfjit.loader import LiveBpf, LoadedObject, inspect
+from bpfjit.loader.bpf import Buffers
+from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 
 from .conftest import Cli
@@ -304,8 +311,6 @@ def test_an_object_is_looked_into_without_a_mount(cli: Cli, objects: Callable[[s
 
 def test_programs_of_a_map_of_sockets(linux: World, cli: Cli, tmp_path: Path) -> None:
     """With ours what bpftool does, with the same errors; on Linux itself, whose map of sockets is this test's own."""
-    from bpfjit.uapi import bpf as uapi
-
     bpf: Any = linux.bpf
     shape = uapi.MapCreate(map_type=uapi.BPF_MAP_TYPE_SOCKMAP, key_size=4, value_size=4, max_entries=1)
     fd = bpf(uapi.BPF_MAP_CREATE, bytearray(shape.pack()))
@@ -325,7 +330,90 @@ def test_programs_of_a_map_of_sockets(linux: World, cli: Cli, tmp_path: Path) ->
     bpf.close(fd)
 
 
+EVENTS = """
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+	__uint(max_entries, 2);
+} events SEC(".maps");
+SEC("tc") int put(struct __sk_buff *skb)
+{
+	char data[20] = "hello, world";
+
+	return bpf_perf_event_output(skb, &events, BPF_F_CURRENT_CPU, data, sizeof(data)) ? 1 : 0;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def runs_until_taken(bpf: Any, prog: int) -> None:
+    """Run a program until it returns 0: somebody listens on the CPU that it ran on."""
+    for _ in range(1000):
+        keep = Buffers()
+        raw = bytearray(uapi.TestRun(prog_fd=prog, data_in=keep.put(bytes(64)), data_size_in=64).pack())
+        bpf(uapi.BPF_PROG_TEST_RUN, raw)
+        if not uapi.TestRun.unpack(raw).retval:
+            return
+        time.sleep(0.02)
+    pytest.fail("nobody listens")
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("events") / "events.bpf.c"
+    source.write_text(EVENTS)
+    return source
+
+
+@pytest.mark.parametrize("option", ["", "-j"])
+def test_events_come_as_bpftool_shows_them(linux: World, events: Path, option: str) -> None:
+    bpf: Any = linux.bpf
+    with open_object(events).load(bpf) as obj:
+        number = str(inspect.get_info(bpf, obj.maps["events"].fd, "map")["id"])
+        told = []
+        ours = [sys.executable, "-m", "bpfjit.cli.main"]
+        for command, more in ((ours, ["--kernel", "live"]), (["bpftool"], [])):
+            words = [*command, *option.split(), "map", "event_pipe", "id", number, *more]
+            pipe = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            runs_until_taken(bpf, obj.progs["put"].fd)
+            time.sleep(0.5)
+            pipe.send_signal(signal.SIGINT)
+            out = pipe.communicate(timeout=10)[0]
+            assert pipe.returncode == 0
+            told.append(re.sub(r'@[0-9.]+|(CPU: |index: |cpu":|index":|timestamp":)\d+', r"\1", out))
+        assert told[0] == told[1] != ""
+
+
+def test_events_of_a_kernel_in_this_process(cli: Cli, events: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Kernel(cpus=2, cache=False) as kernel, open_object(events).load(kernel.bpf) as obj:
+        monkeypatch.setattr(loader, "mount_bpf", lambda directory: contextlib.nullcontext(kernel.bpf))
+
+        def happen() -> None:
+            runs_until_taken(kernel.bpf, obj.progs["put"].fd)
+            time.sleep(0.5)
+            _thread.interrupt_main()
+
+        thread = threading.Thread(target=happen)
+        thread.start()
+        told = cli("map", "event_pipe", "name", "events", "-j")
+        thread.join()
+        row = told.json[0]
+        assert (told.code, row["type"], row["cpu"], bytes(row["data"])[:20]) == (
+            0,
+            9,
+            row["index"],
+            b"hello, world".ljust(20, b"\0"),
+        )
+        assert cli("map", "event_pipe", "name", "events", "cpu", "9", "index", "0").code == 1
+        assert cli("map", "event_pipe", "name", "events", "cpu", "0").code == 2
+
+
 BAD = [
+    ("map event_pipe name arr", 2, "no perf event array"),
+    ("map event_pipe", 2, "which map?"),
     ("prog attach name filt xdp", 2, "attach type xdp: wanted sk_msg_verdict, "),
     ("prog attach name filt sk_skb_verdict", 2, "which map?"),
     ("prog attach name filt sk_skb_verdict name arr", 1, "failed prog attach: a socket_filter program as attach type 38"),
