@@ -6,6 +6,7 @@ Linux of the machine that this runs on refuses them all as a policy (EPERM to ro
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -396,3 +397,33 @@ def test_what_names_no_program(world: World) -> None:
 def test_the_interpreter_is_not_traced(build: Callable[[str], Any]) -> None:
     with Kernel(engine="interp") as kernel:
         assert World(kernel, build).load("sum", returns(0))[1] == "EINVAL: Can attach to only JITed progs\n"
+
+
+def test_links_come_and_go_while_the_target_runs(world: World) -> None:
+    """Two threads run it, one traces it and lets go, again and again: no run goes wrong, and what is seen is whole."""
+    trouble: list[BaseException] = []
+    done = threading.Event()
+
+    def runs() -> None:
+        try:
+            while not done.is_set():
+                assert world.run() == PLAIN
+        except BaseException as e:
+            trouble.append(e)
+
+    threads = [threading.Thread(target=runs) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(15):
+            tracers = world.tracers(BOTH)
+            tracers.attach()
+            world.run()
+            before, argument, behind, again, returned = seen(tracers)[:5]
+            assert before >= 1 and behind >= 1 and (argument, again, returned) == (5, 5, 69)
+            tracers.close()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not trouble
