@@ -1,7 +1,8 @@
 """bench load: what it takes to load a program: maps, verification, compilation; ns a load, beside the live kernel's.
 
 The programs are bench jit's. "compiled" is a load that compiles (bpfjit's column), "cached" one that finds the code on
-disk; the verifier's share stands beside. What is parsing of the object is done before, for both kernels alike.
+disk; "first_ns" and "cached_first_ns" are the same to the end of the first execution. The verifier's share stands beside.
+What is parsing of the object is done before, for both kernels alike.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from kernfs_sim import Kernel
 
 from ..errors import BpfError, describe
 from ..loader import Object, live_bpf, open_object
-from ..loader.bpf import Bpf
+from ..loader.bpf import Bpf, Buffers
+from ..uapi import bpf as uapi
+from .bench_jit import packet
 from .bench_rows import Progress, Row, geomean, source_tree
 
 ROUNDS, QUICK_ROUNDS = 11, 3
@@ -30,12 +33,18 @@ def sources() -> list[Path]:
     return sorted(source_tree("benchmarks/programs").glob("*.bpf.c"))
 
 
-def _timed(obj: Object, bpf: Bpf) -> float:
+def _timed(obj: Object, bpf: Bpf, data: bytes = packet()) -> tuple[float, float]:
+    """ns until the object is loaded, and until its program has run once."""
+    buffers = Buffers()
+    place = buffers.put(data)
     start = time.perf_counter_ns()
     loaded = obj.load(bpf)
     took = time.perf_counter_ns() - start
+    (prog,) = loaded.progs.values()
+    bpf(uapi.BPF_PROG_TEST_RUN, bytearray(uapi.TestRun(prog_fd=prog.fd, data_in=place, data_size_in=len(data)).pack()))
+    first = time.perf_counter_ns() - start
     loaded.close()
-    return float(took)
+    return float(took), float(first)
 
 
 def _verified_ns(kernel: Kernel, obj: Object) -> float:
@@ -71,7 +80,7 @@ def measure(quick: bool) -> tuple[list[Row], dict[str, float | None], list[str]]
 
 
 def _measure(name: str, obj: Object, plain: Kernel, cached: Kernel, rounds: int, notes: list[str]) -> Row:
-    turns: dict[str, Callable[[], float]] = {
+    turns: dict[str, Callable[[], tuple[float, float]]] = {
         "bpfjit": lambda: _timed(obj, plain.bpf),
         "cached": lambda: _timed(obj, cached.bpf),
         "kernel": lambda: _timed(obj, live_bpf),
@@ -82,13 +91,17 @@ def _measure(name: str, obj: Object, plain: Kernel, cached: Kernel, rounds: int,
         except (OSError, BpfError) as e:
             del turns[engine]
             notes.append(f"{name}: {engine} is not to be had: {describe(e) if isinstance(e, OSError) else e}")
-    first = {engine: turn() for engine, turn in turns.items()}
+    first = {engine: turn()[0] for engine, turn in turns.items()}
     order = [e for e in turns for _ in range(rounds if first[e] < _SLOW_NS / rounds else max(1, int(_SLOW_NS / first[e])))]
     random.Random(rounds).shuffle(order)
     samples: dict[str, list[float]] = {}
+    executed: dict[str, list[float]] = {}
     for engine in order:
-        samples.setdefault(engine, []).append(turns[engine]())
+        took, ran = turns[engine]()
+        samples.setdefault(engine, []).append(took)
+        executed.setdefault(engine, []).append(ran)
     row = Row(name, samples, elements=sum(len(p.insns) for p in obj.progs.values()))
-    found = Row("", {"cached": samples.pop("cached", [])})
-    row.more = {"cached_ns": found.median("cached"), "verified_ns": _verified_ns(plain, obj)}
+    found = Row("", {"cached": samples.pop("cached", []), **{f"{engine} first": ns for engine, ns in executed.items()}})
+    row.more = {"first_ns": found.median("bpfjit first"), "cached_ns": found.median("cached")}
+    row.more |= {"cached_first_ns": found.median("cached first"), "verified_ns": _verified_ns(plain, obj)}
     return row

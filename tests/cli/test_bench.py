@@ -71,11 +71,10 @@ def test_read_rows(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pinned_iterator_leaves_nothing_behind(live: object) -> None:
-    before = Path("/proc/self/mounts").read_text()
     with bench_read.pinned_iterator() as path:
         number, longest = Path(path).read_text().split()
         assert int(number) == os.stat("/sys/fs/cgroup").st_ino and longest == "0"
-    assert Path("/proc/self/mounts").read_text() == before
+    assert str(Path(path).parent) not in Path("/proc/self/mounts").read_text()
     assert not Path(path).parent.exists()
 
 
@@ -224,7 +223,11 @@ def test_loads_are_measured_compiled_and_cached(cli: Cli, monkeypatch: pytest.Mo
     answer = cli("bench", "load", "--quick", "-j").json
     assert [row["what"] for row in answer["rows"]] == ["empty", "parse"]
     for row in answer["rows"]:
-        assert row["bpfjit_ns"] > 0 and row["cached_ns"] > 0 and 0 < row["verified_ns"] < row["bpfjit_ns"] * 10
+        assert (
+            row["first_ns"] > row["bpfjit_ns"] > 0
+            and row["cached_first_ns"] > row["cached_ns"] > 0
+            and 0 < row["verified_ns"] < row["bpfjit_ns"] * 10
+        )
     assert set(answer["geomeans"]) == {"speedup_kernel", "speedup_kernel_cached"}
 
 
