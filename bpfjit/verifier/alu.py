@@ -190,6 +190,10 @@ def _pointer(w: Walk, insn: Op, ptr: Reg, off: Reg) -> None:
         w.reject(f"R{dst} 32-bit pointer arithmetic prohibited")
     if ptr.flags & OR_NULL:
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited, null-check it first")
+    if ptr.type == T.MEM and ptr.flags & st.UNTRUSTED:
+        # Any address is as good as another. Linux lets the number that one is added to stay what it was: we do not.
+        w.write(dst, ptr if w.regs[dst] is ptr else st.scalar())
+        return
     if ptr.type == _MAP_PTR and not (off.is_const and off.value == 0 and name == "add"):
         w.reject(f"R{dst} pointer arithmetic on {type_name(ptr)} prohibited")
     if ptr.type in _NO_ARITHMETIC or (ptr.type == T.FLOW_KEYS and not off.is_const):

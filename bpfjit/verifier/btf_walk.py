@@ -18,18 +18,14 @@ from .state import OR_NULL, RCU, TRUSTED, UNTRUSTED
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies at an offset: a scalar (btf_id 0) or a pointer to a structure, and the member's name."""
+    """What lies at an offset: a scalar (btf_id 0) or a pointer to a structure, and the member's name.
+
+    elsewhere: it is a pointer to what is no structure.
+    """
 
     btf_id: BtfId
     member: str
-
-
-def _is_struct_pointer(btf: Btf, type_id: int) -> BtfId | None:
-    t = btf.resolve(type_id)
-    if t.kind is not Kind.PTR:
-        return None
-    target = btf.skip(t.ref)
-    return target if btf.type(target).kind in COMPOSITES else VOID
+    elsewhere: bool = False
 
 
 def member_at(btf: Btf, struct_id: int, off: int, size: int, pc: int) -> Found:
@@ -97,7 +93,9 @@ def _inside(btf: Btf, m: Member, struct_off: int, size: int, struct: str, pc: in
     if inner.kind is Kind.PTR:
         if size != 8 or off:
             raise Refusal(f"cannot access ptr member {m.name} with moff {moff} {where}", errno.EACCES, pc)
-        return Found(_is_struct_pointer(btf, type_id) or VOID, m.name)
+        target = btf.skip(inner.ref)
+        to_struct = btf.type(target).kind in COMPOSITES
+        return Found(target if to_struct else VOID, m.name, not to_struct)
     end = whole or btf.size_of(type_id)
     if (at if whole else off) + size > end:
         raise Refusal(f"access beyond the end of member {m.name} (mend:{moff + end}) {where}", errno.EACCES, pc)

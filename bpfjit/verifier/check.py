@@ -310,7 +310,7 @@ class Checker:
             self._tail_call()
         if row.callback is Callback.TIMER:
             assert call.callback is not None
-            self._enter_later(call.callback, calls.callback_args(w, call.row, call.map_index, UNINIT))
+            self._enter_later(call.callback, calls.callback_args(w, call.row, call.map_index, UNINIT), Held(sleeps=False))
         elif call.callback is not None:
             if row.callback is Callback.LOOP:
                 w.precise(1)  # how many rounds there are
@@ -475,7 +475,7 @@ class Checker:
         w.enter(frame, entered)
         self._push(entered, w.cfg.starts[subprog])
 
-    def _enter_later(self, subprog: int, args: list[Reg], holding: Held = st.NOTHING) -> None:
+    def _enter_later(self, subprog: int, args: list[Reg], holding: Held) -> None:
         """Walk a callback that runs by itself some time: nothing of the present path is there then."""
         w = self.w
         self.later.add(subprog)

@@ -46,7 +46,7 @@ _NEVER_NULL = frozenset({T.MAP_VALUE, T.MAP_KEY, T.MAP_PTR, T.MEM, T.SOCKET, T.S
 
 def _is_there(p: Reg) -> bool:
     """A pointer that Linux takes for surely not NULL when it is compared with 0."""
-    if p.flags & OR_NULL:
+    if p.flags & OR_NULL or (p.type == T.MEM and p.flags & st.UNTRUSTED):
         return False
     return p.type in _NEVER_NULL or (p.type == T.BTF and held.is_trusted(p))
 

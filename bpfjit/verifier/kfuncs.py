@@ -520,9 +520,7 @@ def _read_only(site: KfuncSite) -> Reg:
     w, btf = site.w, site.btf
     type_id = site.constant or 0
     if type_id == 0:
-        r = st.pointer(T.MEM, RDONLY | UNTRUSTED)
-        r.size = -1
-        return r
+        return mem.anywhere()
     t = Type(Kind.FWD)
     with contextlib.suppress(BtfError):
         t = btf.type(type_id)

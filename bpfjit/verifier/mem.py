@@ -109,6 +109,9 @@ def _packet(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> 
 def _memory(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
     if write and reg.flags & RDONLY:
         w.reject(f"R{regno} cannot write into {type_name(reg)}")
+    if reg.flags & st.UNTRUSTED:  # wherever that is: what is not there reads as 0
+        w.touch(Region.PROBE)
+        return sized_scalar(size)
     if reg.size < 0:
         # An iterator's key or value: its size is known when it is attached; how far we reach is compared then.
         if reg.off + off < 0:
@@ -138,6 +141,11 @@ def _context(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool, ar
     return ctx.access(w, off, size, write, args)
 
 
+def anywhere() -> Reg:
+    """An address of which nothing is known: it is read, and no more."""
+    return st.pointer(T.MEM, RDONLY | st.UNTRUSTED)
+
+
 def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bool) -> Reg:
     btf = w.env.kernel_btf
     assert btf is not None
@@ -153,6 +161,8 @@ def _kernel_object(w: Walk, reg: Reg, regno: int, off: int, size: int, write: bo
     # A flexible array's length is not known: its elements may lie behind the object.
     sure = (reg.ref or reg.flags & (st.TRUSTED | st.RCU)) and at + size <= btf.resolve(reg.btf_id).size
     w.touch(Region.KERNEL if sure else Region.PROBE)
+    if found.elsewhere:
+        return anywhere()
     if not found.btf_id:
         return sized_scalar(size)
     flags = st.UNTRUSTED if reg.flags & st.UNTRUSTED else 0
@@ -354,7 +364,7 @@ def helper_memory(w: Walk, regno: int, size: int, *, writes: bool, args: tuple[c
         w.reject(f"R{regno} type={type_name(reg)} expected={MEMORY_TYPES}")
     if reg.type == T.STACK:
         stack.helper_access(w, reg, regno, size, writes=writes)
-    elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY):
+    elif reg.type in (T.MAP_VALUE, T.PACKET, T.PACKET_META, T.MEM, T.MAP_KEY) and not reg.flags & st.UNTRUSTED:
         if size == 0 and reg.type in (T.PACKET, T.PACKET_META):
             return
         if reg.type == T.MAP_VALUE:

@@ -32,13 +32,14 @@ class Ref(NamedTuple):
 class Held:
     """All that one path holds. rcu: in an RCU read section of its own; preempt: how often preemption was disabled.
 
-    sleeps: it is a work queue's callback, which may sleep whatever the program may.
+    sleeps: whether it is a work queue's callback, which may sleep, or a timer's, which may not, whatever the program may;
+    None: neither.
     """
 
     refs: tuple[Ref, ...] = ()
     rcu: bool = False
     preempt: int = 0
-    sleeps: bool = False
+    sleeps: bool | None = None
     nothing: bool = field(default=True, init=False, compare=False)
 
     def __post_init__(self) -> None:

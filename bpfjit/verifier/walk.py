@@ -123,7 +123,8 @@ class Walk:
     @property
     def sleepable(self) -> bool:
         """The instruction under way may sleep, as far as the program's kind goes (held.check_may_sleep() sees the rest)."""
-        return self.program.sleepable or bool(self.state.held.sleeps)
+        own = self.state.held.sleeps
+        return self.program.sleepable if own is None else own
 
     def precise(self, regno: int) -> None:
         """The number in a register of the present frame is relied upon: what it came from counts in pruning."""

@@ -192,7 +192,9 @@ int looked_at_through_a_cast(void *ctx)
 	bpf_task_release(t);
 	/* No address at all reads as 0. */
 	cast = bpf_rdonly_cast((void *)8, bpf_core_type_id_kernel(struct task_struct));
-	return cast->pid ? 3 : ret;
+	if (cast->pid)
+		return 3;
+	return ((long *)bpf_rdonly_cast((void *)1234, 0))[5] ? 4 : ret;
 }
 
 extern int bpf_that_no_kernel_has(int x) __weak __ksym;
