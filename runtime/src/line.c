@@ -100,7 +100,8 @@ static int look(struct rt_line *l, struct rt_stand *s)
 		return 0;
 	while (now < end) {
 		if (poll(&device, 1, 0)) {
-			if (++s->in_a_row == MANY) {
+			/* Now and then again: the other may have found nothing and gone, and a second reader have come. */
+			if (++s->in_a_row % (16 * MANY) == MANY) {
 				__atomic_store_n(&l->pause_ns, SHORTEST_PAUSE_NS, __ATOMIC_RELAXED);
 				more_places(l);
 			}

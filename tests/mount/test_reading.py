@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import threading
@@ -257,6 +258,17 @@ def test_an_iterator_is_read_to_its_end_and_not_sought_in(system: System) -> Non
         os.lseek(fd, 0, os.SEEK_SET)
     assert b"".join(iter(lambda: os.read(fd, 1), b"")) == b"1\n2\n"
     os.close(fd)
+
+
+def test_a_bad_buffer_is_efault_and_loses_nothing(system: System) -> None:
+    """As of Linux's iterators; here the machine's kernel looks at the buffer before it asks."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    system.warm()
+    for path, whole in ((system.path, b"line       0\n"), (system.iter_path, b"1\n2\n")):
+        fd = os.open(path, os.O_RDONLY)
+        assert libc.read(fd, ctypes.c_void_p(8), 4096) == -1 and ctypes.get_errno() == errno.EFAULT
+        assert os.read(fd, 4096) == whole
+        os.close(fd)
 
 
 def test_everything_goes_with_the_mount(system: System) -> None:
