@@ -301,7 +301,9 @@ def ready(obj: Object) -> Object:
     """The object as its user space would have it: sizes that are set there given, nothing pinned."""
     for m in obj.maps.values():
         m.pinning = 0
-        m.max_entries = m.max_entries or 1024
+        kind = MAP_TYPE_BY_ID.get(m.type)
+        if kind is None or kind.entries[1]:  # storages have none
+            m.max_entries = m.max_entries or 1024
         if m.type == uapi.BPF_MAP_TYPE_STACK_TRACE:
             m.value_size = m.value_size or 8 * 127
     return obj
