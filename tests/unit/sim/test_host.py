@@ -7,13 +7,17 @@ import ipaddress
 import itertools
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bpfjit.uapi import bpf as uapi
 from kernfs_sim import Kernel
 from kernfs_sim.host import cgroup2_mount, populate
 from kernfs_sim.routes import RouteRow
@@ -75,6 +79,55 @@ def test_paths_ids_levels_and_memory_are_the_machines(machine: Machine) -> None:
     assert kernel.read_text("/sys/fs/cgroup/a/memory.current") == "4096\n"
     assert kernel.stat("/sys/fs/cgroup").st_ino == machine.top.stat().st_ino
     assert kernel.cgroups.by_id(machine.top.stat().st_ino) is kernel.cgroups.root
+
+
+MEMORY = """
+#include <bpf/bpf_core_read.h>
+#define OOM_KILL 4 /* of enum memcg_memory_event, which the simulated kernel's types have not */
+#define AT bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)
+
+SEC("iter/cgroup")
+int memory(struct bpf_iter__cgroup *ctx)
+{
+	struct cgroup *cgroup = ctx->cgroup;
+	struct seq_file *seq = ctx->meta->seq;
+	struct mem_cgroup *memcg, *above;
+
+	if (!cgroup)
+		return 0;
+	memcg = bpf_core_cast(cgroup->subsys[AT], struct mem_cgroup);
+	above = bpf_core_cast(memcg->css.parent, struct mem_cgroup);
+	BPF_SEQ_PRINTF(seq, "%llu: %ld pages", cgroup->kn->id, memcg->memory.usage.counter);
+	BPF_SEQ_PRINTF(seq, ", at most %lu, %ld killed", memcg->memory.watermark, memcg->memory_events[OOM_KILL].counter);
+	BPF_SEQ_PRINTF(seq, "; above: %ld\\n", above->memory.usage.counter);
+	return 0;
+}
+"""
+
+
+def test_programs_read_the_machines_memory_counters(machine: Machine, build: Callable[[str], Any]) -> None:
+    web, api = machine.cgroup("web", memory=40960), machine.cgroup("web/api", memory=8192)
+    (api / "memory.events").write_text("low 0\nhigh 7\nmax 0\noom 2\noom_kill 1\n")
+
+    def shown() -> list[str]:
+        info = struct.pack("<IIQ", uapi.BPF_CGROUP_ITER_DESCENDANTS_PRE, 0, web.stat().st_ino)
+        link = loaded.attach_prog(loaded.progs["memory"], info)
+        fd = kernel.bpf(uapi.BPF_ITER_CREATE, bytearray(uapi.IterCreate(link_fd=link.fd).pack()))
+        text: bytes = kernel.caller.fds.get(fd).read(kernel.caller, 4096)
+        link.close()
+        return text.decode().splitlines()
+
+    with Kernel() as kernel:
+        host = populate(kernel, machine.proc)
+        loaded = build(MEMORY).load(kernel.bpf)
+        ids = [d.stat().st_ino for d in (web, api)]
+        assert shown() == [
+            f"{ids[0]}: 10 pages, at most 10, 0 killed; above: 0",
+            f"{ids[1]}: 2 pages, at most 2, 1 killed; above: 10",
+        ]
+        (api / "memory.current").write_text("4096\n")
+        host.refresh()
+        assert shown()[1] == f"{ids[1]}: 1 pages, at most 2, 1 killed; above: 10"
 
 
 def test_siblings_come_in_order_of_creation(machine: Machine) -> None:
