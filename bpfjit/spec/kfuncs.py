@@ -30,6 +30,7 @@ class Kf(IntFlag):
     UNDER_LOCK = 2048  # it may be called while a lock is held
     CALLS_BACK = 4096
     CHANGES_PACKET = 8192
+    OF_DEVICE = 16384  # programs that are loaded for one device only
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ _ROWS: tuple[tuple[str, Kf, str], ...] = (
     ("sched_cls sched_act", _NONE, "bpf_dynptr_from_skb_meta"),
     ("xdp", _NONE, "bpf_dynptr_from_xdp"),
     ("xdp", Kf.CHANGES_PACKET, "bpf_xdp_pull_data"),
+    ("xdp", Kf.OF_DEVICE, "bpf_xdp_metadata_rx_hash bpf_xdp_metadata_rx_timestamp bpf_xdp_metadata_rx_vlan_tag"),
     # Work queues, arenas.
     (_ALL, _NONE, "bpf_wq_init bpf_wq_set_callback_impl bpf_wq_start"),
     (_ALL, _SLEEP, "bpf_arena_alloc_pages bpf_arena_free_pages bpf_arena_reserve_pages"),

@@ -71,6 +71,8 @@ class KfuncSite:
         hooks = {"*", kind.kfunc_hook, kind.name, _BY_ATTACH_TYPE.get(w.program.attach_type, "*")}
         if row is None or not hooks & row.hooks:
             w.reject(f"calling kernel function {func.name} is not allowed")
+        if row.flags & Kf.OF_DEVICE:
+            w.reject("metadata kfuncs require device-bound program", errno.EINVAL)
         if func.name.startswith(_NOT_YET):
             w.reject(f"kernel function {func.name} is not supported by bpfjit yet", errno.EINVAL)
         self.row: Kfunc = row
