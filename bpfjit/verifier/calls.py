@@ -131,8 +131,8 @@ class Call:
             if kind is ArgKind.MAP_KEY and reg.type == T.STACK:
                 self.key = stack.constant_word(w, reg, size)
         elif kind is ArgKind.FIXED_MEM:
-            mem.check_alignment(w, reg, 0, arg.size, strict=True)
             mem.helper_memory(w, regno, arg.size, writes=True, args=self.ctx_args)
+            mem.check_alignment(w, reg, 0, arg.size, strict=True)
         elif kind is ArgKind.HEADER:
             mem.helper_memory(w, regno, arg.size, writes=False, args=self.ctx_args)
         elif kind is ArgKind.CTX:

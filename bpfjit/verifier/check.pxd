@@ -9,7 +9,7 @@ cdef int _LAST_ALU, _LOAD_IMMEDIATE, _LOAD, _ATOMIC, _STORE, _CALLS, _EXITS, _JU
 
 cdef class Checker:
     cdef public list todo
-    cdef public object program, env, log, counts, args, contracts, packet_changers, problems, later
+    cdef public object program, env, log, counts, args, contracts, packet_changers, problems, later, sleepers
     cdef public Explored explored
     cdef public Walk w, walk
     cdef public int entry_subprog, exception_callback, functions

@@ -15,7 +15,7 @@ from .cfg import Cfg, Summary
 from .refusal import Refusal
 from .state import MAX_FRAMES, STACK_BYTES
 
-_GRANULE_BYTES = 16  # a frame takes a multiple of this in native code, one at least
+_GRANULE_BYTES = 16  # a frame takes a multiple of this in native code, none where it needs none
 
 
 def packet_changers(program: Program, cfg: Cfg, kfuncs: Mapping[int, Summary]) -> set[int]:
@@ -80,7 +80,7 @@ class _Chains:
     """Every chain of calls from a function down, in the order of Linux's own walk."""
 
     def __init__(self, program: Program, cfg: Cfg, stack_bytes: list[int], tail_calls: set[int]) -> None:
-        self.sizes = [max(_GRANULE_BYTES, -(-n // _GRANULE_BYTES) * _GRANULE_BYTES) for n in stack_bytes]
+        self.sizes = [-(-n // _GRANULE_BYTES) * _GRANULE_BYTES for n in stack_bytes]
         self.tail_calls = tail_calls
         self.shared: set[int] = set()  # functions that callbacks enter, at any time: they stay on the common stack
         self.calls: list[list[int]] = [[] for _ in cfg.starts]

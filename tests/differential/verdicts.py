@@ -384,6 +384,48 @@ def callback(m: Maker) -> None:
     m.spilled[-8] = m.spilled[-16] = "scalar"
 
 
+def rounds(m: Maker) -> None:
+    """A callback that writes one of three places a round: which of them can have been written after so many rounds?"""
+    r, name = m.rng, f"c{len(m.tail)}"
+    slots = (-8, -16, -24)
+    m.say(*(f"*(u64 *)(r10 {at:+d}) = 7" for at in slots))
+    m.say(f"r1 = {r.choice((1, 2, 2, 3))}", f"r2 = func[{name}]", "r3 = r10", "r4 = 0", "call loop")
+    for at in r.sample(slots, 3):
+        m.say(f"r1 = *(u64 *)(r10 {at:+d})", f"if r1 != {r.choice((42, 42, 7))} goto out")
+    m.say("r0 = *(u64 *)(r10 + 8)" if r.random() < 0.7 else "r0 = 0")
+    first, second, third = r.sample(slots, 3)
+    m.tail += [
+        f"{name}:",
+        "r9 = r2",
+        "call get_prandom_u32",
+        "r1 = r0",
+        "r0 = 0",
+        "if r1 == 1 goto +3",
+        "if r1 == 2 goto +4",
+    ]
+    for at in (first, second, third):
+        m.tail += [f"*(u64 *)(r9 {at:+d}) = 42", "exit"]
+    for i in range(1, 6):
+        m.kinds.pop(i, None)
+    m.kinds[0] = m.spilled[-8] = m.spilled[-16] = m.spilled[-24] = "scalar"
+
+
+def deep(m: Maker) -> None:
+    """Two ways leave different things far down the stack; what is read there matters on each."""
+    r, at, far, join = m.rng, -8 * m.rng.randint(30, 64), m.label(), m.label()
+    good = r.choice(("0", "8", "value[array]"))
+    m.say("call get_prandom_u32", f"r1 = {good}", f"if r0 == {m.imm()} goto {far}", f"goto {join}")
+    m.say(f"{far}:", f"r1 = {r.choice((0, 8, 15, 16, 100))}", f"{join}:", f"*(u64 *)(r10 {at:+d}) = r1")
+    m.say(*("call get_prandom_u32",) * r.randint(2, 9))
+    if r.random() < 0.4:
+        m.say(f"*(u64 *)(r10 {-8 * r.randint(30, 64):+d}) = 0")
+    m.say(f"r1 = *(u64 *)(r10 {at:+d})")
+    m.say(*(("r2 = value[array]", "r2 += r1") if good[0] != "v" else ("r2 = r1",)), "r0 = *(u8 *)(r2 + 0)")
+    for i in range(1, 6):
+        m.kinds.pop(i, None)
+    m.kinds[0] = "scalar"
+
+
 def numbers(m: Maker) -> None:
     """An open-coded iterator; at times the check or the end of it is forgotten."""
     if m.depth:
@@ -453,7 +495,7 @@ def borrow(m: Maker) -> None:
 
 
 _SIMPLE: tuple[Step, ...] = (arithmetic, arithmetic, copy, mask, bound, narrow, spill, fill, clobber, index, access)
-_CALLS: tuple[Step, ...] = (callback, numbers, update, reserve, borrow)
+_CALLS: tuple[Step, ...] = (callback, rounds, deep, numbers, update, reserve, borrow)
 _ALL: tuple[Step, ...] = (*_SIMPLE, index, skip, skip, lookup, helper, loop, function, packet, packet, *_CALLS)
 
 

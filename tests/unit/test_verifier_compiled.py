@@ -24,7 +24,7 @@ def _declared(module: str) -> dict[str, set[str]]:
         if m := re.match(r"cdef class (\w+):", line):
             name = m[1]
             found[name] = set()
-        elif m := re.match(r"    cdef (?:public )?\w+ ([\w, ]+)$", line):
+        elif m := re.match(r"    cdef (?:public )?(?:long long|\w+) ([\w, ]+)$", line):
             found[name] |= set(m[1].split(", "))
         elif line and not line.startswith(" "):
             name = ""
@@ -37,6 +37,18 @@ def test_slots_and_declarations_are_the_same(module: object) -> None:
     for name, attributes in _declared(module.__name__.rpartition(".")[2]).items():  # type: ignore[attr-defined]
         body = source.split(f"class {name}:", 1)[1].split("__slots__ = (", 1)[1].split(")", 1)[0]
         assert set(re.findall(r'"(\w+)"', body)) == attributes, name
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.pxd")), ids=lambda path: path.stem)
+def test_every_attribute_of_a_compiled_class_is_declared(path: Path) -> None:
+    """A compiled class has no others: what is only assigned is an error there, and nowhere else."""
+    source = path.with_suffix(".py").read_text()
+    for name, attributes in _declared(path.stem).items():
+        body = re.split(r"^(?:class|def) ", source.split(f"class {name}:", 1)[1], maxsplit=1, flags=re.M)[0]
+        assigned = set(re.findall(r"^ +self\.(\w+)(?:: [^=\n]+)? = ", body, flags=re.M))
+        for several in re.findall(r"^ +(self\.\w+(?:, self\.\w+)+) = ", body, flags=re.M):
+            assigned |= set(re.findall(r"self\.(\w+)", several))
+        assert assigned <= attributes, f"{name}: {assigned - attributes} is not in {path.name}"
 
 
 def _where(folder: Path, **env: str) -> str:
