@@ -4,9 +4,11 @@ Before each instruction the values of all live registers must lie in one of the 
 with: a number in its tnum and all its bounds, a pointer at its place of the stack or of the memory. And a program that is
 accepted with precision tracking is accepted without it, where every number counts.
 
-    python tests/differential/soundness.py --executions 1000000 [--seed 1]
+    python tests/differential/soundness.py --executions 1000000 [--seed 1] [--longest 5000]
 
-In the suite a bounded slice runs (test_soundness.py). Exit 1 at the first violation, with the program.
+Each step of a run is held against every state that was walked there, so programs whose walk takes more than so many
+instructions are left out. In the suite a bounded slice runs (test_soundness.py). Exit 1 at the first violation, with the
+program.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from bpfjit.interp import Machine
 from bpfjit.isa.encoding import Insn
 from bpfjit.program import Binding, Program, Rejected, Verified
 from bpfjit.verifier import Env, verify
+from bpfjit.verifier import check as walking
 from bpfjit.verifier.state import NOT_INIT, SCALAR, STACK, Reg, State, s32, s64
 from runtime import KernelHandle, Symbols, ffi, lib
 
@@ -173,7 +176,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--executions", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest", type=int, default=5000)
     args = parser.parse_args()
+    walking.MAX_INSNS = args.longest
     done, seed = 0, args.seed
     while done < args.executions:
         try:
