@@ -44,7 +44,8 @@ class _Event:
 
 def event_pipe(args: argparse.Namespace, at: Reach) -> int:
     """event_pipe MAP [cpu N index M]: until it is interrupted."""
-    with at.one("map") as fd, contextlib.ExitStack() as stack:
+    told: list[bool] = []
+    with at.one("map") as fd, contextlib.ExitStack() as stack, common.ended_by(lambda: told.append(True)):
         m = MapFd(at.bpf, fd)
         if m.info["type"] != uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
             raise UsageError("the map is no perf event array")
@@ -55,13 +56,12 @@ def event_pipe(args: argparse.Namespace, at: Reach) -> int:
             except OSError as e:
                 raise failed("failed to put an event into the map", e) from None
         rows = []
-        with contextlib.suppress(KeyboardInterrupt):
-            for row in _records(events):
-                rows.append(row)
-                if not common.wants_json(args):
-                    sys.stdout.write(_text(row))
-                    sys.stdout.flush()
-                    rows.clear()
+        for row in _records(events, told):
+            rows.append(row)
+            if not common.wants_json(args):
+                sys.stdout.write(_text(row))
+                sys.stdout.flush()
+                rows.clear()
         if common.wants_json(args):
             out(args, rows)
         for event in events:
@@ -114,8 +114,9 @@ def _live_event(cpu: int) -> int:
     return fd
 
 
-def _records(events: list[_Event]) -> Iterator[dict[str, Any]]:
-    while True:
+def _records(events: list[_Event], told: list[bool]) -> Iterator[dict[str, Any]]:
+    """What comes, until `told` holds something."""
+    while not told:
         for event in events:
             event.ready(_WAIT_MS if len(events) == 1 else _WAIT_MS // len(events))
             head, tail = struct.unpack_from("<QQ", event.ring, _HEAD)

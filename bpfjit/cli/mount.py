@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -67,12 +66,10 @@ def _until_told() -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
     def wait() -> None:
         os.read(told, 1)
 
-    before = {number: signal.signal(number, lambda *_: end()) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield wait, end
+        with common.ended_by(end):
+            yield wait, end
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         os.close(told)
         os.close(tell)
 

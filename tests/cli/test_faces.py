@@ -377,11 +377,17 @@ def test_events_come_as_bpftool_shows_them(linux: World, events: Path, option: s
         ours = [sys.executable, "-m", "bpfjit.cli.main"]
         for command, more in ((ours, ["--kernel", "live"]), (["bpftool"], [])):
             words = [*command, *option.split(), "map", "event_pipe", "id", number, *more]
+            # SIGINT is ignored by what a shell runs in the background: both take it all the same.
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
             pipe = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            runs_until_taken(bpf, obj.progs["put"].fd)
-            time.sleep(0.5)
-            pipe.send_signal(signal.SIGINT)
-            out = pipe.communicate(timeout=10)[0]
+            signal.signal(signal.SIGINT, before)
+            try:
+                runs_until_taken(bpf, obj.progs["put"].fd)
+                time.sleep(0.5)
+                pipe.send_signal(signal.SIGINT)
+                out = pipe.communicate(timeout=10)[0]
+            finally:
+                pipe.kill()
             assert pipe.returncode == 0
             told.append(re.sub(r'@[0-9.]+|(CPU: |index: |cpu":|index":|timestamp":)\d+', r"\1", out))
         assert told[0] == told[1] != ""
