@@ -79,7 +79,7 @@ def _has_private_stacks(program: Program, tail_calls: set[int]) -> bool:
 class _Chains:
     """Every chain of calls from a function down, in the order of Linux's own walk."""
 
-    def __init__(self, program: Program, cfg: Cfg, stack_bytes: list[int], tail_calls: set[int]) -> None:
+    def __init__(self, program: Program, cfg: Cfg, stack_bytes: list[int], tail_calls: set[int], later: set[int]) -> None:
         self.sizes = [-(-n // _GRANULE_BYTES) * _GRANULE_BYTES for n in stack_bytes]
         self.tail_calls = tail_calls
         self.shared: set[int] = set()  # functions that callbacks enter, at any time: they stay on the common stack
@@ -87,10 +87,14 @@ class _Chains:
         for pc, insn in enumerate(program.insns):
             called = insn.code == CALL and insn.src == uapi.BPF_PSEUDO_CALL
             if called or (insn.code == LD_IMM64 and insn.src == uapi.BPF_PSEUDO_FUNC):
-                self.calls[cfg.subprog_at[pc]].append(cfg.subprog_at[pc + insn.imm + 1])
+                below = cfg.subprog_at[pc + insn.imm + 1]
+                if (
+                    called or below not in later
+                ):  # what runs by itself some time takes none of this stack, unless it is called
+                    self.calls[cfg.subprog_at[pc]].append(below)
 
-    def walk(self, start: int, later: set[int], private: bool) -> None:
-        """Raises Refusal. `later`: functions that run by themselves some time, whose stack is not this one."""
+    def walk(self, start: int, private: bool) -> None:
+        """Raises Refusal."""
         seen: set[tuple[int, int, int]] = set()
 
         def enter(i: int, frame: int, below: int) -> None:
@@ -113,8 +117,7 @@ class _Chains:
                 return
             seen.add((i, frame, below))
             for j in self.calls[i]:
-                if j not in later:
-                    enter(j, frame + 1, below)
+                enter(j, frame + 1, below)
 
         enter(start, 0, 0)
 
@@ -125,10 +128,10 @@ def check_depth(program: Program, cfg: Cfg, stack_bytes: list[int], later: set[i
     later: functions that run by themselves some time. As in Linux a tracing program's larger functions have 512 bytes each.
     """
     tail_calls = {cfg.subprog_at[pc] for pc, insn in enumerate(program.insns) if _is_tail_call(insn)}
-    chains = _Chains(program, cfg, stack_bytes, tail_calls)
+    chains = _Chains(program, cfg, stack_bytes, tail_calls, later)
     for i in sorted(later, reverse=True):
-        chains.walk(i, later, private=False)
-    chains.walk(0, later, private=_has_private_stacks(program, tail_calls))
+        chains.walk(i, private=False)
+    chains.walk(0, private=_has_private_stacks(program, tail_calls))
 
 
 def _is_tail_call(insn: Insn) -> bool:
